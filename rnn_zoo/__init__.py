@@ -1,0 +1,53 @@
+"""A zoo of recurrent networks in JAX and Equinox.
+
+Every cell is one step behind one contract (`rnn_zoo.base`); `Recurrent(cell)` turns it
+into a layer, `make_model(name, ...)` into a model, `batch(model)` maps it over samples.
+"""
+
+import importlib.metadata
+
+from . import data as data, interop as interop, layers as layers, scan as scan, train as train
+from ._affine import AffineMap as AffineMap, Block2x2 as Block2x2, Diagonal as Diagonal
+from .base import AbstractCell as AbstractCell, AbstractLinearCell as AbstractLinearCell
+from .cells import (
+    ElmanCell as ElmanCell,
+    Frozen as Frozen,
+    GRUCell as GRUCell,
+    IndRNNCell as IndRNNCell,
+    LeakyElmanCell as LeakyElmanCell,
+    LearnedInitialState as LearnedInitialState,
+    LSTMCell as LSTMCell,
+    LSTMState as LSTMState,
+    MGUCell as MGUCell,
+    MinGRUCell as MinGRUCell,
+    MinLSTMCell as MinLSTMCell,
+    WilsonCowanCell as WilsonCowanCell,
+    Zoneout as Zoneout,
+)
+from .interop import adopt as adopt
+from .layers import (
+    GRU as GRU,
+    LRU as LRU,
+    LSTM as LSTM,
+    RNN as RNN,
+    AbstractLayer as AbstractLayer,
+    Backward as Backward,
+    Bidirectional as Bidirectional,
+    Block as Block,
+    Pointwise as Pointwise,
+    Recurrent as Recurrent,
+    Stacked as Stacked,
+    batch as batch,
+)
+from .models import SequenceModel as SequenceModel, make_model as make_model
+from .registry import (
+    CellInfo as CellInfo,
+    cell_info as cell_info,
+    list_cells as list_cells,
+    make_cell as make_cell,
+)
+from .scan import elapsed as elapsed, lengths_to_mask as lengths_to_mask
+from .ssm import LRUCell as LRUCell
+
+
+__version__ = importlib.metadata.version("rnn-zoo")

@@ -1,0 +1,161 @@
+"""What sequences must look like, and what to say when they do not.
+
+Shapes are known when a function is traced, so these are ordinary exceptions.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, PyTree
+
+from .base import AbstractCell, State, no_time_message, show
+
+
+class Steps(NamedTuple):
+    """What each step of a sequence is given; an absent part is None. `dt` may be a scalar."""
+
+    x: Array
+    dt: Array | None = None
+    mask: Array | None = None
+    reset: Array | None = None
+    key: Array | None = None
+
+    @property
+    def length(self) -> int:
+        return self.x.shape[0]
+
+
+def check_steps(part: Any, xs, dt, mask, reset, key, *, reverse: bool = False) -> Steps:
+    """The inputs of a sequence, checked against a cell, layer or model."""
+    xs = check_inputs(xs, part.input_size)
+    return beside(part, xs, dt, mask, reset, key, reverse=reverse)
+
+
+def beside(part: Any, xs: Array, dt, mask, reset, key, *, reverse: bool = False) -> Steps:
+    """`check_steps` for inputs that are checked already."""
+    length = xs.shape[0]
+    return Steps(
+        xs,
+        check_dt(part, dt, length),
+        check_flags("mask", mask, length),
+        check_flags("reset", reset, length),
+        step_keys(key, length, reverse=reverse) if part.stochastic else None,
+    )
+
+
+def check_inputs(xs, input_size: int) -> Array:
+    """xs as an array of shape (time, input_size)."""
+    xs = jnp.asarray(xs)
+    if xs.ndim == 2 and xs.shape[1] == input_size:
+        return xs
+    if xs.ndim == 3:
+        mend = ": for a batch use rz.batch(layer) or eqx.filter_vmap(layer)"
+    elif xs.ndim == 1 and input_size == 1:
+        mend = ": give each step its features, xs[:, None]"
+    elif xs.ndim == 1:
+        mend = ": for one step use step(state, x)"
+    else:
+        mend = f": the last axis must hold the {input_size} features that input_size promises"
+    raise ValueError(f"expected xs of shape (time, {input_size}), got {xs.shape}{mend}")
+
+
+def check_tokens(xs) -> Array:
+    """xs as integer tokens of shape (time,)."""
+    xs = jnp.asarray(xs)
+    if xs.ndim != 1 or not jnp.issubdtype(xs.dtype, jnp.integer):
+        mend = ": for a batch use rz.batch(model)" if xs.ndim == 2 else ""
+        raise ValueError(f"expected integer tokens (time,), got {xs.dtype}{xs.shape}{mend}")
+    return xs
+
+
+def check_flags(name: str, flags, length: int) -> Array | None:
+    """A mask or reset: None, or a bool array with one entry per step."""
+    if flags is None:
+        return None
+    flags = jnp.asarray(flags)
+    if flags.dtype != bool:
+        raise TypeError(
+            f"expected {name} of dtype bool, got {flags.dtype}: "
+            + ("for lengths use rz.lengths_to_mask(lengths, time)" if name == "mask" else "")
+            + ("write reset == 1 or reset.astype(bool)" if name == "reset" else "")
+        )
+    if flags.shape != (length,):
+        raise ValueError(
+            f"expected {name} of shape ({length},), one flag per step of xs, got {flags.shape}"
+        )
+    return flags
+
+
+def check_dt(part: Any, dt, length: int) -> Array | None:
+    """A time step: None, a scalar, or one per step; only for what has a physical time."""
+    if dt is None:
+        return None
+    if not part.timed:
+        raise TypeError(no_time_message(_name(part)))
+    dt = jnp.asarray(dt)
+    if not jnp.issubdtype(dt.dtype, jnp.floating) and not jnp.issubdtype(dt.dtype, jnp.integer):
+        raise TypeError(f"expected dt of a real dtype, got {dt.dtype}")
+    if dt.shape not in ((), (length,)):
+        raise ValueError(
+            f"expected dt as a scalar or of shape ({length},), the time since the step before "
+            f"each step of xs, got {dt.shape}"
+        )
+    return dt
+
+
+def check_state(cell: AbstractCell, state: State | None) -> State:
+    """The initial state of `cell`, or a given one with the same structure, shapes and dtypes."""
+    if state is None:
+        return jax.tree.map(jnp.asarray, cell.init_state())
+    expected = jax.eval_shape(cell.init_state)
+    problem = ValueError(
+        f"expected a state of {_name(cell)} like its init_state(), {show(expected)}, "
+        f"got {show(state)}"
+    )
+    if jax.tree.structure(state) != jax.tree.structure(expected):
+        raise problem
+    if any(
+        jnp.shape(s) != e.shape for s, e in zip(jax.tree.leaves(state), jax.tree.leaves(expected))
+    ):
+        raise problem
+    if not all(map(_same_kind, jax.tree.leaves(state), jax.tree.leaves(expected))):
+        raise problem
+    return jax.tree.map(lambda s, e: jnp.asarray(s, e.dtype), state, expected)
+
+
+def _same_kind(given, expected) -> bool:
+    kinds = (jnp.complexfloating, jnp.floating, jnp.integer, jnp.bool_)
+    kind = next(k for k in kinds if jnp.issubdtype(expected.dtype, k))
+    return bool(jnp.issubdtype(jnp.result_type(given), kind))
+
+
+def step_keys(key, length: int, *, reverse: bool = False) -> Array | None:
+    """One key per step: a single key is split, (time,) keys are taken as they are.
+
+    Splitting is in processing order, so that a reversed run draws what a run over the
+    flipped sequence draws.
+    """
+    if key is None:
+        return None
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    rank = key.ndim if typed else key.ndim - 1
+    if rank == 0:
+        keys = jr.split(key, length)
+        return keys[::-1] if reverse else keys
+    if rank == 1 and key.shape[0] == length:
+        return key
+    raise ValueError(f"expected one key or {length} keys, one per step of xs, got {key.shape}")
+
+
+def spread_keys(keys: Array | None, parts: int) -> list[Array | None]:
+    """Independent (time,) keys for each of several parts, from (time,) keys."""
+    if keys is None:
+        return [None] * parts
+    spread = jax.vmap(lambda key: jr.split(key, parts), out_axes=1)(keys)
+    return [spread[i] for i in range(parts)]
+
+
+def _name(part: PyTree) -> str:
+    return type(part).__name__

@@ -1,0 +1,185 @@
+"""The contract that every cell, layer and evaluator of this library keeps. Start here.
+
+A cell is one sample at one time step: no batch axis, no time axis. Write your own by
+giving `init_state` and `step` (or, for a linear recurrence, `init_state`, `transition`
+and `readout`) and the five attributes; every evaluator, layer and model then takes it.
+"""
+
+import abc
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar, cast
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, PyTree
+
+from ._affine import AffineMap
+
+
+State = PyTree[Array]
+_Module = TypeVar("_Module", bound=eqx.Module)
+_Step = TypeVar("_Step", bound=Callable)
+
+
+class AbstractCell(eqx.Module):
+    """One step of a recurrent network.
+
+    - `init_state() -> state`: an array, or a NamedTuple of arrays with the paper's names.
+    - `step(state, x) -> (state, y)`: the order of a `lax.scan` body.
+      Timed cells take `step(state, x, dt=1.0)`, stochastic ones a keyword `key`.
+
+    The attributes are asked of the instance: a cell gives class constants, a wrapper
+    properties.
+    """
+
+    input_size: eqx.AbstractVar[int]
+    output_size: eqx.AbstractVar[int]
+    timed: eqx.AbstractVar[bool]
+    """Has a physical time: `step` takes `dt`, the time since the last step."""
+    linear: eqx.AbstractVar[bool]
+    """The step is h' = A h + b with A and b independent of h."""
+    stochastic: eqx.AbstractVar[bool]
+    """`step` takes a keyword `key`."""
+
+    @abc.abstractmethod
+    def init_state(self) -> State:
+        """The state before the first step."""
+
+    @abc.abstractmethod
+    def step(self, state: State, x: Array) -> tuple[State, Array]:
+        """From the state before and the input at this time to the state after and the output."""
+
+    def prepare(self) -> "AbstractCell":
+        """An equal cell with everything computed that does not change along a sequence.
+
+        Evaluators call it once per sequence. A cell with a parametrisation (a matrix
+        exponential, a softplus, a discretisation) replaces it; `step` must be right
+        without it, only slower, and a second call must change nothing.
+        """
+        return self
+
+
+class AbstractLinearCell(AbstractCell):
+    """A cell whose step is h' = A h + b, y = readout(h', x).
+
+    A and b may depend on x and dt, never on h, so the cell runs in parallel over time.
+    """
+
+    linear: ClassVar[bool] = True
+    stochastic: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def transition(self, x: Array, *dt: ArrayLike) -> AffineMap:
+        """The map h -> A h + b of this step. What does not depend on x stays unbatched."""
+
+    @abc.abstractmethod
+    def readout(self, state: State, x: Array) -> Array:
+        """The output that belongs to the state after the step."""
+
+    def step(self, state: State, x: Array, *dt: ArrayLike) -> tuple[State, Array]:
+        """`transition` applied to the state, then `readout`."""
+        return _linear_step(self, state, x, *dt)
+
+
+def advance(
+    cell: AbstractCell, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
+) -> tuple[State, Array]:
+    """`cell.step` with those of `dt` and `key` that this cell takes, in its working dtype."""
+    time = (dt,) if cell.timed and dt is not None else ()
+    keywords = {"key": key} if cell.stochastic else {}
+    return _in_working_dtype(type(cell).step, cell, state, x, time, keywords)
+
+
+def contract(step: _Step) -> _Step:
+    """Decorator of a cell's `step`: checks its arguments and runs it in the working dtype.
+
+    x and dt are cast to the cell's dtype, so a bfloat16 input never lowers the precision
+    of the state; 16-bit inputs give 16-bit outputs. An input of the wrong shape is a
+    ValueError, a dt for a cell without time a TypeError.
+    """
+
+    @functools.wraps(step)
+    def checked(self, state, x, *time, **keywords):
+        time = tuple(d for d in (*time, keywords.pop("dt", None)) if d is not None)
+        if time and not self.timed:
+            raise TypeError(no_time_message(type(self).__name__))
+        if jnp.shape(x) != (self.input_size,):
+            raise ValueError(
+                f"expected x of shape ({self.input_size},), got {jnp.shape(x)}: `step` takes one "
+                "sample at one time; for a sequence use rz.scan.unroll(cell, xs) or "
+                "rz.Recurrent(cell), for a batch map over it with jax.vmap"
+            )
+        return _in_working_dtype(step, self, state, x, time, keywords)
+
+    return cast(_Step, checked)
+
+
+@contract
+def _linear_step(cell: AbstractLinearCell, state: State, x: Array, *dt: ArrayLike):
+    cell = cast(AbstractLinearCell, cell.prepare())
+    state = cell.transition(x, *dt).apply(state)
+    return state, cell.readout(state, x)
+
+
+def _in_working_dtype(step: Callable, cell: AbstractCell, state, x, time, keywords):
+    dtype = working_dtype(cell)
+    time = [jnp.asarray(dt, dtype) for dt in time]
+    state, y = step(cell, state, jnp.asarray(x, dtype), *time, **keywords)
+    return state, half_as(x, y)
+
+
+def half_as(xs: ArrayLike, ys: Array) -> Array:
+    """`ys` in the dtype of `xs` where that is a 16-bit one, else as they are."""
+    given = jnp.result_type(xs)
+    half = jnp.issubdtype(given, jnp.floating) and given.itemsize == 2
+    return ys.astype(given) if half else ys
+
+
+def working_dtype(cell: AbstractCell) -> Any:
+    """The real dtype that a cell computes in: that of its state, or else of its parameters."""
+    for tree in (jax.eval_shape(cell.init_state), eqx.filter(cell, eqx.is_inexact_array)):
+        dtypes = [leaf.dtype for leaf in jax.tree.leaves(tree)]
+        inexact = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.inexact)]
+        if inexact:
+            return jnp.promote_types(jnp.finfo(jnp.result_type(*inexact)).dtype, jnp.float32)
+    return jnp.finfo(jnp.result_type(float)).dtype
+
+
+def state_dtype(parameter: Array) -> Any:
+    """The dtype of a carry beside this parameter: never below float32."""
+    return jnp.promote_types(parameter.dtype, jnp.float32)
+
+
+def no_time_message(name: str) -> str:
+    """What to say when a cell without a physical time is given a `dt`."""
+    timed = ", ".join(sorted(_timed_names()))
+    return f"{name} has no physical time and takes no dt; the timed cells are: {timed}"
+
+
+def _timed_names() -> set[str]:
+    cells = _subclasses(AbstractCell)
+    return {c.__name__ for c in cells if getattr(c, "timed", None) is True}
+
+
+def _subclasses(cls: type) -> list[Any]:
+    children = cls.__subclasses__()
+    return children + [deep for child in children for deep in _subclasses(child)]
+
+
+def replace(module: _Module, **fields: Any) -> _Module:
+    """A copy of `module` with these fields exchanged; `__init__` is not run again."""
+    new = object.__new__(type(module))
+    for field in dataclasses.fields(module):
+        value = fields.pop(field.name, getattr(module, field.name))
+        object.__setattr__(new, field.name, value)
+    if fields:
+        raise TypeError(f"{type(module).__name__} has no field {', '.join(fields)}")
+    return new
+
+
+def show(tree: PyTree) -> str:
+    """A tree with the dtypes and shapes of its arrays, for error messages."""
+    return eqx.tree_pformat(tree, struct_as_array=True)

@@ -1,0 +1,291 @@
+"""Batches: arrays with samples on axis 0, and the few ways to make and cut them.
+
+All of it runs on the host with NumPy and hands over JAX arrays; none of it belongs inside a jit.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.core import Tracer
+
+from ._random import generator
+
+
+AnyArray = Array | np.ndarray
+Index = int | np.integer | slice | Sequence | AnyArray
+
+
+class Batch(eqx.Module):
+    """Samples of one kind, each field with the samples on axis 0.
+
+    - `x`: (samples, time, features), or whole-number tokens (samples, time).
+    - `y`: labels (samples,), one target a sample (samples, features), or one target a step
+      (samples, time, ...); see `per_step`.
+    - `mask`: (samples, time) bool, False where a step does not happen (padding, gaps).
+    - `dt`: (samples, time) float, the time since the step before, in units of the nominal step.
+    - `reset`: (samples, time) bool, True where a new document starts.
+
+    Fields that are None stay None everywhere. Raises ValueError when the shapes or the kinds of
+    the fields do not fit each other.
+    """
+
+    x: AnyArray
+    y: AnyArray
+    mask: AnyArray | None = None
+    dt: AnyArray | None = None
+    reset: AnyArray | None = None
+
+    def __check_init__(self):
+        # Transformations also build batches of things that are not arrays.
+        if not hasattr(self.x, "shape"):
+            return
+        if len(self.x.shape) < 2:
+            raise ValueError(
+                "expected x of shape (samples, time, features) or (samples, time), "
+                f"got {self.x.shape}: one sequence is a batch of one, x[None]"
+            )
+        for name in ("y", "mask", "dt", "reset"):
+            value = getattr(self, name)
+            if hasattr(value, "shape"):
+                _check_field(name, value, self.x.shape)
+
+    def __len__(self) -> int:
+        """The number of samples."""
+        return self.x.shape[0]
+
+    def __getitem__(self, index: Index) -> "Batch":
+        """The same selection of every field: a slice or an array of positions gives a batch, a
+        single position gives one sample without the sample axis.
+
+        Raises IndexError for positions that do not exist.
+        """
+        inside = _inside(index, len(self))
+        return jax.tree.map(lambda leaf: leaf[inside], self)
+
+    @property
+    def per_step(self) -> bool:
+        """Whether `y` holds one target for every step.
+
+        It does when its axis 1 is as long as x's and it is either whole numbers or has three axes
+        or more: a float target for every step always carries a feature axis, so (samples, features)
+        is never mistaken for it.
+        """
+        y, x = self.y, self.x
+        if y.ndim < 2 or y.shape[1] != x.shape[1]:
+            return False
+        return y.ndim > 2 or not jnp.issubdtype(y.dtype, jnp.inexact)
+
+
+def _check_field(name: str, value: AnyArray, x_shape: tuple[int, ...]) -> None:
+    if value.shape[:1] != x_shape[:1]:
+        raise ValueError(
+            f"expected as many samples in {name} as in x: x has shape {x_shape}, "
+            f"{name} has shape {value.shape}"
+        )
+    if name == "y":
+        return
+    if value.shape != x_shape[:2]:
+        raise ValueError(
+            f"expected {name} of shape (samples, time) = {x_shape[:2]}, got {value.shape}"
+        )
+    kind, word = (jnp.floating, "float") if name == "dt" else (jnp.bool_, "bool")
+    if not jnp.issubdtype(value.dtype, kind):
+        raise ValueError(f"expected {name} to be {word}, got {value.dtype}")
+
+
+def _inside(index: Index, size: int):
+    """The index, once it is known to lie within `size`: JAX would clamp it in silence."""
+    if isinstance(index, slice | Tracer):
+        return index
+    positions = np.asarray(index)
+    if positions.dtype == bool and positions.shape == (size,):
+        return np.flatnonzero(positions)
+    if positions.size == 0:
+        return positions.astype(int)
+    if not np.issubdtype(positions.dtype, np.integer):
+        raise TypeError(f"expected a position, a slice or an array of positions, got {index!r}")
+    if positions.min() < -size or positions.max() >= size:
+        raise IndexError(f"position {index} is not among {size} samples")
+    return int(positions) if positions.ndim == 0 else positions
+
+
+def batches(
+    data: Batch,
+    batch_size: int,
+    *,
+    key: Array | None = None,
+    drop_last: bool = False,
+    lengths: Sequence[int] | None = None,
+) -> Iterator[Batch]:
+    """Go through `data` once, `batch_size` samples at a time.
+
+    Every sample comes exactly once, in the order of `data`, or shuffled with `key`. The last batch
+    is smaller when `batch_size` does not divide the number of samples; `drop_last` leaves it out
+    instead, so that all batches have one shape and a jitted step compiles once.
+
+    `lengths` (for example `(16, 32)`) is for padded data: each batch is trimmed or padded in time
+    to the smallest of these lengths that holds its longest sample, so that only so many shapes are
+    ever compiled. The longest sample ends at the last True of the mask. Padding is 0, with the
+    mask False, dt 1 and reset False; `y` follows when it is `per_step`.
+
+    Raises ValueError, when called, if there would be no batch, if `lengths` comes without a mask,
+    or if no length holds the longest sample.
+    """
+    samples = len(data)
+    if batch_size < 1:
+        raise ValueError(f"expected batch_size of at least 1, got {batch_size}")
+    if drop_last and batch_size > samples:
+        raise ValueError(
+            f"batch_size {batch_size} with drop_last leaves nothing of {samples} samples: "
+            "lower batch_size or keep the last batch"
+        )
+    host = jax.tree.map(np.asarray, data)
+    if lengths is not None:
+        _check_lengths(host, lengths)
+    order = np.arange(samples) if key is None else generator(key).permutation(samples)
+    stop = samples - samples % batch_size if drop_last else samples
+    parts = (order[start : start + batch_size] for start in range(0, stop, batch_size))
+    return (_to_device(host[part], lengths) for part in parts)
+
+
+def _check_lengths(data: Batch, lengths: Sequence[int]) -> None:
+    if data.mask is None:
+        raise ValueError("lengths needs a batch with a mask, which says where samples end")
+    longest = _longest(data)
+    if not lengths or min(lengths) < 1 or max(lengths) < longest:
+        raise ValueError(
+            f"no length of {tuple(lengths)} holds the longest sample, which has {longest} steps: "
+            f"add a length of at least {max(longest, 1)}"
+        )
+
+
+def _longest(data: Batch) -> int:
+    """The number of steps up to the last valid one of any sample."""
+    steps = np.flatnonzero(np.asarray(data.mask).any(axis=0))
+    return int(steps[-1]) + 1 if steps.size else 0
+
+
+def _to_device(batch: Batch, lengths: Sequence[int] | None) -> Batch:
+    if lengths is not None:
+        longest = _longest(batch)
+        batch = _with_time(batch, min(length for length in lengths if length >= longest))
+    return to_jax(batch)
+
+
+def to_jax(batch: Batch) -> Batch:
+    return jax.tree.map(jnp.asarray, batch)
+
+
+def _with_time(batch: Batch, length: int) -> Batch:
+    return Batch(
+        _resize(batch.x, length, 0),
+        _resize(batch.y, length, 0) if batch.per_step else batch.y,
+        None if batch.mask is None else _resize(batch.mask, length, False),
+        None if batch.dt is None else _resize(batch.dt, length, 1),
+        None if batch.reset is None else _resize(batch.reset, length, False),
+    )
+
+
+def _resize(array: AnyArray, length: int, fill: int | bool) -> AnyArray:
+    missing = length - array.shape[1]
+    if missing <= 0:
+        return array[:, :length]
+    width = [(0, 0), (0, missing)] + [(0, 0)] * (array.ndim - 2)
+    return np.pad(array, width, constant_values=fill)
+
+
+def pad_sequences(
+    sequences: Iterable[AnyArray | Sequence], length: int | None = None
+) -> tuple[Array, Array]:
+    """Put sequences of different lengths into one array, padded with zeros on the right.
+
+    Each sequence is (time, ...) with the same trailing shape. Returns `x`, (samples, length, ...),
+    and `mask`, (samples, length), True where x is not padding. `length` is by default that of the
+    longest sequence. Raises ValueError when there is no sequence, when the trailing shapes differ,
+    or when `length` would cut a sequence.
+    """
+    arrays = [np.atleast_1d(np.asarray(sequence)) for sequence in sequences]
+    shapes = {array.shape[1:] for array in arrays}
+    if len(shapes) != 1:
+        raise ValueError(
+            "expected sequences (time, ...) with one trailing shape, "
+            f"got {sorted(shapes) or 'no sequence'}"
+        )
+    steps = np.array([len(array) for array in arrays])
+    length = int(steps.max()) if length is None else length
+    if length < steps.max():
+        raise ValueError(f"length {length} would cut a sequence of {steps.max()} steps")
+    together = np.concatenate(arrays)
+    mask = np.arange(length) < steps[:, None]
+    x = np.zeros((*mask.shape, *together.shape[1:]), together.dtype)
+    x[mask] = together
+    return jnp.asarray(x), jnp.asarray(mask)
+
+
+def windows(
+    series: AnyArray,
+    length: int | None,
+    *,
+    horizon: int = 1,
+    stride: int = 1,
+    mask: AnyArray | None = None,
+    dt: AnyArray | None = None,
+) -> Batch:
+    """Cut a series into windows, each step with the value `horizon` steps later as its target.
+
+    `series` is (time,) or (time, features). Window i begins at step `i * stride`; its `x` is
+    (length, features) and its `y` the same stretch, `horizon` steps later. `length=None` makes one
+    window of all there is. Windows are whole: up to `stride - 1` steps at the end of the series
+    are in none of them, and no window reaches past the end.
+
+    `mask`, (time,) bool, says which values were observed: a step is valid when its own value and
+    its target are, and the others hold zeros in x and y. `dt`, (time,), is cut along.
+
+    Raises ValueError when the series is too short for one window.
+    """
+    values = np.asarray(series)
+    values = values[:, None] if values.ndim == 1 else values
+    if values.ndim != 2:
+        raise ValueError(f"expected a series (time,) or (time, features), got {values.shape}")
+    if horizon < 1:
+        raise ValueError(f"expected horizon of at least 1, got {horizon}")
+    for name, extra in (("mask", mask), ("dt", dt)):
+        if extra is not None and extra.shape != values.shape[:1]:
+            raise ValueError(f"expected {name} of shape {values.shape[:1]}, got {extra.shape}")
+    steps = max(len(values) - horizon, 0)
+    x, y = values[:steps], values[horizon:]
+    if mask is not None:
+        seen = np.asarray(mask)
+        mask = seen[:steps] & seen[horizon:]
+        x, y = np.where(mask[:, None], x, 0), np.where(mask[:, None], y, 0)
+    return cut(x, y, mask, None if dt is None else np.asarray(dt)[:steps], length, stride)
+
+
+def cut(
+    x: np.ndarray,
+    y: np.ndarray,
+    mask: np.ndarray | None,
+    dt: np.ndarray | None,
+    length: int | None,
+    stride: int,
+) -> Batch:
+    """Cut series that run together, (time, ...) each, into windows as `windows` does."""
+    steps = len(x)
+    size = steps if length is None else length
+    if size < 1 or stride < 1 or steps < size:
+        raise ValueError(
+            f"expected a stride of at least 1 and a length from 1 to the {steps} steps that have a "
+            f"target, got length {size} and stride {stride}"
+        )
+    # (windows, size) positions: one gather for each series.
+    positions = np.arange(0, steps - size + 1, stride)[:, None] + np.arange(size)
+    return Batch(
+        jnp.asarray(x[positions]),
+        jnp.asarray(y[positions]),
+        None if mask is None else jnp.asarray(mask[positions]),
+        None if dt is None else jnp.asarray(dt[positions]),
+    )

@@ -1,0 +1,62 @@
+"""Every data set, by name."""
+
+import difflib
+import inspect
+from typing import Any
+
+from jax import Array
+
+from . import dynamics, files, memory
+from .dataset import Dataset
+
+
+_LOADERS = {
+    "adding": memory.adding,
+    "co2_weekly": files.co2_weekly,
+    "copy_memory": memory.copy_memory,
+    "delayed_recall": memory.delayed_recall,
+    "digits": files.digits,
+    "japanese_vowels": files.japanese_vowels,
+    "lorenz": dynamics.lorenz,
+    "mackey_glass": dynamics.mackey_glass,
+    "multiple_sinusoids": dynamics.multiple_sinusoids,
+    "narma10": dynamics.narma10,
+    "santafe_laser": files.santafe_laser,
+    "sunspots_yearly": files.sunspots_yearly,
+}
+
+
+def list_datasets() -> tuple[str, ...]:
+    """The names that `load` knows, in alphabetical order."""
+    return tuple(sorted(_LOADERS))
+
+
+def load(name: str, *, key: Array | None = None, **options: Any) -> Dataset:
+    """The data set `name`, with its train, valid and test parts and its card.
+
+    `options` are those of the function of the same name (`rnn_zoo.data.adding` and its kind), whose
+    docstring gives shapes, defaults and splits. `key` is what generated data are drawn from and
+    samples are held out with; a data set in which nothing is drawn takes it and does not use it.
+
+    Raises ValueError for an unknown name, and for a generated data set without a key; TypeError for
+    an option that the data set does not have.
+    """
+    if name not in _LOADERS:
+        close = difflib.get_close_matches(name, _LOADERS, n=1)
+        hint = f": did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"unknown data set {name!r}{hint}; known are {', '.join(list_datasets())}")
+    parameters = dict(inspect.signature(_LOADERS[name]).parameters)
+    drawn = parameters.pop("key", None)
+    unknown = sorted(set(options) - set(parameters))
+    if unknown:
+        raise TypeError(
+            f"data set {name!r} has no option {', '.join(map(repr, unknown))}; "
+            f"its options are {', '.join(parameters)}"
+        )
+    if drawn is None:
+        return _LOADERS[name](**options)
+    if drawn.default is inspect.Parameter.empty and key is None:
+        raise ValueError(
+            f"data set {name!r} is generated and needs a key: load({name!r}, key=jax.random.key(0))"
+        )
+    return _LOADERS[name](key=key, **options)

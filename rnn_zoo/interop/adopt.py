@@ -1,0 +1,117 @@
+"""Anybody's cell as a cell of this library."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, PyTree
+
+from .._fixed import fix, unfix
+from ..base import AbstractCell, State, contract, show
+
+
+class Adopted(AbstractCell):
+    """A function f(h, x) or another library's cell under the contract; see `adopt`."""
+
+    arrays: PyTree
+    function: Any = eqx.field(static=True)
+    initial: PyTree
+    output: Callable | None = eqx.field(static=True)
+    input_first: bool = eqx.field(static=True)
+    gives_output: bool = eqx.field(static=True)
+    timed: bool = eqx.field(static=True)
+    input_size: int = eqx.field(static=True)
+    output_size: int = eqx.field(static=True)
+    linear: ClassVar[bool] = False
+    stochastic: ClassVar[bool] = False
+
+    def __init__(self, function, input_size, initial, output, input_first, timed):
+        self.arrays, self.function = eqx.partition(function, eqx.is_array)
+        self.initial = fix(jax.tree.map(jnp.asarray, initial))
+        self.output, self.input_first, self.timed = output, input_first, timed
+        self.input_size = input_size
+        state = jax.eval_shape(lambda: unfix(self.initial))
+        floats = [s.dtype for s in jax.tree.leaves(state) if jnp.issubdtype(s.dtype, jnp.inexact)]
+        dtype = jnp.finfo(jnp.result_type(*floats) if floats else float).dtype
+        x = jax.ShapeDtypeStruct((input_size,), dtype)
+        time = (jnp.ones((), dtype),) if timed else ()
+        result = jax.eval_shape(lambda s, x: _call(function, input_first, s, x, *time), state, x)
+        self.gives_output = not _alike(result, state)
+        self.output_size = _output_size(result, state, self.gives_output, output)
+
+    def init_state(self) -> State:
+        return unfix(self.initial)
+
+    @contract
+    def step(self, state: State, x: Array, dt: ArrayLike = 1.0) -> tuple[State, Array]:
+        """The adopted function's step."""
+        function = eqx.combine(self.arrays, self.function)
+        time = (dt,) if self.timed else ()
+        result = _call(function, self.input_first, state, x, *time)
+        return result if self.gives_output else (result, _read(self.output, result))
+
+
+def adopt(
+    function: Callable,
+    *,
+    input_size: int | None = None,
+    init_state: State | None = None,
+    output: Callable | None = None,
+    timed: bool = False,
+) -> Adopted:
+    """A contract cell from a function f(h, x), or from an `eqx.nn` GRUCell or LSTMCell.
+
+    **Arguments:**
+
+    - `function`: `f(state, x) -> state` or `f(state, x) -> (state, y)`; with `timed=True`
+      `f(state, x, dt)`. An Equinox module's arrays stay trainable parameters. Equinox's
+      own cells, which take the input first, are recognised.
+    - `input_size`, `init_state`: needed for all but Equinox's cells (zeros there). The
+      initial state does not train; wrap in `LearnedInitialState` where it should.
+    - `output`: from the new state to y where the function gives the state alone; by default
+      the state itself, or its first array.
+
+    **Raises:** ValueError where a size is missing or the state changes its shape.
+    """
+    input_first = isinstance(function, eqx.nn.GRUCell | eqx.nn.LSTMCell)
+    if isinstance(function, eqx.nn.GRUCell | eqx.nn.LSTMCell):
+        zeros = jnp.zeros(function.hidden_size, function.weight_hh.dtype)
+        default = zeros if isinstance(function, eqx.nn.GRUCell) else (zeros, zeros)
+        input_size = function.input_size if input_size is None else input_size
+        init_state = default if init_state is None else init_state
+    if input_size is None or init_state is None:
+        raise ValueError(
+            "expected input_size and init_state: the sizes of a bare function cannot be read "
+            "off, give for example adopt(f, input_size=3, init_state=jnp.zeros(8))"
+        )
+    return Adopted(function, input_size, init_state, output, input_first, timed)
+
+
+def _call(function: Callable, input_first: bool, state: State, x: Array, *dt: ArrayLike):
+    return function(x, state, *dt) if input_first else function(state, x, *dt)
+
+
+def _alike(one: Any, two: Any) -> bool:
+    same_tree = jax.tree.structure(one) == jax.tree.structure(two)
+    leaves = zip(jax.tree.leaves(one), jax.tree.leaves(two))
+    return same_tree and all(a.shape == b.shape for a, b in leaves)
+
+
+def _read(output: Callable | None, state: State) -> Array:
+    return jax.tree.leaves(state)[0] if output is None else output(state)
+
+
+def _output_size(result: Any, state: Any, gives_output: bool, output: Callable | None) -> int:
+    if gives_output and not (
+        isinstance(result, tuple) and len(result) == 2 and _alike(result[0], state)
+    ):
+        raise ValueError(
+            "expected the function to give a state like init_state, or (state, y); from "
+            f"{show(state)} it gave {show(result)}"
+        )
+    y = result[1] if gives_output else jax.eval_shape(lambda s: _read(output, s), state)
+    if not hasattr(y, "shape") or len(y.shape) != 1:
+        raise ValueError(f"expected an output of shape (size,), got {show(y)}")
+    return y.shape[0]

@@ -1,0 +1,67 @@
+"""Batches: a layer or model mapped over samples."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import ArrayLike
+
+from ..base import State
+
+
+def batch(function: Callable) -> Callable:
+    """`batch(model)(xs, *, state, dt, mask, reset, key)` maps over axis 0 of what is given.
+
+    `function` is a layer, a model, or the `scan` of one. xs: (batch, time, input_size);
+    state: a leading batch axis on each array; dt: a scalar for all, (batch,), or
+    (batch, time); mask, reset: (batch, time); key: one key, split over the samples, or one
+    per sample. Returns what `function` returns with a leading batch axis.
+    """
+
+    def batched(
+        xs: ArrayLike,
+        state: State | None = None,
+        *,
+        dt: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        reset: ArrayLike | None = None,
+        key: Any = None,
+    ):
+        xs = jnp.asarray(xs)
+        if xs.ndim < 2:
+            raise ValueError(
+                f"expected a batch, (batch, time, input_size), got {xs.shape}: call the layer "
+                "itself for one sequence"
+            )
+        if key is not None and not _is_key_batch(key):
+            key = jr.split(key, xs.shape[0])
+        arguments = {"xs": xs, "state": state, "dt": dt, "mask": mask, "reset": reset, "key": key}
+        arguments = jax.tree.map(lambda a: a if eqx.is_array(a) else jnp.asarray(a), arguments)
+        for name, argument in arguments.items():
+            _check_batch_size(name, argument, xs.shape[0])
+        in_axes = jax.tree.map(lambda a: 0 if a.ndim else None, arguments)
+        return eqx.filter_vmap(_call, in_axes=(None, in_axes))(function, arguments)
+
+    return batched
+
+
+def _call(function: Callable, arguments: dict[str, Any]):
+    xs, state = arguments["xs"], arguments["state"]
+    keywords = {k: v for k, v in arguments.items() if k not in ("xs", "state") and v is not None}
+    return function(xs, state, **keywords)
+
+
+def _is_key_batch(key: Any) -> bool:
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    return key.ndim == (1 if typed else 2)
+
+
+def _check_batch_size(name: str, argument: Any, size: int) -> None:
+    for leaf in jax.tree.leaves(argument):
+        if leaf.ndim and leaf.shape[0] != size:
+            raise ValueError(
+                f"expected {name} with a leading batch axis of {size}, as xs has, got {leaf.shape}"
+            )

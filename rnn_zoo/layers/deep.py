@@ -1,0 +1,98 @@
+"""Layers by size and depth: the short cuts, and the stack that models are built from."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.random as jr
+from jaxtyping import PRNGKeyArray
+
+from ..base import AbstractCell
+from ..cells import ElmanCell, GRUCell, LSTMCell
+from ..init import check_sizes
+from ..ssm import LRUCell
+from .base import AbstractLayer
+from .block import Block
+from .pointwise import linear
+from .recurrent import Bidirectional, Recurrent
+from .stacked import Stacked
+
+
+def deep(
+    make: Callable[..., AbstractCell],
+    input_size: int,
+    hidden_size: int,
+    *,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    key: PRNGKeyArray,
+    **options: Any,
+) -> Stacked:
+    """`num_layers` of one cell, each in the way its kind is used.
+
+    Non-linear cells are stacked plainly, as in PyTorch: the next layer reads the outputs
+    (both directions side by side if `bidirectional`), with `dropout` between layers.
+    Linear cells become residual `Block`s behind a linear map to `hidden_size`, with
+    `dropout` inside each block: stacked plainly they would stay one linear map.
+    `make(input_size, hidden_size, key=key, **options)` makes a cell.
+    """
+    check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+    key_map, *keys = jr.split(key, 1 + num_layers)
+    first = _directions(make, input_size, hidden_size, bidirectional, keys[0], options)
+    dtype = options.get("dtype")
+    if not _is_linear(first):
+        layers = [first]
+        for k in keys[1:]:
+            size = layers[-1].output_size
+            layers.append(_directions(make, size, hidden_size, bidirectional, k, options))
+        return Stacked(layers, dropout=dropout)
+    blocks = []
+    for k in keys:
+        key_cell, key_mix = jr.split(k)
+        layer = _directions(make, hidden_size, hidden_size, bidirectional, key_cell, options)
+        blocks.append(Block(layer, dropout=dropout, dtype=dtype, key=key_mix))
+    return Stacked([linear(input_size, hidden_size, dtype=dtype, key=key_map), *blocks])
+
+
+def _directions(make, input_size, hidden_size, bidirectional, key, options) -> AbstractLayer:
+    if not bidirectional:
+        return Recurrent(make(input_size, hidden_size, key=key, **options))
+    forward, backward = (make(input_size, hidden_size, key=k, **options) for k in jr.split(key))
+    return Bidirectional(forward, backward)
+
+
+def _is_linear(layer: Any) -> bool:
+    return layer.forward.linear if isinstance(layer, Bidirectional) else layer.linear
+
+
+def _shortcut(make: Callable[..., AbstractCell], name: str, what: str) -> Callable[..., Stacked]:
+    def layers(
+        input_size: int,
+        hidden_size: int,
+        *,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        key: PRNGKeyArray,
+        **options: Any,
+    ) -> Stacked:
+        return deep(
+            make,
+            input_size,
+            hidden_size,
+            num_layers=num_layers,
+            bidirectional=bidirectional,
+            dropout=dropout,
+            key=key,
+            **options,
+        )
+
+    layers.__name__ = layers.__qualname__ = name
+    layers.__doc__ = f"{what}; see `deep`. `options` are those of `{make.__name__}`."
+    return layers
+
+
+RNN = _shortcut(ElmanCell, "RNN", "Elman layers")
+LSTM = _shortcut(LSTMCell, "LSTM", "LSTM layers")
+GRU = _shortcut(GRUCell, "GRU", "GRU layers")
+LRU = _shortcut(LRUCell, "LRU", "Residual blocks of LRU cells")

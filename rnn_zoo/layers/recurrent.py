@@ -1,0 +1,216 @@
+"""A cell over time, in one or in both directions."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike
+
+from .._checks import check_steps, spread_keys
+from ..base import AbstractCell, State, replace
+from ..cells.wrappers import AbstractTransparentWrapper
+from ..scan import resolve_method, unroll
+from .base import AbstractLayer, timed_only
+
+
+class Recurrent(AbstractTransparentWrapper, AbstractLayer):
+    """A cell run over a sequence; a layer and a cell."""
+
+    cell: Any
+    method: str = eqx.field(static=True)
+
+    def __init__(self, cell: AbstractCell, *, method: str = "auto"):
+        """Any cell, or a layer that steps. `method` as in `rz.scan.unroll`.
+
+        TypeError for what is not a cell, ValueError for a method that the cell lacks.
+        """
+        self.cell = _checked(cell, method)
+        self.method = method
+
+    @property
+    def directions(self) -> tuple[tuple[int, bool], ...]:
+        return ((self.output_size, False),)
+
+    def init_state(self) -> State:
+        return self.cell.init_state()
+
+    def prepare(self) -> "Recurrent":
+        return replace(self, cell=self.cell.prepare())
+
+    def scan(
+        self,
+        xs: ArrayLike,
+        state: State | None = None,
+        *,
+        dt: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        reset: ArrayLike | None = None,
+        key: Any = None,
+    ) -> tuple[State, Array]:
+        """`rz.scan.unroll` of the cell."""
+        return unroll(
+            self.cell,
+            xs,
+            state,
+            dt=dt,
+            mask=mask,
+            reset=reset,
+            key=key,
+            method=self.method,
+        )
+
+
+class Backward(AbstractLayer):
+    """A cell run over a sequence from its end; outputs stay in input order.
+
+    A layer only: what it says of the first step it knows last, so there is no `step`.
+    """
+
+    cell: Any
+    method: str = eqx.field(static=True)
+
+    def __init__(self, cell: AbstractCell, *, method: str = "auto"):
+        """As `Recurrent`."""
+        self.cell = _checked(cell, method)
+        self.method = method
+
+    @property
+    def input_size(self) -> int:
+        return self.cell.input_size
+
+    @property
+    def output_size(self) -> int:
+        return self.cell.output_size
+
+    @property
+    def timed(self) -> bool:
+        return self.cell.timed
+
+    @property
+    def stochastic(self) -> bool:
+        return self.cell.stochastic
+
+    @property
+    def directions(self) -> tuple[tuple[int, bool], ...]:
+        return ((self.output_size, True),)
+
+    def init_state(self) -> State:
+        return self.cell.init_state()
+
+    def prepare(self) -> "Backward":
+        """An equal layer with the cell's constants computed."""
+        return replace(self, cell=self.cell.prepare())
+
+    def scan(
+        self,
+        xs: ArrayLike,
+        state: State | None = None,
+        *,
+        dt: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        reset: ArrayLike | None = None,
+        key: Any = None,
+    ) -> tuple[State, Array]:
+        """`rz.scan.unroll(cell, ..., reverse=True)`."""
+        return unroll(
+            self.cell,
+            xs,
+            state,
+            dt=dt,
+            mask=mask,
+            reset=reset,
+            reverse=True,
+            key=key,
+            method=self.method,
+        )
+
+
+def _checked(cell: Any, method: str) -> AbstractCell:
+    if not isinstance(cell, AbstractCell):
+        raise TypeError(
+            f"expected a cell, got {type(cell).__name__}: rz.adopt makes a cell of a "
+            "function f(h, x) or of another library's cell"
+        )
+    resolve_method(cell, method, 1)
+    return cell
+
+
+class Bidirectional(AbstractLayer):
+    """Two cells over a sequence, one from each end; outputs side by side, forward first.
+
+    A layer only: its state is the pair (forward, backward), of which the second belongs to
+    the start of the sequence, so chunks do not give what the whole gives, and there is no
+    `step`. `reset` marks the first step of each document in input order; the backward cell
+    starts anew at each document's last step.
+    """
+
+    forward: Recurrent
+    backward: Backward
+
+    def __init__(self, forward: AbstractCell, backward: AbstractCell):
+        """Two cells (or layers that step) of one input size (ValueError otherwise)."""
+        if forward.input_size != backward.input_size:
+            raise ValueError(
+                "expected two cells of one input_size, got "
+                f"{forward.input_size} and {backward.input_size}"
+            )
+        self.forward = Recurrent(forward)
+        self.backward = Backward(backward)
+
+    @property
+    def input_size(self) -> int:
+        return self.forward.input_size
+
+    @property
+    def output_size(self) -> int:
+        return self.forward.output_size + self.backward.output_size
+
+    @property
+    def timed(self) -> bool:
+        return self.forward.timed or self.backward.timed
+
+    @property
+    def stochastic(self) -> bool:
+        return self.forward.stochastic or self.backward.stochastic
+
+    @property
+    def directions(self) -> tuple[tuple[int, bool], ...]:
+        return self.forward.directions + self.backward.directions
+
+    def init_state(self) -> State:
+        return (self.forward.init_state(), self.backward.init_state())
+
+    def prepare(self) -> "Bidirectional":
+        return replace(self, forward=self.forward.prepare(), backward=self.backward.prepare())
+
+    def scan(
+        self,
+        xs: ArrayLike,
+        state: State | None = None,
+        *,
+        dt: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        reset: ArrayLike | None = None,
+        key: Any = None,
+    ) -> tuple[State, Array]:
+        """The pair of final states, and (time, forward + backward size) outputs."""
+        steps = check_steps(self, xs, dt, mask, reset, key)
+        before = (None, None) if state is None else state
+        keys = spread_keys(steps.key, 2)
+        ended = steps.reset
+        if ended is not None:
+            # A document ends where the next begins; the state given belongs to the last one.
+            ended = jnp.concatenate([ended[1:], jnp.zeros((1,), bool)])[: steps.length]
+        after, outputs = [], []
+        for i, (part, flags) in enumerate([(self.forward, steps.reset), (self.backward, ended)]):
+            final, ys = part.scan(
+                steps.x,
+                before[i],
+                dt=timed_only(part, steps.dt),
+                mask=steps.mask,
+                reset=flags,
+                key=keys[i],
+            )
+            after.append(final)
+            outputs.append(ys)
+        return tuple(after), jnp.concatenate(outputs, axis=-1)

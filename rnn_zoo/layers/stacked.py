@@ -1,0 +1,144 @@
+"""Layers in a row."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.random as jr
+from jaxtyping import Array, ArrayLike
+
+from .._checks import check_steps, spread_keys
+from ..base import AbstractCell, State, advance, contract, replace, show
+from .base import AbstractLayer, require_step, timed_only
+from .recurrent import Recurrent
+
+
+class Stacked(AbstractLayer, AbstractCell):
+    """Layers, each reading the outputs of the one before; a layer and, where all its parts
+    step, a cell.
+
+    The state is a tuple, one entry per part. `dropout` acts on what passes between the
+    parts, drawn anew for each step and unit; in inference (`eqx.nn.inference_mode`) it does
+    nothing. Timed and stochastic when any part is; never linear: a sequence runs layer by
+    layer, each with its own method.
+    """
+
+    layers: tuple[Any, ...]
+    dropout: eqx.nn.Dropout | None
+
+    def __init__(self, layers: Sequence[Any], *, dropout: float = 0.0):
+        """Cells or layers whose sizes fit; `dropout` in [0, 1) needs two or more of them."""
+        parts = tuple(
+            part if isinstance(part, AbstractLayer) else Recurrent(part) for part in layers
+        )
+        if not parts:
+            raise ValueError("expected at least one layer, got none")
+        for i, (one, two) in enumerate(zip(parts, parts[1:])):
+            if one.output_size != two.input_size:
+                raise ValueError(
+                    f"layer {i} gives {one.output_size} features and layer {i + 1} reads "
+                    f"{two.input_size}: make them equal"
+                )
+        if dropout and len(parts) == 1:
+            raise ValueError(
+                f"dropout={dropout} acts between layers and there is one layer: stack two or "
+                "more, or drop its outputs yourself with eqx.nn.Dropout"
+            )
+        self.layers = parts
+        self.dropout = make_dropout(dropout)
+
+    @property
+    def input_size(self) -> int:
+        return self.layers[0].input_size
+
+    @property
+    def output_size(self) -> int:
+        return self.layers[-1].output_size
+
+    @property
+    def timed(self) -> bool:
+        return any(layer.timed for layer in self.layers)
+
+    @property
+    def linear(self) -> bool:
+        return False
+
+    @property
+    def stochastic(self) -> bool:
+        return self.dropout is not None or any(layer.stochastic for layer in self.layers)
+
+    @property
+    def directions(self) -> tuple[tuple[int, bool], ...]:
+        return self.layers[-1].directions
+
+    def init_state(self) -> State:
+        return tuple(layer.init_state() for layer in self.layers)
+
+    def prepare(self) -> "Stacked":
+        return replace(self, layers=tuple(layer.prepare() for layer in self.layers))
+
+    @contract
+    def step(
+        self, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
+    ) -> tuple[State, Array]:
+        """One step through all layers."""
+        require_step(*self.layers)
+        keys = (
+            [None] * (2 * len(self.layers)) if key is None else jr.split(key, 2 * len(self.layers))
+        )
+        after = []
+        for i, layer in enumerate(self.layers):
+            if i > 0 and self.dropout is not None:
+                x = self.dropout(x, key=keys[2 * i])
+            new, x = advance(layer, state[i], x, dt, key=keys[2 * i + 1])
+            after.append(new)
+        return tuple(after), x
+
+    def scan(
+        self,
+        xs: ArrayLike,
+        state: State | None = None,
+        *,
+        dt: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        reset: ArrayLike | None = None,
+        key: Any = None,
+    ) -> tuple[State, Array]:
+        """The tuple of final states, and the outputs of the last layer."""
+        steps = check_steps(self, xs, dt, mask, reset, key)
+        before = (None,) * len(self.layers) if state is None else state
+        if not isinstance(before, tuple) or len(before) != len(self.layers):
+            raise ValueError(
+                f"expected the state of {len(self.layers)} layers as a tuple, one entry each, "
+                f"got {show(state)}"
+            )
+        keys = spread_keys(steps.key, 2 * len(self.layers))
+        ys, after = steps.x, []
+        for i, layer in enumerate(self.layers):
+            if i > 0 and self.dropout is not None:
+                ys = drop_steps(self.dropout, ys, keys[2 * i])
+            final, ys = layer.scan(
+                ys,
+                before[i],
+                dt=timed_only(layer, steps.dt),
+                mask=steps.mask,
+                reset=steps.reset,
+                key=keys[2 * i + 1],
+            )
+            after.append(final)
+        return tuple(after), ys
+
+
+def make_dropout(rate: float) -> eqx.nn.Dropout | None:
+    """A dropout, or no part at all for the rate 0."""
+    if not 0.0 <= rate < 1.0:
+        raise ValueError(f"expected dropout in [0, 1), got {rate}")
+    return eqx.nn.Dropout(rate) if rate else None
+
+
+def drop_steps(dropout: eqx.nn.Dropout, ys: Array, keys: Array | None) -> Array:
+    """Dropout with one key per step, so that steps one by one draw the same."""
+    if keys is None:
+        return dropout(ys)
+    return jax.vmap(lambda y, key: dropout(y, key=key))(ys, keys)

@@ -1,0 +1,232 @@
+"""A recurrent stack with an optional encoder, a pooling and a linear head."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, ArrayLike, PRNGKeyArray
+
+from .._checks import Steps, beside, check_inputs, check_tokens, spread_keys
+from ..base import State, advance, half_as, replace
+from ..layers.base import AbstractLayer, hide, require_step
+from ..layers.deep import deep
+from ..layers.stacked import drop_steps, make_dropout
+from ..registry import cell_info, cell_options, make_cell, suggest
+
+
+POOLS = ("last", "mean", None)
+
+
+class SequenceModel(AbstractLayer):
+    """encoder -> layer -> pool -> dropout -> linear head.
+
+    `pool`: "last", each direction's output at the last valid step it processes (forward:
+    the last, backward: the first; a residual block reads forward); "mean", over the valid
+    steps; None, an output for every step, zero where masked. A sequence without a valid
+    step pools to zeros. `model(xs)` gives (output_size,), or (time, output_size) with
+    `pool=None`; `model.scan(xs, state)` gives the final state as well. With `pool=None`
+    a model also streams: `state, y = model.step(state, x)`.
+
+    `encoder`: an `eqx.nn.Linear`, or an `eqx.nn.Embedding` that reads integer tokens, xs of
+    shape (time,); None for none.
+    """
+
+    encoder: Any
+    layer: Any
+    dropout: eqx.nn.Dropout | None
+    head: eqx.nn.Linear
+    pool: str | None = eqx.field(static=True)
+    recipe: tuple[tuple[str, Any], ...] | None = eqx.field(static=True)
+    """The arguments of `make_model`, kept so that a saved file can name its model."""
+
+    def __init__(
+        self,
+        layer: AbstractLayer,
+        output_size: int,
+        *,
+        encoder: Any = None,
+        pool: str | None = "last",
+        dropout: float = 0.0,
+        dtype: Any = None,
+        recipe: tuple[tuple[str, Any], ...] | None = None,
+        key: PRNGKeyArray,
+    ):
+        """A layer, the number of outputs, and `key` for the head. `dropout` before the head."""
+        if pool not in POOLS:
+            raise ValueError(f"expected pool to be one of {POOLS}, got {pool!r}")
+        given = None if encoder is None else _encoder_sizes(encoder)[1]
+        if given not in (None, layer.input_size):
+            raise ValueError(
+                f"the encoder gives {given} features and the layer reads {layer.input_size}"
+            )
+        self.encoder = encoder
+        self.layer = layer
+        self.dropout = make_dropout(dropout)
+        self.head = eqx.nn.Linear(layer.output_size, output_size, dtype=dtype, key=key)
+        self.pool = pool
+        self.recipe = recipe
+
+    @property
+    def input_size(self) -> int:
+        return self.layer.input_size if self.encoder is None else _encoder_sizes(self.encoder)[0]
+
+    @property
+    def output_size(self) -> int:
+        return int(self.head.out_features)
+
+    @property
+    def timed(self) -> bool:
+        return self.layer.timed
+
+    @property
+    def stochastic(self) -> bool:
+        return self.dropout is not None or self.layer.stochastic
+
+    @property
+    def directions(self) -> tuple[tuple[int, bool], ...]:
+        return ((self.output_size, False),)
+
+    def init_state(self) -> State:
+        return self.layer.init_state()
+
+    def prepare(self) -> "SequenceModel":
+        """An equal model with all constants computed, for streaming with `step`."""
+        return replace(self, layer=self.layer.prepare())
+
+    def step(
+        self, state: State, x: ArrayLike, dt: ArrayLike | None = None, *, key: Any = None
+    ) -> tuple[State, Array]:
+        """One step of a model without pooling. TypeError with a pool, or a backward layer."""
+        if self.pool is not None:
+            raise TypeError(
+                f'pool="{self.pool}" needs the whole sequence: build the model with pool=None '
+                "to step through it"
+            )
+        require_step(self.layer)
+        steps = beside(self, self._check(jnp.asarray(x)[None]), dt, None, None, None)
+        keys = [None, None] if key is None else jr.split(key)
+        state, y = advance(self.layer, state, self._encode(steps.x)[0], dt, key=keys[0])
+        y = self.head(y if self.dropout is None else self.dropout(y, key=keys[1]))
+        return state, half_as(x, y)
+
+    def scan(
+        self,
+        xs: ArrayLike,
+        state: State | None = None,
+        *,
+        dt: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        reset: ArrayLike | None = None,
+        key: Any = None,
+    ) -> tuple[State, Array]:
+        """The final state, and what the head gives: pooled, or one output per step."""
+        steps = beside(self, self._check(xs), dt, mask, reset, key)
+        keys = spread_keys(steps.key, 2)
+        state, ys = self.layer.scan(
+            self._encode(hide(steps.mask, steps.x)),
+            state,
+            dt=steps.dt,
+            mask=steps.mask,
+            reset=steps.reset,
+            key=keys[0] if self.layer.stochastic else None,
+        )
+        if self.pool is None:
+            ys = ys if self.dropout is None else drop_steps(self.dropout, ys, keys[1])
+            return state, hide(steps.mask, half_as(steps.x, jax.vmap(self.head)(ys)))
+        pooled = _pool(self.pool, self.layer.directions, ys, steps)
+        if self.dropout is not None and steps.length:
+            pooled = self.dropout(pooled, key=None if keys[1] is None else keys[1][0])
+        return state, half_as(steps.x, self.head(pooled))
+
+    def _check(self, xs: ArrayLike) -> Array:
+        tokens = isinstance(self.encoder, eqx.nn.Embedding)
+        return check_tokens(xs) if tokens else check_inputs(xs, self.input_size)
+
+    def _encode(self, xs: Array) -> Array:
+        return xs if self.encoder is None else jax.vmap(self.encoder)(xs)
+
+
+def _encoder_sizes(encoder: Any) -> tuple[int, int]:
+    if isinstance(encoder, eqx.nn.Embedding):
+        return encoder.num_embeddings, encoder.embedding_size
+    return encoder.in_features, encoder.out_features
+
+
+def _pool(pool: str, directions, ys: Array, steps: Steps) -> Array:
+    mask = jnp.ones(steps.length, bool) if steps.mask is None else steps.mask
+    if pool == "mean":
+        return jnp.sum(ys, axis=0) / jnp.maximum(jnp.sum(mask), 1).astype(ys.dtype)
+    if steps.length == 0:
+        return jnp.zeros(ys.shape[1:], ys.dtype)
+    last = steps.length - 1 - jnp.argmax(mask[::-1])
+    first = jnp.argmax(mask)
+    parts, start = [], 0
+    for size, backward in directions:
+        parts.append(ys[first if backward else last, start : start + size])
+        start += size
+    # Without a valid step both indices name a masked one, whose output is zero.
+    return jnp.concatenate(parts)
+
+
+def make_model(
+    name: str,
+    input_size: int,
+    output_size: int,
+    *,
+    hidden_size: int = 64,
+    num_layers: int = 1,
+    pool: str | None = "last",
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    key: PRNGKeyArray,
+    **options: Any,
+) -> SequenceModel:
+    """A `SequenceModel` from the name of a cell; `options` are those of the cell.
+
+    Non-linear cells are stacked plainly, linear ones as residual blocks behind a linear
+    map (`rz.layers.deep`). `dropout` acts between layers (inside the blocks) and before the
+    head. ValueError for an unknown name or a size below 1, TypeError for an unknown option.
+    """
+    info = cell_info(name)
+    for option in options:
+        if option not in cell_options(name):
+            known = ("hidden_size", "num_layers", "pool", "bidirectional", "dropout")
+            hint = suggest(option, known + cell_options(name))
+            raise TypeError(f"make_model({name!r}) has no option {option!r}{hint}")
+    recipe = {
+        "name": name,
+        "input_size": input_size,
+        "output_size": output_size,
+        "hidden_size": hidden_size,
+        "num_layers": num_layers,
+        "pool": pool,
+        "bidirectional": bidirectional,
+        "dropout": dropout,
+        **options,
+    }
+    key_layer, key_head = jr.split(key)
+
+    def make(input_size: int, hidden_size: int, *, key: PRNGKeyArray, **options: Any):
+        return make_cell(name, input_size, hidden_size, key=key, **options)
+
+    layer = deep(
+        make,
+        input_size,
+        hidden_size,
+        num_layers=num_layers,
+        bidirectional=bidirectional,
+        dropout=dropout if info.linear or num_layers > 1 else 0.0,
+        key=key_layer,
+        **options,
+    )
+    return SequenceModel(
+        layer,
+        output_size,
+        pool=pool,
+        dropout=dropout,
+        dtype=options.get("dtype"),
+        recipe=tuple(recipe.items()),
+        key=key_head,
+    )

@@ -1,0 +1,158 @@
+"""Every cell, by name: what drives the tests, the README's table, the command line.
+
+Adding a cell is one class in its family file, one NumPy reference in
+`tests/references.py`, and one row in `_ROWS`.
+"""
+
+import dataclasses
+import difflib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from jaxtyping import PRNGKeyArray
+
+from . import cells, ssm
+from .base import AbstractCell
+
+
+@dataclasses.dataclass(frozen=True)
+class CellInfo:
+    """What the registry knows of a cell; the flags are those of the default-built cell."""
+
+    name: str
+    cls: Callable[..., AbstractCell]
+    family: str
+    paper: str
+    """Authors, year, and arXiv number where there is one."""
+    equation: str
+    """In plain text, one line."""
+    linear: bool = False
+    timed: bool = False
+    stochastic: bool = False
+    complex_state: bool = False
+
+
+_ROWS = (
+    CellInfo(
+        "elman",
+        cells.ElmanCell,
+        "vanilla",
+        "Elman 1990",
+        "h' = tanh(W x + U h + b)",
+    ),
+    CellInfo(
+        "leaky_elman",
+        cells.LeakyElmanCell,
+        "vanilla",
+        "Jaeger et al. 2007",
+        "h' = (1 - a) h + a tanh(W x + U h + b)",
+        timed=True,
+    ),
+    CellInfo(
+        "wilson_cowan",
+        cells.WilsonCowanCell,
+        "vanilla",
+        "Wilson & Cowan 1972",
+        "h' = (1 - a) h + a (tanh(U h + b) + W x)",
+        timed=True,
+    ),
+    CellInfo(
+        "indrnn",
+        cells.IndRNNCell,
+        "vanilla",
+        "Li et al. 2018, arXiv:1803.04831",
+        "h' = relu(W x + u * h + b), |u| <= u_max",
+    ),
+    CellInfo(
+        "lstm",
+        cells.LSTMCell,
+        "gated",
+        "Hochreiter & Schmidhuber 1997",
+        "c' = f * c + i * g, h' = o * tanh(c')",
+    ),
+    CellInfo(
+        "gru",
+        cells.GRUCell,
+        "gated",
+        "Cho et al. 2014, arXiv:1406.1078",
+        "h' = (1 - z) * n + z * h, n = tanh(W x + r * (U h))",
+    ),
+    CellInfo(
+        "mgu",
+        cells.MGUCell,
+        "gated",
+        "Zhou et al. 2016, arXiv:1603.09420",
+        "h' = (1 - f) * h + f * tanh(W x + U (f * h))",
+    ),
+    CellInfo(
+        "mingru",
+        cells.MinGRUCell,
+        "gated",
+        "Feng et al. 2024, arXiv:2410.01201",
+        "h' = (1 - z(x)) * h + z(x) * g(W x)",
+        linear=True,
+    ),
+    CellInfo(
+        "minlstm",
+        cells.MinLSTMCell,
+        "gated",
+        "Feng et al. 2024, arXiv:2410.01201",
+        "h' = (f h + i g(W x)) / (f + i), f, i of x",
+        linear=True,
+    ),
+    CellInfo(
+        "lru",
+        ssm.LRUCell,
+        "state-space",
+        "Orvieto et al. 2023, arXiv:2303.06349",
+        "h' = lambda * h + gamma * (B x), y = Re(C h') + D x",
+        linear=True,
+        complex_state=True,
+    ),
+)
+_CELLS = {row.name: row for row in _ROWS}
+
+
+def list_cells(*, linear: bool | None = None, timed: bool | None = None) -> tuple[str, ...]:
+    """The names of all cells, or of those that are (not) linear or timed."""
+    return tuple(
+        row.name for row in _ROWS if linear in (None, row.linear) and timed in (None, row.timed)
+    )
+
+
+def cell_info(name: str) -> CellInfo:
+    """What the registry knows of a cell. ValueError for an unknown name."""
+    if name not in _CELLS:
+        raise ValueError(f"unknown cell {name!r}{suggest(name, _CELLS)}")
+    return _CELLS[name]
+
+
+def make_cell(
+    name: str, input_size: int, hidden_size: int, *, key: PRNGKeyArray, **options: Any
+) -> AbstractCell:
+    """A cell by name; `options` are the keyword arguments of its class.
+
+    ValueError for an unknown name, TypeError for an unknown option.
+    """
+    make = cell_info(name).cls
+    allowed = cell_options(name)
+    for option in options:
+        if option not in allowed:
+            hint = suggest(option, allowed)
+            raise TypeError(f"cell {name!r} has no option {option!r}{hint}")
+    return make(input_size, hidden_size, key=key, **options)
+
+
+def cell_options(name: str) -> tuple[str, ...]:
+    """The names of the options that `make_cell(name, ...)` takes."""
+    parameters = inspect.signature(cell_info(name).cls).parameters.values()
+    names = (p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY)
+    return tuple(n for n in names if n != "key")
+
+
+def suggest(name: str, known) -> str:
+    """The end of an error message about an unknown name."""
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    hint = f": did you mean {close[0]!r}?" if close else ""
+    return f"{hint} Known are: {', '.join(known)}" if hint else f"; known are: {', '.join(known)}"

@@ -1,0 +1,250 @@
+"""The evaluators: a cell over a sequence, one signature and one return order for all of them.
+
+`unroll` gives the final state and the outputs, `trajectory` all states and the outputs.
+On one step a reset acts first, then the mask; a masked step holds the state and outputs
+zero, and the cell never sees what stands in it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, ArrayLike, Bool, Shaped
+
+from ._affine import AffineMap, prefix_states, select, varies
+from ._checks import Steps, check_state, check_steps
+from .base import AbstractCell, State, advance, half_as, working_dtype
+
+
+METHODS = ("auto", "sequential", "parallel")
+
+
+def unroll(
+    cell: AbstractCell,
+    xs: ArrayLike,
+    state: State | None = None,
+    *,
+    dt: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    reset: ArrayLike | None = None,
+    reverse: bool = False,
+    key: Any = None,
+    method: str = "auto",
+) -> tuple[State, Array]:
+    """Run a cell over a sequence: `state, ys = unroll(cell, xs)`.
+
+    **Arguments:**
+
+    - `cell`: any cell, or a layer that can step.
+    - `xs`: (time, input_size). Length 0 and 1 work.
+    - `state`: the state before the first step; `cell.init_state()` by default. The final
+      state carries a sequence on: chunks give what the whole gives.
+    - `dt`: for timed cells, the elapsed time of each step in units of the cell's nominal
+      step: a scalar or (time,).
+    - `mask`: (time,) bool. False: this step does not happen. The state is held, the output
+      is zero, and neither values nor gradients see what xs and dt hold there. The time of
+      a masked step is not carried over; `rz.elapsed` makes a `dt` that does.
+    - `reset`: (time,) bool. True: the state is the initial one again before this step, in
+      processing order, masked or not.
+    - `reverse`: process from the end; outputs stay in the order of xs.
+    - `key`: for stochastic cells: one key, or one per step (time,).
+    - `method`: "sequential"; "parallel" (linear cells, log2(time) passes); "auto".
+
+    **Returns:** the final state, and the outputs (time, output_size).
+
+    **Raises:** ValueError or TypeError for a wrong shape, dtype or structure, for a `dt`
+    or a `method` that the cell does not have.
+    """
+    state, _, ys = _evaluate(
+        cell, xs, state, dt, mask, reset, reverse, key, method, keep_states=False
+    )
+    return state, ys
+
+
+def trajectory(
+    cell: AbstractCell,
+    xs: ArrayLike,
+    state: State | None = None,
+    *,
+    dt: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    reset: ArrayLike | None = None,
+    reverse: bool = False,
+    key: Any = None,
+    method: str = "auto",
+) -> tuple[State, Array]:
+    """All states along a sequence: `states, ys = trajectory(cell, xs)`.
+
+    Arguments as in `unroll`. Each leaf of `states` has a leading time axis and holds the
+    state after that step, in the order of xs.
+    """
+    _, states, ys = _evaluate(
+        cell, xs, state, dt, mask, reset, reverse, key, method, keep_states=True
+    )
+    return states, ys
+
+
+def lengths_to_mask(lengths: ArrayLike, time: int) -> Bool[Array, "..."]:
+    """A mask that is True for the first `lengths` steps: (...,) int to (..., time) bool.
+
+    A length above `time` is a runtime error: nothing is cut off in silence.
+    """
+    lengths = jnp.asarray(lengths)
+    if not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise TypeError(f"expected integer lengths, got {lengths.dtype}")
+    lengths = eqx.error_if(
+        lengths, jnp.any((lengths < 0) | (lengths > time)), f"lengths must lie in [0, {time}]"
+    )
+    return jnp.arange(time) < lengths[..., None]
+
+
+def elapsed(
+    times: ArrayLike, mask: ArrayLike | None = None, *, first: float = 1.0
+) -> Shaped[Array, " time"]:
+    """The time since the last valid step, for each step: the `dt` of irregular samples.
+
+    `times` (time,) holds the time of each sample. The first valid step, which has nothing
+    before it, gets `first`, by default one nominal step (with 0 most timed cells would not
+    see that sample at all). Masked steps get 1, as the evaluators give them. A time that
+    runs backwards over the valid steps is a runtime error.
+    """
+    times = jnp.asarray(times)
+    if times.ndim != 1:
+        raise ValueError(f"expected times of shape (time,), got {times.shape}: use jax.vmap")
+    if not jnp.issubdtype(times.dtype, jnp.floating):
+        times = times.astype(float)
+    if mask is None:
+        mask = jnp.ones(times.shape, bool)
+    mask = jnp.asarray(mask)
+    if mask.shape != times.shape or mask.dtype != bool:
+        raise ValueError(
+            f"expected mask of shape {times.shape} and dtype bool, got {mask.shape}, {mask.dtype}"
+        )
+    # Index of the last valid step at or before each step, then shifted by one.
+    last = lax.cummax(jnp.where(mask, jnp.arange(times.shape[0]), -1))
+    before = jnp.concatenate([jnp.full((1,), -1), last])[: times.shape[0]]
+    valid_times = jnp.where(mask, times, 0.0)
+    dt = jnp.where(before >= 0, valid_times - valid_times[before], first)
+    dt = jnp.where(mask, dt, 1.0)
+    return eqx.error_if(dt, jnp.any(dt < 0), "times must not decrease over the valid steps")
+
+
+def _evaluate(cell, xs, state, dt, mask, reset, reverse, key, method, *, keep_states):
+    steps = check_steps(cell, xs, dt, mask, reset, key, reverse=reverse)
+    state = check_state(cell, state)
+    method = resolve_method(cell, method, steps.length)
+    run = _parallel if method == "parallel" else _sequential
+    return run(cell, state, steps, bool(reverse), keep_states)
+
+
+def resolve_method(cell: AbstractCell, method: str, length: int) -> str:
+    if method not in METHODS:
+        raise ValueError(f"expected method to be one of {METHODS}, got {method!r}")
+    if method == "parallel" and not cell.linear:
+        raise ValueError(
+            f"{type(cell).__name__} is not a linear cell and has no parallel form: "
+            'use method="sequential" or "auto"; rz.list_cells(linear=True) names those that have'
+        )
+    if not cell.linear or length == 0:
+        return "sequential"
+    if method == "auto":
+        # On CPU one loop does a third of the work of the parallel form and is faster at
+        # every size measured; on TPU others measured the same.
+        return "parallel" if jax.default_backend() == "gpu" else "sequential"
+    return method
+
+
+@eqx.filter_jit
+def _sequential(cell, state, steps: Steps, reverse: bool, keep_states: bool):
+    cell = cell.prepare()
+    initial = cell.init_state()
+    scalar_dt = steps.dt if steps.dt is not None and steps.dt.ndim == 0 else None
+
+    def body(state, at: Steps):
+        x, *dt = _visible(at if scalar_dt is None else at._replace(dt=scalar_dt))
+        if at.reset is not None:
+            state = select(at.reset, initial, state)
+        after, y = advance(cell, state, x, *dt, key=at.key)
+        if at.mask is not None:
+            after = select(at.mask, after, state)
+            y = jnp.where(at.mask, y, jnp.zeros_like(y))
+        return after, (after if keep_states else None, y)
+
+    per_step = steps if scalar_dt is None else steps._replace(dt=None)
+    state, (states, ys) = lax.scan(body, state, per_step, reverse=reverse)
+    return state, states, ys
+
+
+@eqx.filter_jit
+def _parallel(cell, state, steps: Steps, reverse: bool, keep_states: bool):
+    cell = cell.prepare()
+    if reverse:
+        steps = flip(steps)
+    x, *dt = _visible(steps)
+    dtype = working_dtype(cell)
+    inputs = [array.astype(dtype) for array in (x, *dt)]
+    maps = _map_over_time(cell.transition, inputs)
+    states = prefix_states(*_with_semantics(maps, cell, state, steps))
+    ys = jax.vmap(cell.readout)(states, inputs[0])
+    if steps.mask is not None:
+        ys = select(steps.mask, ys, jnp.zeros_like(ys))
+    final = states[-1]
+    ys = half_as(x, ys)
+    if reverse:
+        states, ys = states[::-1], ys[::-1]
+    return final, states if keep_states else None, ys
+
+
+def _map_over_time(transition: Callable, inputs: list[Array]) -> AffineMap:
+    """The elements of all steps; what depends on no per-step input gets no time axis."""
+    in_axes = [0 if array.ndim else None for array in inputs]  # a scalar dt is not per step
+    at_one_step = [array[0] if array.ndim else array for array in inputs]
+    jaxpr, out_shape = jax.make_jaxpr(transition, return_shape=True)(*at_one_step)
+    dependent = {id(v) for v, axis in zip(jaxpr.jaxpr.invars, in_axes) if axis == 0}
+    for equation in jaxpr.eqns:
+        if any(id(v) in dependent for v in equation.invars):
+            dependent.update(id(v) for v in equation.outvars)
+    out_axes = [0 if id(v) in dependent else None for v in jaxpr.jaxpr.outvars]
+    out_axes = jax.tree.unflatten(jax.tree.structure(out_shape), out_axes)
+    return jax.vmap(transition, in_axes=in_axes, out_axes=out_axes)(*inputs)
+
+
+def _visible(steps: Steps) -> list[Array]:
+    """x, and dt if any, with harmless values where the mask hides a step."""
+    if steps.mask is None:
+        return [steps.x] if steps.dt is None else [steps.x, steps.dt]
+    x = select(steps.mask, steps.x, jnp.zeros_like(steps.x))
+    if steps.dt is None:
+        return [x]
+    return [x, jnp.where(steps.mask, steps.dt, jnp.ones_like(steps.dt))]
+
+
+def _with_semantics(maps: AffineMap, cell, state, steps: Steps):
+    """Mask, resets and the initial state, worked into the elements of the recurrence."""
+    linear, offset = maps.linear, maps.offset
+    if offset.ndim == jnp.ndim(state):  # an offset that does not depend on x
+        offset = jnp.broadcast_to(offset, (steps.length, *offset.shape))
+    offset = offset.astype(jnp.result_type(state))
+    if steps.mask is not None:
+        if not varies(linear):
+            shape = (steps.length, *linear.a.shape)
+            linear = jax.tree.map(lambda a: jnp.broadcast_to(a, shape), linear)
+        linear = select(steps.mask, linear, linear.identity())
+        offset = select(steps.mask, offset, jnp.zeros_like(offset))
+    initial = cell.init_state()
+    if steps.reset is not None:
+        state = select(steps.reset[0], initial, state)
+    first = jax.tree.map(lambda a: a[0], linear) if varies(linear) else linear
+    start = AffineMap(first, offset[0]).apply(state)
+    if steps.reset is not None:
+        fresh = AffineMap(linear, offset).apply(jnp.broadcast_to(initial, offset.shape))
+        offset = select(steps.reset, fresh, offset)
+    return AffineMap(linear, offset.at[0].set(start)), steps.reset
+
+
+def flip(steps: Steps) -> Steps:
+    """The same steps from the end; a scalar dt stays."""
+    return jax.tree.map(lambda a: a[::-1] if jnp.ndim(a) else a, steps)

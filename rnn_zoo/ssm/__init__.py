@@ -1,0 +1,3 @@
+"""Linear state-space cells: one per file."""
+
+from .lru import LRUCell as LRUCell

@@ -1,0 +1,104 @@
+"""The linear recurrent unit."""
+
+import math
+from typing import Any, ClassVar, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+from jax import lax
+from jaxtyping import Array, Complex, Float, PRNGKeyArray
+
+from .._affine import AffineMap, Diagonal
+from ..base import AbstractLinearCell, replace, state_dtype
+from ..init import check_sizes, ring, working_float
+
+
+class LRUConstants(NamedTuple):
+    """What `LRUCell.prepare` computes: the eigenvalues, and B with its normalisation."""
+
+    eigenvalues: Complex[Array, " hidden"]
+    B: Float[Array, "2*hidden input"]
+
+
+class LRUCell(AbstractLinearCell):
+    r"""Linear recurrent unit (Orvieto et al. 2023, arXiv:2303.06349).
+
+    $$\lambda = \exp(-e^{\nu} + i e^{\theta}), \qquad
+    h' = \lambda \odot h + e^{\gamma} \odot (B x), \qquad y = \mathrm{Re}(C h') + D x$$
+
+    State: h, (hidden,) complex, zero at the start; |lambda| < 1 by construction. Parameters
+    are real: `nu_log`, `theta_log`, `gamma_log` hold $\nu, \theta, \gamma$; the leading axis
+    of B and C is (real, imaginary). `r_min, r_max, max_phase`: the ring that the eigenvalues
+    are drawn from; for long memories 0.9, 0.999, pi / 10. $e^{\gamma}$ starts at
+    $\sqrt{1 - |\lambda|^2}$ and is learned. D is a full matrix (the authors' code, where
+    input and output have one size, keeps its diagonal). Linear: put it in a `Block`.
+    """
+
+    nu_log: Float[Array, " hidden"]
+    theta_log: Float[Array, " hidden"]
+    gamma_log: Float[Array, " hidden"]
+    B: Float[Array, "2 hidden input"]
+    C: Float[Array, "2 output hidden"]
+    D: Float[Array, "output input"]
+    constants: LRUConstants | None
+    input_size: int = eqx.field(static=True)
+    output_size: int = eqx.field(static=True)
+    timed: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        r_min: float = 0.0,
+        r_max: float = 1.0,
+        max_phase: float = 2 * math.pi,
+        dtype: Any = None,
+        key: PRNGKeyArray,
+    ):
+        """Size of x, number of complex units and of outputs; 0 <= r_min < r_max <= 1."""
+        check_sizes(input_size=input_size, hidden_size=hidden_size)
+        if not (0 <= r_min < r_max <= 1 and max_phase > 0):
+            raise ValueError(
+                "expected 0 <= r_min < r_max <= 1 and max_phase > 0, "
+                f"got {r_min}, {r_max}, {max_phase}"
+            )
+        dtype = working_float(dtype)
+        key_ring, key_B, key_C, key_D = jr.split(key, 4)
+        self.nu_log, self.theta_log = ring(key_ring, hidden_size, r_min, r_max, max_phase, dtype)
+        # log sqrt(1 - |lambda|^2) without cancellation: |lambda|^2 = exp(-2 exp(nu)).
+        self.gamma_log = 0.5 * jnp.log(-jnp.expm1(-2 * jnp.exp(self.nu_log)))
+        self.B = _normal(key_B, (2, hidden_size, input_size), 2 * input_size, dtype)
+        self.C = _normal(key_C, (2, hidden_size, hidden_size), hidden_size, dtype)
+        self.D = _normal(key_D, (hidden_size, input_size), input_size, dtype)
+        self.constants = None
+        self.input_size, self.output_size = input_size, hidden_size
+
+    def init_state(self) -> Complex[Array, " {self.output_size}"]:
+        zeros = jnp.zeros(self.output_size, state_dtype(self.nu_log))
+        return lax.complex(zeros, zeros)
+
+    def prepare(self) -> "LRUCell":
+        if self.constants is not None:
+            return self
+        nu_log, theta_log = (p.astype(state_dtype(p)) for p in (self.nu_log, self.theta_log))
+        modulus, phase = jnp.exp(-jnp.exp(nu_log)), jnp.exp(theta_log)
+        eigenvalues = lax.complex(modulus * jnp.cos(phase), modulus * jnp.sin(phase))
+        B = jnp.exp(self.gamma_log)[:, None] * self.B
+        return replace(self, constants=LRUConstants(eigenvalues, B.reshape(-1, self.input_size)))
+
+    def transition(self, x: Float[Array, " {self.input_size}"]) -> AffineMap:
+        constants = self.prepare().constants
+        assert constants is not None
+        offset = lax.complex(*jnp.split(constants.B @ x, 2))
+        return AffineMap(Diagonal(constants.eigenvalues), offset)
+
+    def readout(
+        self, state: Complex[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+    ) -> Float[Array, " {self.output_size}"]:
+        return self.C[0] @ state.real - self.C[1] @ state.imag + self.D @ x
+
+
+def _normal(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int, dtype: Any) -> Array:
+    return jr.normal(key, shape, dtype) / math.sqrt(fan_in)

@@ -1,0 +1,142 @@
+"""What a user gets: an import without side effects, and a wheel that is whole."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def python(code, **options):
+    return run(sys.executable, "-c", code, **options)
+
+
+def installed(*distributions):
+    try:
+        return all(version(name) for name in distributions)
+    except PackageNotFoundError:
+        return False
+
+
+# --- the import -----------------------------------------------------------------------------------
+
+
+def test_import_prints_nothing():
+    done = python("import rnn_zoo")
+    assert done.stdout == done.stderr == ""
+
+
+def test_import_needs_the_core_dependencies_only():
+    optional = ["flax", "keras", "matplotlib", "ncps", "networkx", "sklearn", "torch", "tqdm"]
+    # Asked for, not only loaded: `try: import torch` is slow for who has it. The dependencies come
+    # first: what they ask for is not ours.
+    code = f"""
+import sys
+import equinox, jax, jaxtyping, numpy, optax
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name in {optional}:
+            asked.append(name)
+
+asked = []
+sys.meta_path.insert(0, Watch())
+import rnn_zoo
+print(asked)
+"""
+    assert python(code).stdout == "[]\n"
+
+
+def test_import_sets_no_global_state():
+    code = """
+import os, sys, warnings
+import equinox, jax, jaxtyping, numpy, optax
+
+def state():
+    return {
+        "jax.config": dict(jax.config.values),
+        "os.environ": dict(os.environ),
+        "warnings": list(warnings.filters),
+        "numpy.errstate": numpy.geterr(),
+        "numpy.printoptions": numpy.get_printoptions(),
+        "sys.path": list(sys.path),
+    }
+
+before = state()
+import rnn_zoo
+after = state()
+print([name for name in before if before[name] != after[name]])
+"""
+    assert python(code).stdout == "[]\n"
+
+
+def test_import_starts_no_backend():
+    # A platform nobody has: an array made on import would be an error, and a seized GPU elsewhere.
+    python("import rnn_zoo", env=os.environ | {"JAX_PLATFORMS": "none"})
+
+
+# --- the wheel ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dist")
+    if installed("build", "hatchling"):
+        tool = ["build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
+    else:
+        tool = ["pip", "wheel", "--no-deps", "--wheel-dir", folder, ROOT]
+    # From another folder, so that `build/` in the checkout is not taken for the tool.
+    run(sys.executable, "-m", *tool, cwd=folder)
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.mark.slow
+def test_wheel_holds_the_package_types_and_data(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "rnn_zoo/py.typed" in names
+    sources = {path.relative_to(ROOT).as_posix() for path in (ROOT / "rnn_zoo").rglob("*.py")}
+    assert sources <= set(names)
+    data = [n for n in names if n.startswith("rnn_zoo/_datasets/japanese_vowels")]
+    assert any(n.endswith(".npz") for n in data)
+    assert any(n.endswith("licenses/LICENSE") for n in names)
+
+
+@pytest.mark.slow
+def test_wheel_holds_nothing_else(wheel):
+    names = [Path(name) for name in zipfile.ZipFile(wheel).namelist()]
+    tops = {name.parts[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"rnn_zoo"}
+    assert [n for n in names if n.name.startswith(("test_", "conftest"))] == []
+    assert [n for n in names if {"tests", "__pycache__"} & set(n.parts)] == []
+
+
+@pytest.mark.slow
+def test_installed_wheel_works_away_from_the_checkout(wheel, tmp_path):
+    site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    # Not an environment of its own: the dependencies come from this one, the package from `site`.
+    run(sys.executable, "-m", "pip", "install", "--no-deps", "--target", site, wheel)
+    code = """
+import json
+import rnn_zoo as rz
+rz.data.load("japanese_vowels")
+print(json.dumps([rz.__file__, rz.list_cells()]))
+"""
+    env = os.environ | {"PYTHONPATH": str(site)}
+    file, cells = json.loads(python(code, cwd=elsewhere, env=env).stdout)
+    assert Path(file).is_relative_to(site)
+    assert "lstm" in cells
