@@ -5,7 +5,7 @@ of `AbstractLinearMap`; what is affine is written once, in `AffineMap`.
 """
 
 import abc
-from typing import ClassVar, Self
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -25,11 +25,11 @@ class AbstractLinearMap(eqx.Module):
         """A h."""
 
     @abc.abstractmethod
-    def compose(self, earlier: Self) -> Self:
+    def compose(self, earlier: Any) -> Any:
         """The product A A_earlier."""
 
     @abc.abstractmethod
-    def identity(self) -> Self:
+    def identity(self) -> Any:
         """The identity of the same shape and dtype."""
 
 

@@ -79,7 +79,7 @@ class AbstractLinearCell(AbstractCell):
     def readout(self, state: State, x: Array) -> Array:
         """The output that belongs to the state after the step."""
 
-    def step(self, state: State, x: Array, *dt: ArrayLike) -> tuple[State, Array]:
+    def step(self, state: State, x: ArrayLike, *dt: ArrayLike) -> tuple[State, Array]:
         """`transition` applied to the state, then `readout`."""
         return _linear_step(self, state, x, *dt)
 

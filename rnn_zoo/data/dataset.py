@@ -10,6 +10,8 @@ from .batches import Batch
 
 Task = Literal["classification", "regression", "forecasting"]
 
+GENERATED = "generated; no licence needed"
+
 
 @dataclass(frozen=True)
 class Baseline:

@@ -12,10 +12,8 @@ from jax import Array
 from ._forecasting import Part, consecutive, forecasting, moments, splits
 from ._random import generator
 from .batches import cut
-from .dataset import Baseline, Dataset, DatasetInfo
+from .dataset import GENERATED, Baseline, Dataset, DatasetInfo
 
-
-_MADE = "generated; no licence needed"
 
 MSO_FREQUENCIES = (0.2, 0.311, 0.42, 0.51, 0.63, 0.74, 0.85, 0.97)
 
@@ -174,7 +172,7 @@ def mackey_glass(
         description=f"Forecast the chaotic Mackey-Glass series (tau = {tau:g}), {horizon} ahead.",
         source="generated",
         citation="Mackey and Glass 1977, doi:10.1126/science.267326",
-        licence=_MADE,
+        licence=GENERATED,
         splits=splits(sizes),
     )
     return forecasting(
@@ -218,7 +216,7 @@ def lorenz(
         description=f"Forecast the chaotic Lorenz system, {horizon} samples of 0.03 ahead.",
         source="generated",
         citation="Lorenz 1963, doi:10.1175/1520-0469(1963)020<0130:DNF>2.0.CO;2",
-        licence=_MADE,
+        licence=GENERATED,
         splits=splits(sizes),
     )
     return forecasting(
@@ -260,7 +258,7 @@ def multiple_sinusoids(
         description=f"Forecast the sum of {len(frequencies)} sinusoids, {horizon} ahead.",
         source="generated",
         citation="Wierstra, Gomez and Schmidhuber 2005; Koryakin, Lohmann and Butz 2012",
-        licence=_MADE,
+        licence=GENERATED,
         splits=splits(sizes),
     )
     return forecasting(
@@ -312,7 +310,7 @@ def narma10(
         description="Say the output of the tenth-order NARMA system from its input.",
         source="generated",
         citation="Atiya and Parlos 2000, doi:10.1109/72.846741",
-        licence=_MADE,
+        licence=GENERATED,
         splits=splits(sizes),
         baselines=(
             Baseline(

@@ -8,10 +8,7 @@ from jax import Array
 
 from ._random import generator
 from .batches import Batch, to_jax
-from .dataset import Baseline, Dataset, DatasetInfo
-
-
-_MADE = "generated; no licence needed"
+from .dataset import GENERATED, Baseline, Dataset, DatasetInfo
 
 
 def _draw(
@@ -73,7 +70,7 @@ def adding(
         source="generated",
         citation="Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735; "
         "Arjovsky et al. 2016, arXiv:1511.06464",
-        licence=_MADE,
+        licence=GENERATED,
         splits=_splits(sizes),
         baselines=(Baseline("always 1", "mse", 1 / 6, "variance of the target"),),
     )
@@ -130,7 +127,7 @@ def copy_memory(
         source="generated",
         citation="Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735; "
         "Arjovsky et al. 2016, arXiv:1511.06464",
-        licence=_MADE,
+        licence=GENERATED,
         splits=_splits(sizes),
         baselines=(
             Baseline("without memory", "cross_entropy", memoryless, "n_items ln n_symbols / time"),
@@ -181,7 +178,7 @@ def delayed_recall(
         description=f"Name the one flagged symbol of {length - 1}, at least {delay} steps later.",
         source="generated",
         citation="in the manner of Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735",
-        licence=_MADE,
+        licence=GENERATED,
         splits=_splits(sizes),
         baselines=(Baseline("guessing", "accuracy", 1 / n_symbols, "1 / n_symbols"),),
     )

@@ -1,0 +1,128 @@
+"""The files of this package: one line of JSON, then the arrays. Written whole or not at all."""
+
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import PyTree
+
+
+Leaves = list[list]
+
+
+def describe(tree: PyTree) -> Leaves:
+    """[path, shape, dtype] of everything in a tree that is saved."""
+    leaves = jax.tree_util.tree_leaves_with_path(_plain(tree))
+    saved = [(path, leaf) for path, leaf in leaves if _is_saved(leaf)]
+    return [[jax.tree_util.keystr(path), *_kind(leaf)] for path, leaf in saved]
+
+
+def _is_saved(leaf: Any) -> bool:
+    return eqx.is_array_like(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
+
+
+def _kind(leaf: Any) -> tuple[list[int], str]:
+    if hasattr(leaf, "dtype"):
+        return list(leaf.shape), np.dtype(leaf.dtype).name
+    return [], f"Python {type(leaf).__name__}"
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _plain(tree: PyTree) -> PyTree:
+    """Typed keys as the integers they hold."""
+    return jax.tree.map(lambda leaf: jr.key_data(leaf) if _is_key(leaf) else leaf, tree)
+
+
+def pack(tree: PyTree) -> bytes:
+    """The arrays and Python numbers of a tree."""
+    buffer = io.BytesIO()
+    eqx.tree_serialise_leaves(buffer, _plain(tree))
+    return buffer.getvalue()
+
+
+def unpack(path: Path, payload: bytes, leaves: Leaves, like: PyTree) -> PyTree:
+    """The tree that was packed, in the structure of `like`. ValueError where they differ."""
+    _compare(path, leaves, describe(like))
+    tree = eqx.tree_deserialise_leaves(io.BytesIO(payload), _plain(like))
+
+    def wrap(leaf, given):
+        return jr.wrap_key_data(leaf, impl=jr.key_impl(given)) if _is_key(given) else leaf
+
+    return jax.tree.map(wrap, tree, like)
+
+
+def _compare(path: Path, saved: Leaves, expected: Leaves) -> None:
+    for one, other in zip(saved, expected):
+        if one != other:
+            wide = {one[2], other[2]} == {"float32", "float64"}
+            mend = " (x64 was enabled for one of them only)" if wide else ""
+            raise ValueError(
+                f"{path} holds another model than expected: it has {_show(one)} where "
+                f"{_show(other)} should be{mend}"
+            )
+    if len(saved) != len(expected):
+        longer = max(saved, expected, key=len)
+        extra = longer[min(len(saved), len(expected))]
+        where = "the file" if longer is saved else "the model"
+        raise ValueError(
+            f"{path} holds another model than expected: only {where} has {_show(extra)}"
+        )
+
+
+def _show(leaf: list) -> str:
+    return f"{leaf[0]} of shape {tuple(leaf[1])} and dtype {leaf[2]}"
+
+
+def write(path: Path, header: dict, payload: bytes) -> None:
+    """Write a file so that at every moment the old one or the new one is there, whole."""
+    header = {**header, "bytes": len(payload)}
+    header["sha256"] = _digest(header, payload)
+    # A fixed name, so that a killed writer leaves at most one file, which the next one takes.
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "wb") as file:
+        file.write(json.dumps(header).encode() + b"\n" + payload)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _digest(header: dict, payload: bytes) -> str:
+    rest = {name: value for name, value in header.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode() + payload).hexdigest()
+
+
+def read(path: Path, format: str, version: int) -> tuple[dict, bytes]:
+    """Header and payload of a file that is whole and of this format. ValueError otherwise."""
+    content = path.read_bytes()
+    line, _, payload = content.partition(b"\n")
+    try:
+        header = json.loads(line)
+        known = header["format"] == format
+    except (ValueError, TypeError, KeyError):
+        known = False
+    if not known:
+        raise ValueError(f"{path} is not a {format} file")
+    if header["version"] > version:
+        raise ValueError(
+            f"{path} has format version {header['version']} and this release reads up to "
+            f"{version}: update rnn-zoo"
+        )
+    if len(payload) != header["bytes"]:
+        raise ValueError(
+            f"{path} is truncated or has been added to: expected {header['bytes']} bytes of "
+            f"arrays, got {len(payload)}"
+        )
+    if _digest(header, payload) != header["sha256"]:
+        raise ValueError(f"{path} is damaged: its checksum does not match its content")
+    return header, payload

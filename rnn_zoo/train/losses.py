@@ -1,0 +1,150 @@
+"""Losses over batches: `loss(model, batch, *, key=None) -> (scalar, metrics)`."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from ..data import Batch
+from ..layers import batch as batched
+
+
+Metrics = dict[str, Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictionLoss:
+    """A loss that sees the model's predictions only, which any loss here is.
+
+    - `function(predictions, batch) -> (scalar, metrics)`: a mean over targets, and a dict of
+      scalars that are means over the same targets.
+    - `check(shape, batch)`: called once on the host by `fit` and `evaluate` with the shape of
+      the predictions for one sample, for what cannot be checked under jit; it raises.
+
+    Called with a model it runs `rz.batch(model)` on what the batch holds. Being apart from the
+    model, `function` also applies to a part of a sequence, as truncated backpropagation needs.
+    """
+
+    function: Callable[[Any, Batch], tuple[Any, Metrics]]
+    check: Callable[[tuple[int, ...], Batch], None] | None = None
+
+    def __call__(self, model: Any, batch: Batch, *, key: Any = None) -> tuple[Any, Metrics]:
+        """The loss and the metrics of a model on a batch."""
+        return self.function(predict(model, batch, key=key), batch)
+
+
+def predict(model: Any, batch: Batch, *, key: Any = None) -> Array:
+    """What a model says of each sample of a batch."""
+    return batched(model)(batch.x, mask=batch.mask, dt=batch.dt, reset=batch.reset, key=key)
+
+
+def count_targets(batch: Batch) -> Any:
+    """The number of targets: valid steps where there is one for each step, else samples."""
+    if not batch.per_step:
+        return len(batch)
+    return np.prod(batch.x.shape[:2]) if batch.mask is None else jnp.sum(batch.mask)
+
+
+def _mean(values: Array, mask: Array | None) -> Array:
+    """The mean over all axes, of what `mask` (a prefix of the axes) selects."""
+    if mask is None:
+        return jnp.mean(values)
+    values = jnp.where(_align(mask, values), values, 0)
+    count = jnp.sum(mask) * (values.size // max(mask.size, 1))
+    return jnp.sum(values) / jnp.maximum(count, 1).astype(values.dtype)
+
+
+def _align(mask: Array, values: Array) -> Array:
+    return mask.reshape(mask.shape + (1,) * (values.ndim - mask.ndim))
+
+
+def _step_mask(batch: Batch) -> Array | None:
+    return batch.mask if batch.per_step else None
+
+
+def _at_least_float32(values: Array) -> Array:
+    return values.astype(jnp.promote_types(values.dtype, jnp.float32))
+
+
+def _cross_entropy(predictions: Array, batch: Batch) -> tuple[Array, Metrics]:
+    labels, mask = jnp.asarray(batch.y), _step_mask(batch)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(f"expected y to hold integer labels, got {labels.dtype}")
+    if labels.shape != predictions.shape[:-1]:
+        raise _misfit(predictions.shape, labels.shape, labels.shape + ("classes",))
+    logits = _at_least_float32(predictions)
+    if mask is not None:
+        # Hidden steps must not reach the gradient either, so they are exchanged beforehand.
+        logits = jnp.where(mask[..., None], logits, 0)
+        labels = jnp.where(mask, labels, 0)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    right = (jnp.argmax(logits, axis=-1) == labels).astype(losses.dtype)
+    return _mean(losses, mask), {"accuracy": _mean(right, mask)}
+
+
+def _mse(predictions: Array, batch: Batch) -> tuple[Array, Metrics]:
+    targets, mask = jnp.asarray(batch.y), _step_mask(batch)
+    if targets.shape != predictions.shape:
+        raise _misfit(predictions.shape, targets.shape, targets.shape)
+    predictions = _at_least_float32(predictions)
+    targets = targets.astype(predictions.dtype)
+    if mask is not None:
+        predictions = jnp.where(_align(mask, predictions), predictions, 0)
+        targets = jnp.where(_align(mask, targets), targets, 0)
+    return _mean(optax.squared_error(predictions, targets), mask), {}
+
+
+def _misfit(predictions: tuple, targets: tuple, expected: tuple) -> ValueError:
+    mend = "the last axis of the predictions is the model's output_size"
+    if len(predictions) > len(expected):
+        mend = 'for one target per sample build the model with pool="last" or pool="mean"'
+        if predictions[: len(targets)] == targets and predictions[len(targets) :] == (1,):
+            mend = "give y a feature axis, y[..., None]"
+    elif len(predictions) < len(expected):
+        mend = "build the model with pool=None for per-step targets"
+    wanted = ", ".join(map(str, expected))
+    return ValueError(
+        f"the predictions have shape {predictions} and y has shape {targets}, for which "
+        f"predictions of shape ({wanted}) are needed: {mend}"
+    )
+
+
+def _check_labels(shape: tuple[int, ...], batch: Batch) -> None:
+    labels, classes = np.asarray(batch.y), shape[-1]
+    mask = _step_mask(batch)
+    labels = labels if mask is None else labels[np.asarray(mask)]
+    wrong = labels[(labels < 0) | (labels >= classes)]
+    if wrong.size:
+        raise ValueError(
+            f"expected labels from 0 to {classes - 1}, the model's {classes} outputs, got "
+            f"{wrong[0]}: steps without a label belong behind a mask"
+        )
+
+
+cross_entropy = PredictionLoss(_cross_entropy, _check_labels)
+mse = PredictionLoss(_mse)
+
+
+def check_batch(loss: Any, model: Any, batch: Batch) -> None:
+    """What a `PredictionLoss` can say of a batch before anything runs."""
+    if not isinstance(batch, Batch):
+        raise TypeError(f"expected a rnn_zoo.data.Batch, got {type(batch).__name__}")
+    if len(batch) == 0:
+        raise ValueError("expected at least one sample, got an empty batch")
+    if not isinstance(loss, PredictionLoss):
+        return
+    one = Batch(*(None if a is None else a[:1] for a in _fields(batch)))
+    model = eqx.nn.inference_mode(model)
+    predictions = eqx.filter_eval_shape(predict, model, one)
+    eqx.filter_eval_shape(loss.function, predictions, one)
+    if loss.check is not None:
+        loss.check(predictions.shape[1:], batch)
+
+
+def _fields(batch: Batch) -> tuple:
+    return batch.x, batch.y, batch.mask, batch.dt, batch.reset

@@ -1,0 +1,231 @@
+"""One update: the jitted steps that `fit` repeats."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+from jax import Array, lax
+from jaxtyping import PyTree
+
+from ..data import Batch
+from ..layers import batch as batched
+from .losses import PredictionLoss, count_targets
+
+
+class Progress(NamedTuple):
+    """What one update hands to the next."""
+
+    model: Any
+    opt_state: Any
+    step: Array
+    """Updates done so far."""
+    finite: Array
+    """False from the first loss or gradient on that is not finite; then nothing changes."""
+
+
+def trainable(model: PyTree) -> PyTree:
+    """Which leaves of a model train: a tree of bools, for `eqx.partition` and `eqx.filter`.
+
+    All floating-point arrays do; what must not train is not stored as one (`rz.Frozen`).
+    """
+    return jax.tree.map(eqx.is_inexact_array, model)
+
+
+def start(model: Any, optimizer: optax.GradientTransformation, opt_state: Any = None) -> Progress:
+    """Progress before the first update."""
+    if opt_state is None:
+        opt_state = optimizer.init(eqx.filter(model, trainable(model)))
+    step, finite = jnp.zeros((), jnp.int32), jnp.ones((), bool)
+    return Progress(_settle(model), _settle(opt_state), step, finite)
+
+
+def _settle(tree: PyTree) -> PyTree:
+    """JAX arrays without weak types, as an update returns them: else it would compile twice."""
+
+    def settle(leaf):
+        plain = eqx.is_array(leaf) and not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+        return jnp.asarray(leaf, leaf.dtype) if plain else leaf
+
+    return jax.tree.map(settle, tree)
+
+
+@eqx.filter_jit
+def update(
+    progress: Progress,
+    batch: Batch,
+    key: Any,
+    loss: Callable,
+    optimizer: Any,
+    augment: Callable | None,
+) -> tuple[Progress, dict[str, Array]]:
+    """One step on one batch: the progress after it, and its loss and metrics."""
+    batch, key_loss = _augmented(augment, batch, key)
+
+    def objective(params, rest):
+        return split_loss(loss(eqx.combine(params, rest), batch, key=key_loss))
+
+    progress, value, metrics = _descend(progress, objective, optimizer)
+    return progress, {"loss": value, **metrics}
+
+
+def _augmented(augment: Callable | None, batch: Batch, key: Any) -> tuple[Batch, Any]:
+    key_augment, key_loss = jr.split(key)
+    return (batch if augment is None else augment(batch, key_augment)), key_loss
+
+
+def split_loss(returned: Any) -> tuple[Array, dict[str, Array]]:
+    """The scalar and the metrics of a loss that returns one or both."""
+    value, metrics = returned if isinstance(returned, tuple) else (returned, {})
+    if jnp.shape(value) != ():
+        raise ValueError(f"expected the loss to be a scalar, got shape {jnp.shape(value)}")
+    return jnp.asarray(value), metrics
+
+
+def _descend(progress: Progress, objective: Callable, optimizer: Any, wanted: Any = True):
+    """An update along the gradient of `objective(params, rest) -> (loss, more)`, where `wanted`;
+    the progress, the loss and the rest that the objective gives."""
+    params, rest = eqx.partition(progress.model, trainable(progress.model))
+    gradient = eqx.filter_value_and_grad(objective, has_aux=True)
+    (value, more), grads = gradient(params, rest)
+    finite = progress.finite & jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(grads))
+    updates, opt_state = optax.with_extra_args_support(optimizer).update(
+        grads,
+        progress.opt_state,
+        params,
+        value=value,
+        grad=grads,
+        value_fn=lambda p: objective(p, rest)[0],
+    )
+    taken = Progress(
+        eqx.apply_updates(progress.model, updates), opt_state, progress.step + 1, finite
+    )
+    kept = progress._replace(finite=finite)
+    return _choose(finite & wanted, taken, kept), value, more
+
+
+def _choose(condition: Any, one: PyTree, other: PyTree) -> PyTree:
+    """A select over the arrays of two trees: a product would let NaN through."""
+
+    def choose(a, b):
+        return jnp.where(condition, a, b) if eqx.is_array(b) else b
+
+    return jax.tree.map(choose, one, other)
+
+
+@eqx.filter_jit
+def update_truncated(
+    progress: Progress,
+    batch: Batch,
+    key: Any,
+    loss: PredictionLoss,
+    optimizer: Any,
+    augment: Callable | None,
+    truncate: int,
+) -> tuple[Progress, dict[str, Array]]:
+    """One pass over a batch in segments of `truncate` steps, an update after each.
+
+    The state is carried from segment to segment, the gradient is not, so memory does not grow
+    with the length of the sequence.
+    """
+    batch, key = _augmented(augment, batch, key)
+    segments = _segments(batch, truncate)
+    first = jnp.arange(segments.x.shape[0]) == 0
+    keys = jr.split(key, segments.x.shape[0])
+    arrays, static = eqx.partition(progress, eqx.is_array)
+
+    def body(carry, at):
+        arrays, state = carry
+        progress, state, metrics = _segment(eqx.combine(arrays, static), state, at, loss, optimizer)
+        return (eqx.filter(progress, eqx.is_array), state), metrics
+
+    state = _initial(progress.model, len(batch))
+    (arrays, _), (metrics, weights) = lax.scan(body, (arrays, state), (segments, first, keys))
+    after = eqx.combine(arrays, static)
+    # One batch counts as one step, however many segments it has.
+    after = after._replace(step=progress.step + after.finite)
+    weights = weights / jnp.maximum(jnp.sum(weights), 1)
+    return after, jax.tree.map(lambda m: jnp.sum(jnp.where(weights > 0, weights * m, 0)), metrics)
+
+
+def _segment(progress: Progress, state: PyTree, at: tuple, loss: PredictionLoss, optimizer: Any):
+    batch, first, key = at
+    carried = lax.stop_gradient(state)
+
+    def objective(params, rest):
+        model = eqx.combine(params, rest)
+        # Only the first segment starts from the model's own state, which may be a parameter.
+        before = _choose(first, _initial(model, len(batch)), carried)
+        after, predictions = batched(model.scan)(
+            batch.x, before, mask=batch.mask, dt=batch.dt, reset=batch.reset, key=key
+        )
+        value, metrics = split_loss(loss.function(predictions, batch))
+        return value, (metrics, after)
+
+    count = jnp.asarray(count_targets(batch))
+    # A segment of padding has nothing to learn from; momentum or decay must not move it.
+    progress, value, (metrics, state) = _descend(progress, objective, optimizer, count > 0)
+    return progress, state, ({"loss": value, **metrics}, count)
+
+
+def _initial(model: Any, samples: int) -> PyTree:
+    return jax.tree.map(
+        lambda a: jnp.broadcast_to(a, (samples, *jnp.shape(a))), model.init_state()
+    )
+
+
+def _segments(batch: Batch, truncate: int) -> Batch:
+    """(samples, time, ...) to (segments, samples, truncate, ...), padded behind a mask."""
+    samples, time = batch.x.shape[:2]
+    size = min(truncate, time)
+    missing = -time % size
+    mask = batch.mask
+    if missing and mask is None:
+        mask = jnp.ones((samples, time), bool)
+
+    def pad(array, fill):
+        if array is None or not missing:
+            return array
+        width = [(0, 0), (0, missing)] + [(0, 0)] * (array.ndim - 2)
+        return jnp.pad(array, width, constant_values=fill)
+
+    padded = Batch(
+        pad(batch.x, 0),
+        pad(batch.y, 0),
+        pad(mask, False),
+        pad(batch.dt, 1),
+        pad(batch.reset, False),
+    )
+
+    def cut(array):
+        parts = array.reshape(samples, -1, size, *array.shape[2:])
+        return jnp.moveaxis(parts, 1, 0)
+
+    return jax.tree.map(cut, padded)
+
+
+def check_truncate(model: Any, loss: Any, batch: Batch, truncate: int, key: Any) -> None:
+    """What truncated backpropagation needs. TypeError or ValueError where it is missing."""
+    if truncate < 1:
+        raise ValueError(f"expected truncate of at least 1 step, got {truncate}")
+    if not isinstance(loss, PredictionLoss):
+        raise TypeError(
+            "truncate applies the loss to parts of a sequence and needs a PredictionLoss, "
+            f"such as cross_entropy or mse, got {loss!r}"
+        )
+    if not batch.per_step:
+        raise TypeError(
+            f"truncate needs a target for every step; x has shape {batch.x.shape} and y has "
+            f"shape {batch.y.shape}"
+        )
+    if not hasattr(model, "scan") or not hasattr(model, "init_state"):
+        raise TypeError(f"truncate needs a model with a state, got {type(model).__name__}")
+    # Stepping is what pooling and backward layers cannot do, and they say so themselves.
+    eqx.filter_eval_shape(_one_step, model, batch.x[0, 0], key)
+
+
+def _one_step(model: Any, x: Any, key: Any):
+    return model.step(model.init_state(), x, key=key)

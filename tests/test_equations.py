@@ -1,0 +1,81 @@
+"""`step` equals a NumPy float64 reference written from the paper, for every cell and mode."""
+
+import jax
+import jax.random as jr
+import numpy as np
+import pytest
+
+import rnn_zoo as rz
+from cases import DEFAULTS, EVERYTHING, H, I, MODES, arrays, build, float64, ids, random_state
+from references import REFERENCES
+
+
+def test_every_registered_cell_has_a_reference():
+    assert set(REFERENCES) == set(rz.list_cells())
+
+
+@pytest.mark.parametrize(**ids(DEFAULTS + MODES))
+def test_step_equals_the_paper(case):
+    with float64() as dtype:
+        cell = build(case, dtype)
+        state = random_state(cell, jr.key(7))
+        expected = jax.tree.map(np.asarray, state)
+        xs = np.asarray(jr.normal(jr.key(8), (6, I)))
+        dts = [1.0, 0.25, 1.7, 0.0, 3.0, 0.6]
+        for x, dt in zip(xs, dts):
+            time = (dt,) if cell.timed else ()
+            state, y = cell.step(state, x, *time)
+            expected, expected_y = REFERENCES[case.name](
+                arrays(cell), expected, x, dt, **case.options
+            )
+            for ours, theirs in zip(jax.tree.leaves(state), jax.tree.leaves(expected)):
+                np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11)
+            np.testing.assert_allclose(y, expected_y, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize(**ids([c for c in DEFAULTS if c.build(jr.key(0)).timed]))
+def test_dt_defaults_to_one_nominal_step(case):
+    cell = build(case)
+    state, x = random_state(cell, jr.key(1)), jr.normal(jr.key(2), (I,))
+    one, two = cell.step(state, x), cell.step(state, x, 1.0)
+    np.testing.assert_array_equal(one[1], two[1])
+    np.testing.assert_array_equal(cell.step(state, x, dt=0.5)[1], cell.step(state, x, 0.5)[1])
+    assert not np.allclose(one[1], cell.step(state, x, 0.5)[1])
+
+
+@pytest.mark.parametrize(**ids([c for c in DEFAULTS if c.build(jr.key(0)).timed]))
+def test_dt_zero_holds_the_state(case):
+    cell = build(case)
+    state, x = random_state(cell, jr.key(1)), jr.normal(jr.key(2), (I,))
+    held, _ = cell.step(state, x, 0.0)
+    for ours, before in zip(jax.tree.leaves(held), jax.tree.leaves(state)):
+        np.testing.assert_array_equal(ours, before)
+
+
+@pytest.mark.parametrize(**ids(EVERYTHING))
+def test_prepare_changes_nothing_but_the_cost(case):
+    cell = build(case)
+    state, x = random_state(cell, jr.key(1)), jr.normal(jr.key(2), (I,))
+    keywords = {"key": jr.key(3)} if cell.stochastic else {}
+    prepared = cell.prepare()
+    plain, once = cell.step(state, x, **keywords), prepared.step(state, x, **keywords)
+    twice = prepared.prepare().step(state, x, **keywords)
+    for a, b, c in zip(*map(jax.tree.leaves, (plain, once, twice))):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
+
+
+@pytest.mark.parametrize(**ids(DEFAULTS + MODES))
+def test_cells_without_bias_equal_zero_bias(case):
+    if "use_bias" not in rz.registry.cell_options(case.name):
+        pytest.skip("no bias in this cell")
+    with_bias = rz.make_cell(case.name, I, H, key=jr.key(0))
+    without = rz.make_cell(case.name, I, H, use_bias=False, key=jr.key(0))
+    for name in ("bias", "bias_n"):
+        if getattr(with_bias, name, None) is not None:
+            zero = np.zeros_like(getattr(with_bias, name))
+            with_bias = rz.base.replace(with_bias, **{name: zero})
+            assert getattr(without, name) is None
+    x = jr.normal(jr.key(1), (I,))
+    state = random_state(with_bias, jr.key(2))
+    np.testing.assert_allclose(with_bias.step(state, x)[1], without.step(state, x)[1], atol=1e-7)

@@ -1,0 +1,276 @@
+"""Every way to run a cell gives what a Python loop over `step` gives."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import rnn_zoo as rz
+from cases import (
+    ALL,
+    DEFAULTS,
+    H,
+    I,
+    LINEAR,
+    MODES,
+    RESET,
+    T,
+    assert_close,
+    build,
+    float64,
+    ids,
+    inputs,
+    loop,
+    only,
+    random_state,
+)
+from rnn_zoo.scan import trajectory, unroll
+
+
+METHODS = ["sequential", "parallel"]
+
+
+def methods(cell):
+    return METHODS if cell.linear else METHODS[:1]
+
+
+@pytest.mark.parametrize(**ids(ALL + MODES))
+def test_unroll_equals_the_loop(case):
+    with float64() as dtype:
+        cell = build(case, dtype)
+        xs, state, everything = inputs(cell)
+        for start, keywords in [(None, only(everything)), (state, everything)]:
+            for reverse in (False, True):
+                final, states, ys = loop(cell, xs, start, reverse=reverse, **keywords)
+                for method in methods(cell):
+                    keywords = {**keywords, "reverse": reverse, "method": method}
+                    assert_close(unroll(cell, xs, start, **keywords), (final, ys), 1e-11)
+                    assert_close(trajectory(cell, xs, start, **keywords), (states, ys), 1e-11)
+                    keywords = {k: v for k, v in keywords.items() if k not in ("reverse", "method")}
+
+
+@pytest.mark.parametrize(**ids(LINEAR))
+def test_parallel_gradient_equals_sequential(case):
+    with float64() as dtype:
+        cell = build(case, dtype)
+        xs, state, keywords = inputs(cell)
+        params, rest = eqx.partition((cell, xs, state), eqx.is_inexact_array)
+
+        def loss(params, method):
+            cell, xs, state = eqx.combine(params, rest)
+            final, ys = unroll(cell, xs, state, method=method, **keywords)
+            return jnp.sum(jnp.sin(ys)) + sum(jnp.sum(jnp.cos(abs(f))) for f in jax.tree.leaves(final))
+
+        one, two = (jax.grad(loss)(params, method) for method in METHODS)
+        assert_close(one, two, 1e-10)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(**ids(LINEAR))
+@pytest.mark.parametrize("time", [1, 2, 3, 7, 8])
+def test_parallel_at_every_small_length(case, method, time):
+    with float64() as dtype:
+        cell = build(case, dtype)
+        xs, state, keywords = inputs(cell, time)
+        final, _, ys = loop(cell, xs, state, **keywords)
+        assert_close(unroll(cell, xs, state, method=method, **keywords), (final, ys), 1e-11)
+
+
+@pytest.mark.parametrize(**ids(ALL))
+def test_length_zero(case):
+    cell = build(case)
+    xs, state, keywords = inputs(cell, 0)
+    for method in methods(cell):
+        final, ys = unroll(cell, xs, state, method=method, **keywords)
+        assert ys.shape == (0, cell.output_size)
+        assert_close(final, state, 0)
+
+
+@pytest.mark.parametrize(**ids(ALL))
+def test_scalar_dt_equals_a_constant_dt(case):
+    cell = build(case)
+    if not cell.timed:
+        pytest.skip("no physical time")
+    xs, state, keywords = inputs(cell)
+    keywords.pop("dt")
+    for method in methods(cell):
+        scalar = unroll(cell, xs, state, dt=0.7, method=method, **keywords)
+        array = unroll(cell, xs, state, dt=jnp.full(T, 0.7), method=method, **keywords)
+        assert_close(scalar, array, 1e-6)
+        one = unroll(cell, xs, state, dt=1.0, method=method, **keywords)
+        assert_close(one, unroll(cell, xs, state, method=method, **keywords), 1e-6)
+
+
+@pytest.mark.parametrize(**ids(ALL))
+def test_chunks_equal_the_whole(case):
+    cell = build(case)
+    xs, state, keywords = inputs(cell)
+    if cell.stochastic:
+        keywords["key"] = jr.split(keywords["key"], T)
+    for method in methods(cell):
+        whole = unroll(cell, xs, state, method=method, **keywords)
+        carried, outputs = state, []
+        for chunk in (slice(0, 4), slice(4, 4), slice(4, T)):
+            part = {k: v[chunk] for k, v in keywords.items()}
+            carried, ys = unroll(cell, xs[chunk], carried, method=method, **part)
+            outputs.append(ys)
+        assert_close((carried, jnp.concatenate(outputs)), whole, 1e-6)
+
+
+@pytest.mark.parametrize(**ids(ALL))
+def test_reverse_equals_flip(case):
+    cell = build(case)
+    xs, state, keywords = inputs(cell)
+    final, ys = unroll(cell, xs, state, reverse=True, **keywords)
+    flipped = {k: v[::-1] if k != "key" else v for k, v in keywords.items()}
+    expected, ys_flipped = unroll(cell, xs[::-1], state, **flipped)
+    assert_close((final, ys), (expected, ys_flipped[::-1]), 1e-6)
+
+
+@pytest.mark.parametrize(**ids(ALL))
+def test_vmap_equals_the_loop_over_samples(case):
+    cell = build(case)
+    samples = [inputs(cell, seed=seed) for seed in (1, 2, 3)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *samples)
+    xs, states, keywords = stacked
+    layer = rz.Recurrent(cell)
+    finals, ys = rz.batch(layer.scan)(xs, states, **keywords)
+    for i, (x, state, own) in enumerate(samples):
+        one = unroll(cell, x, state, **own)
+        assert_close(jax.tree.map(lambda leaf: leaf[i], (finals, ys)), one, 1e-6)
+
+
+@pytest.mark.parametrize(**ids(ALL))
+def test_jit_equals_eager_and_the_second_call_does_not_trace(case):
+    cell = build(case)
+    xs, state, keywords = inputs(cell)
+    for method in methods(cell):
+        traces = []
+
+        @eqx.filter_jit
+        def run(cell, xs, state, keywords):
+            traces.append(1)
+            return unroll(cell, xs, state, method=method, **keywords)
+
+        one = run(cell, xs, state, keywords)
+        run(cell, xs + 1, state, keywords)
+        assert len(traces) == 1
+        with jax.disable_jit():
+            eager = unroll(cell, xs, state, method=method, **keywords)
+        assert_close(one, eager, 1e-5)
+
+
+@pytest.mark.parametrize(**ids(DEFAULTS[:1] + LINEAR[:1]))
+def test_an_eager_call_compiles_once(case):
+    traces = []
+
+    class Counting(eqx.Module):
+        inner: rz.AbstractCell
+
+    cell = build(case)
+    counted = rz.adopt(
+        lambda h, x: (traces.append(1), cell.step(h, x)[0])[1],
+        input_size=I,
+        init_state=cell.init_state(),
+    )
+    xs = inputs(cell)[0]
+    layer = rz.Recurrent(counted)
+    layer(xs)
+    before = len(traces)
+    layer(xs + 1)
+    rz.batch(layer)(xs[None])
+    batched = len(traces)
+    rz.batch(layer)(xs[None] + 1)
+    assert len(traces) == batched
+    assert before > 0
+
+
+@pytest.mark.parametrize(**ids(ALL))
+def test_plain_jit_takes_a_layer_as_argument(case):
+    layer = rz.Recurrent(build(case))
+    if layer.stochastic:
+        pytest.skip("the inference flag of a stochastic part needs eqx.filter_jit")
+    xs = inputs(layer)[0]
+    assert_close(jax.jit(lambda layer, xs: layer(xs))(layer, xs), layer(xs), 1e-6)
+
+
+@pytest.mark.parametrize(**ids([c for c in ALL if c.build(jr.key(0)).stochastic]))
+def test_draws_are_the_same_for_every_evaluator(case):
+    cell = build(case)
+    xs, _, keywords = inputs(cell)
+    key = keywords["key"]
+    one_key = unroll(cell, xs, key=key)[1]
+    per_step = unroll(cell, xs, key=jr.split(key, T))[1]
+    assert_close(one_key, per_step, 0)
+    assert not np.allclose(one_key, unroll(cell, xs, key=jr.key(99))[1])
+    if isinstance(cell, rz.AbstractLayer):
+        assert_close(one_key, cell(xs, key=key), 1e-6)
+    quiet = eqx.nn.inference_mode(cell)
+    assert_close(unroll(quiet, xs)[1], unroll(quiet, xs, key=key)[1], 0)
+    with pytest.raises(RuntimeError, match="key"):
+        unroll(cell, xs)
+
+
+@pytest.mark.parametrize(**ids(LINEAR[:4]))
+def test_float32_error_of_the_parallel_form(case):
+    with float64() as dtype:
+        exact_cell = case.build(jr.key(0), dtype)
+        xs64 = jr.normal(jr.key(1), (1024, I), dtype)
+        exact = unroll(exact_cell, xs64)[1]
+    cell = case.build(jr.key(0), jnp.float32)
+    # The same parameters in both precisions.
+    cell = jax.tree.map(
+        lambda a, b: jnp.asarray(np.asarray(b), a.dtype) if eqx.is_inexact_array(a) else a,
+        cell,
+        exact_cell,
+    )
+    xs = jnp.asarray(np.asarray(xs64), jnp.float32)
+    errors = {
+        method: np.linalg.norm(np.asarray(unroll(cell, xs, method=method)[1], np.float64) - exact)
+        / np.linalg.norm(exact)
+        for method in METHODS
+    }
+    assert errors["sequential"] < 1e-5
+    assert errors["parallel"] < max(3 * errors["sequential"], 1e-7)
+
+
+def test_a_constant_transition_is_never_broadcast_over_time():
+    cell = rz.LRUCell(I, H, key=jr.key(0))
+    jaxpr = jax.make_jaxpr(lambda xs: unroll(cell, xs, method="parallel"))(jnp.ones((64, I)))
+    text = str(jaxpr)
+    # Eigenvalues appear as c64[5] on every level of the reduction; states as c64[n,5]. A
+    # product of two time-varying arrays of eigenvalues would be a mul of c64[32,5] by itself
+    # beyond the ones that carry states: one per level, plus one per level for the rest.
+    levels = 7
+    assert text.count("c64[32,5] = mul") <= 1
+    assert text.count("c64[5] = mul") <= levels
+
+
+@pytest.mark.parametrize(**ids(LINEAR))
+def test_nan_before_a_reset_does_not_get_through(case):
+    cell = build(case)
+    xs, state, _ = inputs(cell)
+    broken = xs.at[1].set(jnp.nan)
+    reset = jnp.asarray(RESET)
+    for method in methods(cell):
+        final, ys = unroll(cell, broken, state, reset=reset, method=method)
+        clean, ys_clean = unroll(cell, xs, state, reset=reset, method=method)
+        assert_close((final, ys[3:]), (clean, ys_clean[3:]), 1e-6)
+        assert np.isnan(ys[1]).any()
+
+
+def test_auto_is_sequential_on_cpu():
+    cell = rz.LRUCell(I, H, key=jr.key(0))
+    assert rz.scan.resolve_method(cell, "auto", T) == "sequential"
+    assert rz.scan.resolve_method(cell, "parallel", 0) == "sequential"
+
+
+def test_trajectory_holds_the_state_of_masked_steps():
+    cell = rz.GRUCell(I, H, key=jr.key(0))
+    xs = jr.normal(jr.key(1), (4, I))
+    states, ys = trajectory(cell, xs, mask=jnp.array([True, False, False, True]))
+    np.testing.assert_array_equal(states[0], states[2])
+    np.testing.assert_array_equal(ys[1:3], 0)
+    assert random_state(cell, jr.key(0)).shape == (H,)

@@ -1,0 +1,194 @@
+"""Masks, resets and gaps mean what they say, in values and in gradients."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import rnn_zoo as rz
+from cases import ALL, DEFAULTS, I, LINEAR, MASK, RESET, T, assert_close, build, ids, inputs, only
+from rnn_zoo.scan import trajectory, unroll
+
+
+# A stochastic cell draws by position, so what is moved in time draws anew.
+STEADY = [case for case in ALL if not case.build(jr.key(0)).stochastic]
+
+
+def take(keywords, index):
+    return {k: v[index] for k, v in keywords.items() if k not in ("mask", "reset")}
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(**ids(STEADY))
+def test_gaps_equal_the_sequence_without_those_steps(case, reverse):
+    cell = build(case)
+    xs, state, keywords = inputs(cell)
+    mask = jnp.asarray(MASK)
+    for method in ["sequential", "parallel"][: 1 + cell.linear]:
+        run = {"reverse": reverse, "method": method}
+        final, ys = unroll(cell, xs, state, mask=mask, **only(keywords, "dt"), **run)
+        short = unroll(cell, xs[MASK], state, **take(keywords, MASK), **run)
+        assert_close((final, ys[MASK]), short, 1e-5)
+        np.testing.assert_array_equal(ys[~MASK], 0)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(**ids(STEADY))
+def test_padded_equals_unpadded(case, reverse, side):
+    cell = build(case)
+    xs, state, keywords = inputs(cell)
+    keywords = only(keywords, "dt")
+    pad = ((0, 3), (0, 0)) if side == "right" else ((3, 0), (0, 0))
+    padded = jnp.pad(xs, pad, constant_values=jnp.nan)
+    dt = {k: jnp.pad(v, pad[0], constant_values=jnp.nan) for k, v in keywords.items()}
+    mask = jnp.pad(jnp.ones(T, bool), pad[0])
+    expected = unroll(cell, xs, state, reverse=reverse, **keywords)
+    final, ys = unroll(cell, padded, state, mask=mask, reverse=reverse, **dt)
+    assert_close((final, ys[mask]), expected, 1e-6)
+
+
+@pytest.mark.parametrize(**ids(STEADY))
+def test_resets_equal_separate_sequences(case):
+    cell = build(case)
+    xs, state, keywords = inputs(cell)
+    keywords = only(keywords, "dt")
+    reset = jnp.zeros(T, bool).at[jnp.array([4, 6])].set(True)
+    for method in ["sequential", "parallel"][: 1 + cell.linear]:
+        final, ys = unroll(cell, xs, state, reset=reset, method=method, **keywords)
+        parts, last = [], None
+        for start, stop, first in [(0, 4, state), (4, 6, None), (6, T, None)]:
+            piece = take(keywords, slice(start, stop))
+            last, y = unroll(cell, xs[start:stop], first, **piece)
+            parts.append(y)
+        assert_close((final, ys), (last, jnp.concatenate(parts)), 1e-5)
+
+
+@pytest.mark.parametrize(**ids(ALL))
+def test_reset_acts_first_even_on_a_masked_step(case):
+    cell = build(case)
+    xs, state, keywords = inputs(cell)
+    keywords = only(keywords)
+    mask = jnp.ones(T, bool).at[2].set(False)
+    reset = jnp.zeros(T, bool).at[2].set(True)
+    for method in ["sequential", "parallel"][: 1 + cell.linear]:
+        states, _ = trajectory(cell, xs, state, mask=mask, reset=reset, method=method, **keywords)
+        initial = cell.init_state()
+        assert_close(jax.tree.map(lambda s: s[2], states), initial, 1e-7)
+
+
+@pytest.mark.parametrize(**ids(ALL))
+def test_nan_in_masked_steps_reaches_no_gradient(case):
+    cell = build(case)
+    xs, state, keywords = inputs(cell)
+    keywords.pop("reset")
+    mask = keywords["mask"]
+    broken = jnp.where(mask[:, None], xs, jnp.nan)
+    if "dt" in keywords:
+        keywords["dt"] = jnp.where(mask, keywords["dt"], jnp.nan)
+
+    def loss(trained, method):
+        cell, xs, dt = trained
+        time = {} if dt is None else {"dt": dt}
+        return jnp.sum(unroll(cell, xs, state, method=method, **{**keywords, **time})[1] ** 2)
+
+    for method in ["sequential", "parallel"][: 1 + cell.linear]:
+        grads = eqx.filter_grad(loss)((cell, broken, keywords.get("dt")), method)
+        assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+        np.testing.assert_array_equal(grads[1][~MASK], 0)
+
+
+@pytest.mark.parametrize(**ids(ALL))
+def test_nan_state_that_is_reset_at_once_reaches_no_gradient(case):
+    cell = build(case)
+    xs, state, keywords = inputs(cell)
+    keywords = only(keywords, "dt")
+    reset = jnp.zeros(T, bool).at[0].set(True)
+    inexact, rest = eqx.partition(state, eqx.is_inexact_array)
+    broken = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), inexact)
+
+    def loss(trained, method):
+        cell, inexact = trained
+        state = eqx.combine(inexact, rest)
+        return jnp.sum(unroll(cell, xs, state, reset=reset, method=method, **keywords)[1] ** 2)
+
+    for method in ["sequential", "parallel"][: 1 + cell.linear]:
+        grads = eqx.filter_grad(loss)((cell, broken), method)
+        assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+
+
+@pytest.mark.parametrize(**ids(DEFAULTS))
+def test_bidirectional_packed_equals_separate(case):
+    forward, backward = build(case, seed=0), build(case, seed=1)
+    layer = rz.Bidirectional(forward, backward)
+    xs, _, keywords = inputs(forward)
+    keywords = only(keywords, "dt")
+    reset = jnp.zeros(T, bool).at[jnp.array([4, 6])].set(True)
+    packed = layer(xs, reset=reset, **keywords)
+    pieces = [slice(0, 4), slice(4, 6), slice(6, T)]
+    separate = [layer(xs[p], **take(keywords, p)) for p in pieces]
+    assert_close(packed, jnp.concatenate(separate), 1e-5)
+
+
+@pytest.mark.parametrize(**ids(DEFAULTS))
+def test_bidirectional_padded_equals_unpadded(case):
+    layer = rz.Bidirectional(build(case, seed=0), build(case, seed=1))
+    xs, _, keywords = inputs(layer)
+    keywords = only(keywords, "dt")
+    for pad in ((0, 3), (2, 0)):
+        padded = jnp.pad(xs, (pad, (0, 0)), constant_values=jnp.nan)
+        dt = {k: jnp.pad(v, pad, constant_values=jnp.nan) for k, v in keywords.items()}
+        mask = jnp.pad(jnp.ones(T, bool), pad)
+        final, ys = layer.scan(padded, mask=mask, **dt)
+        expected, ys_expected = layer.scan(xs, **keywords)
+        assert_close((final, ys[mask]), (expected, ys_expected), 1e-6)
+
+
+@pytest.mark.parametrize(**ids(LINEAR + DEFAULTS[:2]))
+def test_everything_at_once_equals_pieces_without_masked_steps(case):
+    cell = build(case)
+    if cell.stochastic:
+        pytest.skip("draws by position")
+    xs, state, keywords = inputs(cell)
+    final, ys = unroll(cell, xs, state, **keywords)
+    outputs, carried = [], state
+    for t in range(T):
+        carried = cell.init_state() if RESET[t] else carried
+        if MASK[t]:
+            time = {"dt": keywords["dt"][t]} if cell.timed else {}
+            carried, y = cell.step(carried, xs[t], **time)
+            outputs.append(y)
+    assert_close((final, ys[MASK]), (carried, jnp.stack(outputs)), 1e-5)
+
+
+def test_lengths_to_mask():
+    mask = rz.lengths_to_mask(jnp.array([0, 2, 3]), 3)
+    np.testing.assert_array_equal(mask, [[0, 0, 0], [1, 1, 0], [1, 1, 1]])
+    assert mask.dtype == bool
+    with pytest.raises(Exception, match="lengths must lie in"):
+        rz.lengths_to_mask(jnp.array([4]), 3)
+    with pytest.raises(TypeError, match="integer lengths"):
+        rz.lengths_to_mask(jnp.array([1.0]), 3)
+
+
+def test_elapsed():
+    times = jnp.array([0.5, 1.0, 9.0, 2.5, 4.0])
+    mask = jnp.array([True, True, False, True, True])
+    np.testing.assert_allclose(rz.elapsed(times, mask), [1.0, 0.5, 1.0, 1.5, 1.5])
+    np.testing.assert_allclose(rz.elapsed(times, mask, first=0.0)[0], 0.0)
+    np.testing.assert_allclose(rz.elapsed(jnp.array([3, 4, 6])), [1, 1, 2])
+    with pytest.raises(Exception, match="must not decrease"):
+        rz.elapsed(times)
+    with pytest.raises(ValueError, match="shape"):
+        rz.elapsed(times[None])
+
+
+def test_elapsed_carries_the_time_of_masked_steps_over():
+    cell = rz.LeakyElmanCell(I, 4, key=jr.key(0))
+    times = jnp.cumsum(jr.uniform(jr.key(1), (T,)))
+    xs, mask = jr.normal(jr.key(2), (T, I)), jnp.asarray(MASK)
+    with_gaps = unroll(cell, xs, mask=mask, dt=rz.elapsed(times, mask))[1][MASK]
+    without = unroll(cell, xs[MASK], dt=rz.elapsed(times[MASK]))[1]
+    assert_close(with_gaps, without, 1e-6)
