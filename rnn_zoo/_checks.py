@@ -105,7 +105,7 @@ def check_dt(part: Any, dt, length: int) -> Array | None:
     return dt
 
 
-def check_state(cell: AbstractCell, state: State | None) -> State:
+def check_state(cell: AbstractCell, state: Any) -> State:
     """The initial state of `cell`, or a given one with the same structure, shapes and dtypes."""
     if state is None:
         return jax.tree.map(jnp.asarray, cell.init_state())

@@ -25,7 +25,7 @@ METHODS = ("auto", "sequential", "parallel")
 def unroll(
     cell: AbstractCell,
     xs: ArrayLike,
-    state: State | None = None,
+    state: Any = None,
     *,
     dt: ArrayLike | None = None,
     mask: ArrayLike | None = None,
@@ -67,7 +67,7 @@ def unroll(
 def trajectory(
     cell: AbstractCell,
     xs: ArrayLike,
-    state: State | None = None,
+    state: Any = None,
     *,
     dt: ArrayLike | None = None,
     mask: ArrayLike | None = None,

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-
 import references as refs
+
 import rnn_zoo as rz
 from rnn_zoo.base import advance
 
@@ -49,7 +49,9 @@ def _wrapped(id: str, wrap: Callable[[Any], Any], name: str) -> Case:
 def _stacked(id: str, *names: str, dropout: float = 0.0) -> Case:
     def build(key, dtype=None, input_size=I, hidden_size=H):
         sizes = [input_size] + [hidden_size] * len(names)
-        cells = [rz.make_cell(n, s, hidden_size, key=key, dtype=dtype) for n, s in zip(names, sizes)]
+        cells = [
+            rz.make_cell(n, s, hidden_size, key=key, dtype=dtype) for n, s in zip(names, sizes)
+        ]
         return rz.Stacked(cells, dropout=dropout)
 
     return Case(id, build)

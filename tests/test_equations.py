@@ -4,10 +4,10 @@ import jax
 import jax.random as jr
 import numpy as np
 import pytest
+from cases import DEFAULTS, EVERYTHING, MODES, H, I, arrays, build, float64, ids, random_state
+from references import REFERENCES
 
 import rnn_zoo as rz
-from cases import DEFAULTS, EVERYTHING, H, I, MODES, arrays, build, float64, ids, random_state
-from references import REFERENCES
 
 
 def test_every_registered_cell_has_a_reference():

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from cases import ALL, DEFAULTS, MASK, I, T, assert_close, build, ids, inputs, loop, only
 
 import rnn_zoo as rz
-from cases import ALL, DEFAULTS, I, LINEAR, MASK, RESET, T, assert_close, build, ids, inputs, only
 from rnn_zoo.scan import trajectory, unroll
 
 
@@ -16,53 +16,56 @@ from rnn_zoo.scan import trajectory, unroll
 STEADY = [case for case in ALL if not case.build(jr.key(0)).stochastic]
 
 
+def methods(cell):
+    return ["sequential", "parallel"][: 1 + cell.linear]
+
+
 def take(keywords, index):
     return {k: v[index] for k, v in keywords.items() if k not in ("mask", "reset")}
 
 
-@pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize(**ids(STEADY))
-def test_gaps_equal_the_sequence_without_those_steps(case, reverse):
+def test_gaps_equal_the_sequence_without_those_steps(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
-    mask = jnp.asarray(MASK)
-    for method in ["sequential", "parallel"][: 1 + cell.linear]:
-        run = {"reverse": reverse, "method": method}
-        final, ys = unroll(cell, xs, state, mask=mask, **only(keywords, "dt"), **run)
-        short = unroll(cell, xs[MASK], state, **take(keywords, MASK), **run)
-        assert_close((final, ys[MASK]), short, 1e-5)
-        np.testing.assert_array_equal(ys[~MASK], 0)
+    mask, dt = jnp.asarray(MASK), only(keywords, "dt")
+    for reverse in (False, True):
+        final, _, ys_short = loop(cell, xs[MASK], state, reverse=reverse, **take(keywords, MASK))
+        for method in methods(cell):
+            run = {"reverse": reverse, "method": method, **dt}
+            after, ys = unroll(cell, xs, state, mask=mask, **run)
+            assert_close((after, ys[MASK]), (final, ys_short), 1e-5)
+            np.testing.assert_array_equal(ys[~MASK], 0)
 
 
-@pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize(**ids(STEADY))
-def test_padded_equals_unpadded(case, reverse, side):
+def test_padded_equals_unpadded(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
-    keywords = only(keywords, "dt")
-    pad = ((0, 3), (0, 0)) if side == "right" else ((3, 0), (0, 0))
-    padded = jnp.pad(xs, pad, constant_values=jnp.nan)
-    dt = {k: jnp.pad(v, pad[0], constant_values=jnp.nan) for k, v in keywords.items()}
-    mask = jnp.pad(jnp.ones(T, bool), pad[0])
-    expected = unroll(cell, xs, state, reverse=reverse, **keywords)
-    final, ys = unroll(cell, padded, state, mask=mask, reverse=reverse, **dt)
-    assert_close((final, ys[mask]), expected, 1e-6)
+    right = jnp.arange(T) < 6
+    for mask in (right, right[::-1]):
+        own = take(keywords, mask)
+        padded = jnp.where(mask[:, None], xs, jnp.nan)
+        dt = {k: jnp.where(mask, v, jnp.nan) for k, v in only(keywords, "dt").items()}
+        for reverse in (False, True):
+            final, _, ys = loop(cell, xs[mask], state, reverse=reverse, **own)
+            after, ys_padded = unroll(cell, padded, state, mask=mask, reverse=reverse, **dt)
+            assert_close((after, ys_padded[mask]), (final, ys), 1e-5)
 
 
 @pytest.mark.parametrize(**ids(STEADY))
 def test_resets_equal_separate_sequences(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
-    keywords = only(keywords, "dt")
     reset = jnp.zeros(T, bool).at[jnp.array([4, 6])].set(True)
-    for method in ["sequential", "parallel"][: 1 + cell.linear]:
-        final, ys = unroll(cell, xs, state, reset=reset, method=method, **keywords)
-        parts, last = [], None
-        for start, stop, first in [(0, 4, state), (4, 6, None), (6, T, None)]:
-            piece = take(keywords, slice(start, stop))
-            last, y = unroll(cell, xs[start:stop], first, **piece)
-            parts.append(y)
+    parts, last = [], None
+    for start, stop, first in [(0, 4, state), (4, 6, None), (6, T, None)]:
+        piece = take(keywords, slice(start, stop))
+        last, _, y = loop(cell, xs[start:stop], first, **piece)
+        parts.append(y)
+    for method in methods(cell):
+        run = {"method": method, **only(keywords, "dt")}
+        final, ys = unroll(cell, xs, state, reset=reset, **run)
         assert_close((final, ys), (last, jnp.concatenate(parts)), 1e-5)
 
 
@@ -73,7 +76,7 @@ def test_reset_acts_first_even_on_a_masked_step(case):
     keywords = only(keywords)
     mask = jnp.ones(T, bool).at[2].set(False)
     reset = jnp.zeros(T, bool).at[2].set(True)
-    for method in ["sequential", "parallel"][: 1 + cell.linear]:
+    for method in methods(cell):
         states, _ = trajectory(cell, xs, state, mask=mask, reset=reset, method=method, **keywords)
         initial = cell.init_state()
         assert_close(jax.tree.map(lambda s: s[2], states), initial, 1e-7)
@@ -94,7 +97,7 @@ def test_nan_in_masked_steps_reaches_no_gradient(case):
         time = {} if dt is None else {"dt": dt}
         return jnp.sum(unroll(cell, xs, state, method=method, **{**keywords, **time})[1] ** 2)
 
-    for method in ["sequential", "parallel"][: 1 + cell.linear]:
+    for method in methods(cell):
         grads = eqx.filter_grad(loss)((cell, broken, keywords.get("dt")), method)
         assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
         np.testing.assert_array_equal(grads[1][~MASK], 0)
@@ -114,7 +117,7 @@ def test_nan_state_that_is_reset_at_once_reaches_no_gradient(case):
         state = eqx.combine(inexact, rest)
         return jnp.sum(unroll(cell, xs, state, reset=reset, method=method, **keywords)[1] ** 2)
 
-    for method in ["sequential", "parallel"][: 1 + cell.linear]:
+    for method in methods(cell):
         grads = eqx.filter_grad(loss)((cell, broken), method)
         assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
 
@@ -144,23 +147,6 @@ def test_bidirectional_padded_equals_unpadded(case):
         final, ys = layer.scan(padded, mask=mask, **dt)
         expected, ys_expected = layer.scan(xs, **keywords)
         assert_close((final, ys[mask]), (expected, ys_expected), 1e-6)
-
-
-@pytest.mark.parametrize(**ids(LINEAR + DEFAULTS[:2]))
-def test_everything_at_once_equals_pieces_without_masked_steps(case):
-    cell = build(case)
-    if cell.stochastic:
-        pytest.skip("draws by position")
-    xs, state, keywords = inputs(cell)
-    final, ys = unroll(cell, xs, state, **keywords)
-    outputs, carried = [], state
-    for t in range(T):
-        carried = cell.init_state() if RESET[t] else carried
-        if MASK[t]:
-            time = {"dt": keywords["dt"][t]} if cell.timed else {}
-            carried, y = cell.step(carried, xs[t], **time)
-            outputs.append(y)
-    assert_close((final, ys[MASK]), (carried, jnp.stack(outputs)), 1e-5)
 
 
 def test_lengths_to_mask():

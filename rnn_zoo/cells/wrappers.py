@@ -71,7 +71,7 @@ class LearnedInitialState(AbstractTransparentWrapper):
     def __init__(self, cell: AbstractCell, initial: State | None = None):
         """`initial`: where the parameter starts, like `cell.init_state()`, its default."""
         expected = cell.init_state()
-        given = expected if initial is None else jax.tree.map(jnp.asarray, initial)
+        given = expected if initial is None else jax.tree.map(_strong, initial)
         if show(given) != show(expected):
             raise ValueError(
                 f"expected initial like the cell's init_state(), {show(expected)}, "
@@ -86,6 +86,10 @@ class LearnedInitialState(AbstractTransparentWrapper):
 
     def prepare(self) -> "LearnedInitialState":
         return replace(self, cell=self.cell.prepare())
+
+
+def _strong(leaf: Any) -> Array:
+    return jnp.asarray(leaf, jnp.result_type(leaf))
 
 
 def _to_pair(leaf: Array) -> Array:

@@ -34,7 +34,7 @@ class AbstractLayer(eqx.Module):
     def scan(
         self,
         xs: ArrayLike,
-        state: State | None = None,
+        state: Any = None,
         *,
         dt: ArrayLike | None = None,
         mask: ArrayLike | None = None,
@@ -46,7 +46,7 @@ class AbstractLayer(eqx.Module):
     def __call__(
         self,
         xs: ArrayLike,
-        state: State | None = None,
+        state: Any = None,
         *,
         dt: ArrayLike | None = None,
         mask: ArrayLike | None = None,

@@ -23,7 +23,7 @@ def batch(function: Callable) -> Callable:
 
     def batched(
         xs: ArrayLike,
-        state: State | None = None,
+        state: Any = None,
         *,
         dt: ArrayLike | None = None,
         mask: ArrayLike | None = None,

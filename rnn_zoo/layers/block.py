@@ -10,8 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from .._checks import check_steps, spread_keys
 from ..base import AbstractCell, State, advance, contract, half_as, replace
 from .base import AbstractLayer, hide, require_step
-from .recurrent import Recurrent
-from .stacked import drop_steps, make_dropout
+from .stacked import as_layer, drop_steps, make_dropout
 
 
 class GLU(eqx.Module):
@@ -76,7 +75,7 @@ class Block(AbstractLayer, AbstractCell):
         """A cell or layer; `mix` "glu" or "mlp" (ValueError otherwise); `dropout` in [0, 1)."""
         if mix not in MIXERS:
             raise ValueError(f"expected mix to be one of {tuple(MIXERS)}, got {mix!r}")
-        self.layer = layer if isinstance(layer, AbstractLayer) else Recurrent(layer)
+        self.layer = as_layer(layer)
         size = self.layer.input_size
         self.norm = eqx.nn.LayerNorm(size, dtype=dtype)
         self.mix = MIXERS[mix](self.layer.output_size, size, dtype=dtype, key=key)
@@ -127,7 +126,7 @@ class Block(AbstractLayer, AbstractCell):
     def scan(
         self,
         xs: ArrayLike,
-        state: State | None = None,
+        state: Any = None,
         *,
         dt: ArrayLike | None = None,
         mask: ArrayLike | None = None,

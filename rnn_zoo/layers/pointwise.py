@@ -50,7 +50,7 @@ class Pointwise(AbstractLayer, AbstractCell):
     def scan(
         self,
         xs: ArrayLike,
-        state: State | None = None,
+        state: Any = None,
         *,
         dt: ArrayLike | None = None,
         mask: ArrayLike | None = None,

@@ -19,7 +19,7 @@ class Recurrent(AbstractTransparentWrapper, AbstractLayer):
     cell: Any
     method: str = eqx.field(static=True)
 
-    def __init__(self, cell: AbstractCell, *, method: str = "auto"):
+    def __init__(self, cell: Any, *, method: str = "auto"):
         """Any cell, or a layer that steps. `method` as in `rz.scan.unroll`.
 
         TypeError for what is not a cell, ValueError for a method that the cell lacks.
@@ -40,7 +40,7 @@ class Recurrent(AbstractTransparentWrapper, AbstractLayer):
     def scan(
         self,
         xs: ArrayLike,
-        state: State | None = None,
+        state: Any = None,
         *,
         dt: ArrayLike | None = None,
         mask: ArrayLike | None = None,
@@ -69,7 +69,7 @@ class Backward(AbstractLayer):
     cell: Any
     method: str = eqx.field(static=True)
 
-    def __init__(self, cell: AbstractCell, *, method: str = "auto"):
+    def __init__(self, cell: Any, *, method: str = "auto"):
         """As `Recurrent`."""
         self.cell = _checked(cell, method)
         self.method = method
@@ -104,7 +104,7 @@ class Backward(AbstractLayer):
     def scan(
         self,
         xs: ArrayLike,
-        state: State | None = None,
+        state: Any = None,
         *,
         dt: ArrayLike | None = None,
         mask: ArrayLike | None = None,
@@ -186,7 +186,7 @@ class Bidirectional(AbstractLayer):
     def scan(
         self,
         xs: ArrayLike,
-        state: State | None = None,
+        state: Any = None,
         *,
         dt: ArrayLike | None = None,
         mask: ArrayLike | None = None,

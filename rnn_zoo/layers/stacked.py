@@ -98,7 +98,7 @@ class Stacked(AbstractLayer, AbstractCell):
     def scan(
         self,
         xs: ArrayLike,
-        state: State | None = None,
+        state: Any = None,
         *,
         dt: ArrayLike | None = None,
         mask: ArrayLike | None = None,
@@ -128,6 +128,11 @@ class Stacked(AbstractLayer, AbstractCell):
             )
             after.append(final)
         return tuple(after), ys
+
+
+def as_layer(part: Any) -> Any:
+    """A layer as it is, a cell in a `Recurrent`."""
+    return part if isinstance(part, AbstractLayer) else Recurrent(part)
 
 
 def make_dropout(rate: float) -> eqx.nn.Dropout | None:

@@ -114,7 +114,7 @@ class SequenceModel(AbstractLayer):
     def scan(
         self,
         xs: ArrayLike,
-        state: State | None = None,
+        state: Any = None,
         *,
         dt: ArrayLike | None = None,
         mask: ArrayLike | None = None,

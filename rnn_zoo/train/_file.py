@@ -106,12 +106,8 @@ def read(path: Path, format: str, version: int) -> tuple[dict, bytes]:
     """Header and payload of a file that is whole and of this format. ValueError otherwise."""
     content = path.read_bytes()
     line, _, payload = content.partition(b"\n")
-    try:
-        header = json.loads(line)
-        known = header["format"] == format
-    except (ValueError, TypeError, KeyError):
-        known = False
-    if not known:
+    header = _header(line)
+    if header.get("format") != format:
         raise ValueError(f"{path} is not a {format} file")
     if header["version"] > version:
         raise ValueError(
@@ -126,3 +122,11 @@ def read(path: Path, format: str, version: int) -> tuple[dict, bytes]:
     if _digest(header, payload) != header["sha256"]:
         raise ValueError(f"{path} is damaged: its checksum does not match its content")
     return header, payload
+
+
+def _header(line: bytes) -> dict:
+    try:
+        header = json.loads(line)
+    except ValueError:
+        return {}
+    return header if isinstance(header, dict) else {}

@@ -64,7 +64,7 @@ def _align(mask: Array, values: Array) -> Array:
 
 
 def _step_mask(batch: Batch) -> Array | None:
-    return batch.mask if batch.per_step else None
+    return None if batch.mask is None or not batch.per_step else jnp.asarray(batch.mask)
 
 
 def _at_least_float32(values: Array) -> Array:
@@ -130,7 +130,7 @@ cross_entropy = PredictionLoss(_cross_entropy, _check_labels)
 mse = PredictionLoss(_mse)
 
 
-def check_batch(loss: Any, model: Any, batch: Batch) -> None:
+def check_batch(loss: Any, model: Any, batch: Any) -> None:
     """What a `PredictionLoss` can say of a batch before anything runs."""
     if not isinstance(batch, Batch):
         raise TypeError(f"expected a rnn_zoo.data.Batch, got {type(batch).__name__}")
@@ -138,13 +138,8 @@ def check_batch(loss: Any, model: Any, batch: Batch) -> None:
         raise ValueError("expected at least one sample, got an empty batch")
     if not isinstance(loss, PredictionLoss):
         return
-    one = Batch(*(None if a is None else a[:1] for a in _fields(batch)))
-    model = eqx.nn.inference_mode(model)
+    model, one = eqx.nn.inference_mode(model), batch[:1]
     predictions = eqx.filter_eval_shape(predict, model, one)
     eqx.filter_eval_shape(loss.function, predictions, one)
     if loss.check is not None:
         loss.check(predictions.shape[1:], batch)
-
-
-def _fields(batch: Batch) -> tuple:
-    return batch.x, batch.y, batch.mask, batch.dt, batch.reset

@@ -90,8 +90,6 @@ def _encode(value: Any) -> Any:
         return value.item()
     if isinstance(value, np.dtype) or (isinstance(value, type) and hasattr(value, "dtype")):
         return {"dtype": jnp.dtype(value).name}
-    if value in (jnp.float16, jnp.bfloat16, jnp.float32, jnp.float64):
-        return {"dtype": jnp.dtype(value).name}
     return value
 
 

@@ -172,9 +172,7 @@ def _segment(progress: Progress, state: PyTree, at: tuple, loss: PredictionLoss,
 
 
 def _initial(model: Any, samples: int) -> PyTree:
-    return jax.tree.map(
-        lambda a: jnp.broadcast_to(a, (samples, *jnp.shape(a))), model.init_state()
-    )
+    return jax.tree.map(lambda a: jnp.broadcast_to(a, (samples, *jnp.shape(a))), model.init_state())
 
 
 def _segments(batch: Batch, truncate: int) -> Batch:

@@ -1,0 +1,9 @@
+"""`python -m rnn_zoo`."""
+
+import sys
+
+from .cli import main
+
+
+if __name__ == "__main__":
+    sys.exit(main())

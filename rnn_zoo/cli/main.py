@@ -1,0 +1,105 @@
+"""The parser, and what a wrong argument ends with."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from ..data import list_datasets
+from ..registry import cell_info, list_cells
+from ..train import NonFiniteLossError
+from . import compare, train
+from .recipes import load, recipe_for
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; 0, or 2 for a wrong argument, which is explained in one line."""
+    options = _parser().parse_args(argv)
+    if options.command == "list":
+        _list(options.what)
+        return 0
+    command = {"train": train, "compare": compare}[options.command]
+    try:
+        _check_extras()
+        _check_names(options)
+        prepared = command.prepare(options)
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        return _wrong(error, 2)
+    try:
+        command.run(options, prepared)
+    except NonFiniteLossError as error:
+        return _wrong(error, 1)
+    return 0
+
+
+def _check_extras() -> None:
+    try:
+        importlib.import_module("matplotlib.figure")
+        importlib.import_module("tqdm")
+    except ImportError as error:
+        raise ImportError(f'{error}: pip install "rnn-zoo[demo]"') from error
+
+
+def _check_names(options: argparse.Namespace) -> None:
+    if options.data not in list_datasets():
+        load(options.data)  # says which names there are
+    for cell in options.cells.split(",") if options.command == "compare" else [options.cell]:
+        if cell is not None:
+            cell_info(cell)
+    for name, least in (("steps", 1), ("batch_size", 1), ("seeds", 1)):
+        value = getattr(options, name, None)
+        if value is not None and value < least:
+            raise ValueError(f"expected --{name.replace('_', '-')} of at least {least}")
+
+
+def _wrong(error: Exception, code: int) -> int:
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m rnn_zoo", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("train", help="train one model, print its figure, save a plot")
+    one.add_argument("--data", default="japanese_vowels", help="a name of `list data`")
+    one.add_argument("--cell", help="a name of `list cells`")
+    one.add_argument("--seed", type=int, help="of the weights and the order of the data")
+    _add_recipe(one, "japanese_vowels")
+    many = commands.add_parser("compare", help="train several cells with the same budget")
+    many.add_argument("--data", default="adding", help="a name of `list data`")
+    many.add_argument("--cells", default="gru,lstm,lru,mingru", help="names, with commas")
+    many.add_argument("--seeds", type=int, default=1, help="how many")
+    _add_recipe(many, "adding")
+    names = commands.add_parser("list", help="the cells or the data sets")
+    names.add_argument("what", choices=("cells", "data"))
+    return parser
+
+
+def _add_recipe(parser: argparse.ArgumentParser, data: str) -> None:
+    recipe = recipe_for(data)
+    numbers = ("hidden_size", "num_layers", "dropout", "noise", "learning_rate", "weight_decay")
+    for name in (*numbers, "steps", "batch_size"):
+        value = getattr(recipe, name)
+        option = "--" + name.replace("_", "-")
+        parser.add_argument(option, type=type(value), help=f"for {data} {value}")
+    parser.add_argument("--bidirectional", action=argparse.BooleanOptionalAction)
+    parser.add_argument("--pool", choices=("last", "mean"))
+    parser.add_argument("--out", help="a folder for what is written, by default in runs/")
+
+
+def _list(what: str) -> None:
+    if what == "cells":
+        rows = [(info.name, info.family, info.equation) for info in map(cell_info, list_cells())]
+    else:
+        rows = [_data_row(name) for name in list_datasets()]
+    widths = [max(len(row[i]) for row in rows) + 2 for i in range(3)]
+    for row in rows:
+        print("".join(text.ljust(width) for text, width in zip(row, widths)).rstrip())
+
+
+def _data_row(name: str) -> tuple[str, str, str]:
+    try:
+        info = load(name).info
+    except (ImportError, OSError) as error:
+        return name, "missing", str(error).splitlines()[0]
+    return name, info.task, info.description

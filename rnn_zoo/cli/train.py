@@ -1,0 +1,86 @@
+"""`train`: one model on one data set."""
+
+import argparse
+import csv
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import numpy as np
+
+from .. import train, viz
+from ..data import Dataset
+from ..viz._axes import matplotlib_module
+from .recipes import build, fit, fitting, load, print_baselines, recipe_for, test_figure, written
+
+
+def prepare(options: argparse.Namespace) -> tuple:
+    """Everything that a wrong option shows itself in."""
+    given = {name: value for name, value in vars(options).items() if name in recipe_names()}
+    recipe = recipe_for(options.data, **given)
+    dataset = load(options.data)
+    model = build(recipe, dataset)
+    return recipe, model, fitting(model, dataset)
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The options that are a matter of the recipe."""
+    return tuple(recipe_for("").__dataclass_fields__)
+
+
+def run(options: argparse.Namespace, prepared: tuple) -> None:
+    """Train, print the figure of the test part, and write model, history and picture."""
+    recipe, model, dataset = prepared
+    out = Path(options.out or f"runs/{options.data}-{recipe.cell}")
+    result = fit(recipe, model, dataset, show_progress=True)
+    name, value = test_figure(result.model, dataset)
+    print(written(name, value), flush=True)
+    print_baselines(dataset)
+    out.mkdir(parents=True, exist_ok=True)
+    train.save(out / "model.rz", result.model)
+    write_csv(out / "history.csv", result.history)
+    figure = picture(result, dataset, f"{recipe.cell} on {options.data}", name, value)
+    figure.savefig(out / "training.png", dpi=150)
+
+
+def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Rows of equal kind, with a heading."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def picture(result: train.FitResult, dataset: Dataset, title: str, name: str, value: float) -> Any:
+    """The curves with the figure of the test part, and the hidden states over a test sequence."""
+    curves = 1 + ("train_accuracy" in result.history[-1])
+    figure = matplotlib_module("figure").Figure(
+        figsize=(4.2 * curves + 5.2, 4.0), layout="constrained"
+    )
+    axes = figure.subplots(1, curves + 1, width_ratios=[1.0] * curves + [1.25])
+    ax = viz.training_curves(result.history, axes[:curves])[-1]
+    ax.axhline(value, color="black", ls=":", label=written(name, value).replace("_", " "))
+    ax.legend(frameon=False)
+    model = eqx.nn.inference_mode(result.model)
+    sample = dataset.test[0]
+    steps = _valid_steps(sample)
+    dt = None if sample.dt is None else sample.dt[steps]
+    ax = viz.states_heatmap(model.layer(sample.x[steps], dt=dt), axes[-1])
+    ax.set_title(_said(model(sample.x[steps], dt=dt), sample, dataset))
+    figure.suptitle(title, fontweight="bold")
+    return figure
+
+
+def _valid_steps(sample: Any) -> np.ndarray:
+    """At most the first 200 valid steps: more would not be seen apart."""
+    mask = np.ones(len(sample.x), bool) if sample.mask is None else np.asarray(sample.mask)
+    return np.flatnonzero(mask)[:200]
+
+
+def _said(prediction: Any, sample: Any, dataset: Dataset) -> str:
+    if np.ndim(prediction) == 2:
+        return "hidden states over the start of the test sequence"
+    if dataset.info.task == "classification":
+        return f"hidden states, true class {int(sample.y)}, predicted {int(prediction.argmax())}"
+    return f"hidden states, true {float(sample.y[0]):.3f}, predicted {float(prediction[0]):.3f}"

@@ -1,0 +1,80 @@
+"""A training run in a file, from which it goes on as if it had not been interrupted."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from . import _file
+from .step import Progress
+
+
+FORMAT, VERSION, NAME = "rnn_zoo.checkpoint", 1, "checkpoint.rzc"
+
+
+@dataclasses.dataclass
+class Run:
+    """What changes while `fit` runs."""
+
+    progress: Progress
+    best_model: Any
+    best_loss: float = math.inf
+    waited: int = 0
+    """Evaluations since the best one."""
+    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    pending: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    """Losses and metrics of the steps since the last row of the history."""
+    seconds: float = 0.0
+
+
+def write_run(directory: Path, run: Run, settings: dict) -> None:
+    """Write `checkpoint.rzc` in `directory`, in place of the one before."""
+    run.pending = [{k: float(v) for k, v in row.items()} for row in jax.device_get(run.pending)]
+    tree = _tree(run)
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "settings": settings,
+        "step": int(run.progress.step),
+        "best_loss": run.best_loss,
+        "waited": run.waited,
+        "history": run.history,
+        "pending": run.pending,
+        "seconds": run.seconds,
+        "leaves": _file.describe(tree),
+    }
+    directory.mkdir(parents=True, exist_ok=True)
+    _file.write(directory / NAME, header, _file.pack(tree))
+
+
+def _tree(run: Run) -> dict[str, Any]:
+    progress = run.progress
+    return {"model": progress.model, "best": run.best_model, "optimizer": progress.opt_state}
+
+
+def read_run(directory: Path, run: Run, settings: dict) -> Run:
+    """The run that was written, or `run`, a fresh one like it, where nothing was.
+
+    ValueError if the file is damaged, of another model or optimiser, or of a run with other
+    settings, which would go on with other data than it began with.
+    """
+    path = directory / NAME
+    if not path.exists():
+        return run
+    header, payload = _file.read(path, FORMAT, VERSION)
+    for name, value in settings.items():
+        if header["settings"].get(name) != value:
+            raise ValueError(
+                f"{path} belongs to a run with {name}={header['settings'].get(name)}, not {value}: "
+                "resume with the same one, or start anew in another directory"
+            )
+    tree = _file.unpack(path, payload, header["leaves"], _tree(run))
+    step = jnp.asarray(header["step"], jnp.int32)
+    return Run(
+        Progress(tree["model"], tree["optimizer"], step, run.progress.finite),
+        tree["best"],
+        **{name: header[name] for name in ("best_loss", "waited", "history", "pending", "seconds")},
+    )

@@ -1,0 +1,44 @@
+"""Losses and metrics of a model on data it is not trained on."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+
+from ..data import Batch, batches
+from .losses import check_batch, count_targets
+from .step import split_loss
+
+
+def evaluate(
+    model: Any, data: Any, *, loss: Callable[..., Any], batch_size: int = 256
+) -> dict[str, float]:
+    """The loss and the metrics over all of `data`, a `Batch`, in inference mode.
+
+    Batches are weighted by their targets (valid steps where there is a target for each step,
+    samples otherwise), so `batch_size` does not change the result of a loss that is a mean.
+    ValueError for labels that the model has no output for, and without any valid target.
+    """
+    check_batch(loss, model, data)
+    return assess(model, data, loss, batch_size)
+
+
+def assess(model: Any, data: Batch, loss: Callable, batch_size: int) -> dict[str, float]:
+    """`evaluate` for data that are checked."""
+    model = eqx.nn.inference_mode(model)
+    outcomes = [_assess(model, part, loss) for part in batches(data, batch_size)]
+    parts = [(outcome, float(weight)) for outcome, weight in jax.device_get(outcomes)]
+    total = sum(weight for _, weight in parts)
+    if not total:
+        raise ValueError("there is nothing to evaluate: no step of any sample is valid")
+    # The loss of a batch without a valid step means nothing.
+    parts = [(outcome, weight) for outcome, weight in parts if weight]
+    names = sorted(parts[0][0], key=lambda name: name != "loss")
+    return {name: sum(float(o[name]) * w for o, w in parts) / total for name in names}
+
+
+@eqx.filter_jit
+def _assess(model: Any, batch: Batch, loss: Callable):
+    value, metrics = split_loss(loss(model, batch, key=None))
+    return {"loss": value, **metrics}, count_targets(batch)

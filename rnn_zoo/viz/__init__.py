@@ -1,0 +1,4 @@
+"""Pictures. Functions take and return matplotlib axes (`pip install "rnn-zoo[plot]"`)."""
+
+from .curves import training_curves as training_curves
+from .states import states_heatmap as states_heatmap

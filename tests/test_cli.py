@@ -1,0 +1,185 @@
+"""The command line."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+
+import rnn_zoo as rz
+from rnn_zoo import viz
+from rnn_zoo.cli import main
+
+
+matplotlib.use("Agg")
+
+TINY = ["--hidden-size", "6", "--steps", "4", "--batch-size", "16"]
+
+
+def rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def is_picture(path):
+    return path.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_train_prints_the_figure_and_writes_everything(tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["train", *TINY, "--seed", "3", "--out", str(out)]) == 0
+    captured = capsys.readouterr()
+    first, *others = captured.out.splitlines()
+    assert first.startswith("test_accuracy=0.")
+    assert len(others) == len(rz.data.load("japanese_vowels").info.baselines)
+    assert all(line.startswith("baseline ") for line in others)
+    assert "4/4" in captured.err
+    assert sorted(p.name for p in out.iterdir()) == ["history.csv", "model.rz", "training.png"]
+    assert [row["step"] for row in rows(out / "history.csv")] == ["1", "2", "3", "4"]
+    assert is_picture(out / "training.png")
+    model = rz.train.load(out / "model.rz")
+    test = rz.data.load("japanese_vowels").test
+    accuracy = rz.train.evaluate(model, test, loss=rz.train.cross_entropy)["accuracy"]
+    assert first == f"test_accuracy={accuracy:.3f}"
+
+
+@pytest.mark.parametrize("data", ["co2_weekly", "adding"])
+def test_train_on_numbers(tmp_path, monkeypatch, capsys, data):
+    # co2_weekly has gaps and a time between steps, of which a GRU has no use.
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--data", data, *TINY]) == 0
+    assert capsys.readouterr().out.startswith("test_mse=")
+    assert is_picture(tmp_path / "runs" / f"{data}-gru" / "training.png")
+
+
+def test_a_timed_cell_is_given_the_time(tmp_path, capsys):
+    command = ["train", "--data", "co2_weekly", "--cell", "leaky_elman", *TINY]
+    assert main([*command, "--out", str(tmp_path)]) == 0
+
+
+def test_compare_prints_a_table(tmp_path, capsys):
+    command = ["compare", "--data", "japanese_vowels", "--cells", "elman,mingru", "--seeds", "2"]
+    assert main([*command, *TINY, "--out", str(tmp_path)]) == 0
+    heading, *table = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["cell", "parameters", "test_accuracy", "range", "seconds"]
+    assert [line.split()[0] for line in table[:3]] == ["elman", "mingru", "baseline"]
+    figures = [float(row["test_accuracy"]) for row in rows(tmp_path / "compare.csv")]
+    assert len(figures) == 4
+    np.testing.assert_allclose(float(table[0].split()[2]), np.mean(figures[:2]), atol=1e-4)
+    assert is_picture(tmp_path / "compare.png")
+
+
+@pytest.mark.parametrize("what", ["cells", "data"])
+def test_list(what, capsys):
+    assert main(["list", what]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert names == list(rz.list_cells() if what == "cells" else rz.data.list_datasets())
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["train", "--cell", "gruu"], "unknown cell 'gruu': did you mean 'gru'"),
+        (["train", "--data", "japanese"], "unknown data set 'japanese'"),
+        (["train", "--hidden-size", "0"], "hidden_size"),
+        (["train", "--dropout", "1.5"], "dropout in"),
+        (["train", "--steps", "0"], "--steps of at least 1"),
+        (["compare", "--cells", "gru,,lru"], "unknown cell ''"),
+    ],
+)
+def test_a_wrong_argument_is_explained_in_one_line(command, message, capsys):
+    assert main(command) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("missing", ["matplotlib.figure", "tqdm"])
+def test_a_missing_extra_is_named(missing, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, missing, None)
+    assert main(["train"]) == 2
+    assert 'pip install "rnn-zoo[demo]"' in capsys.readouterr().err
+
+
+def test_a_loss_that_is_not_finite_is_explained(tmp_path, capsys):
+    command = ["train", *TINY, "--learning-rate", "nan", "--out", str(tmp_path)]
+    assert main(command) == 1
+    assert "error: the loss or its gradient is not finite" in capsys.readouterr().err
+
+
+def test_ctrl_c_saves_and_evaluates(tmp_path):
+    command = [sys.executable, "-m", "rnn_zoo", "train", "--steps", "1000000", "--hidden-size", "4"]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        bufsize=0,
+        env={**os.environ, "PYTHONWARNINGS": "error"},
+    )
+    seen = b""
+    while b" 1/1000000" not in seen and process.poll() is None:
+        seen += process.stderr.read(64)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert out.startswith(b"test_accuracy=0.")
+    assert rows(tmp_path / "history.csv")[-1]["interrupted"] == "True"
+    rz.train.load(tmp_path / "model.rz")
+
+
+# Pictures
+
+
+def test_a_heat_map_shows_every_state():
+    states = np.random.default_rng(0).normal(size=(7, 5))
+    ax = viz.states_heatmap(states)
+    image = ax.images[0]
+    assert sorted(image.get_array().ravel()) == sorted(states.ravel())
+    assert image.get_clim() == (-np.abs(states).max(), np.abs(states).max())
+    assert viz.states_heatmap(states * 1j, ax) is ax
+    with pytest.raises(ValueError, match=r"\(time, units\)"):
+        viz.states_heatmap(states[0])
+    matplotlib.pyplot.close("all")
+
+
+def test_curves_show_what_the_history_has():
+    history = [
+        {"step": s, "seconds": 0.0, "train_loss": 1 / s, "train_accuracy": 0.5, "valid_loss": 2 / s}
+        for s in (1, 2, 3)
+    ]
+    axes = viz.training_curves(history)
+    assert [ax.get_ylabel() for ax in axes] == ["loss", "accuracy"]
+    assert [len(ax.lines) for ax in axes] == [2, 1]
+    np.testing.assert_allclose(axes[0].lines[1].get_ydata(), [2, 1, 2 / 3])
+    assert viz.training_curves(history[:1], axes)[0] is axes[0]
+    with pytest.raises(ValueError, match="at least one row"):
+        viz.training_curves([])
+    with pytest.raises(ValueError, match="expected 2 axes"):
+        viz.training_curves(history, axes[:1])
+    matplotlib.pyplot.close("all")
+
+
+def test_pictures_without_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r"rnn-zoo\[plot\]"):
+        viz.states_heatmap(np.ones((2, 2)))
+
+
+# What the defaults reach
+
+
+@pytest.mark.slow
+def test_the_default_model_tells_speakers_apart(tmp_path, capsys):
+    accuracies = []
+    for seed in range(5):
+        assert main(["train", "--seed", str(seed), "--out", str(tmp_path)]) == 0
+        line = capsys.readouterr().out.splitlines()[0]
+        accuracies.append(float(line.removeprefix("test_accuracy=")))
+    assert np.mean(accuracies) >= 0.972
+    assert min(accuracies) >= 0.955

@@ -1,0 +1,135 @@
+"""Gradients: finite, alive, equal to finite differences; what is fixed stays fixed."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+import pytest
+from cases import ALL, DEFAULTS, LINEAR, I, T, build, float64, ids, inputs
+
+import rnn_zoo as rz
+from rnn_zoo.scan import unroll
+
+
+def summed(params, rest, keywords, method="auto"):
+    cell, xs, state = eqx.combine(params, rest)
+    final, ys = unroll(cell, xs, state, method=method, **keywords)
+    weights = jnp.linspace(0.5, 1.5, ys.size).reshape(ys.shape)
+    return jnp.sum(weights * jnp.sin(ys)) + sum(
+        jnp.sum(abs(leaf)) for leaf in jax.tree.leaves(final) if jnp.iscomplexobj(leaf)
+    )
+
+
+def direction(tree, seed):
+    leaves, treedef = jax.tree.flatten(tree)
+    keys = jr.split(jr.key(seed), len(leaves))
+    return jax.tree.unflatten(
+        treedef, [jr.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves)]
+    )
+
+
+@pytest.mark.parametrize(**ids(ALL))
+def test_reverse_forward_and_finite_differences_agree(case):
+    with float64() as dtype:
+        cell = build(case, dtype)
+        xs, state, keywords = inputs(cell)
+        params, rest = eqx.partition((cell, xs, state), eqx.is_inexact_array)
+        tangent = direction(params, 5)
+
+        def f(params):
+            return summed(params, rest, keywords)
+
+        @jax.jit
+        def both_modes(params, tangent):
+            return jax.jvp(f, (params,), (tangent,))[1], jax.grad(f)(params)
+
+        forward, grads = both_modes(params, tangent)
+        pairs = zip(jax.tree.leaves(grads), jax.tree.leaves(tangent))
+        reverse = sum(jnp.sum((g * t).real) for g, t in pairs)
+        np.testing.assert_allclose(forward, reverse, rtol=1e-9)
+        f = jax.jit(f)
+        step = 1e-6
+        ahead, behind = (
+            f(jax.tree.map(lambda p, t, s=s: p + s * step * t, params, tangent)) for s in (1, -1)
+        )
+        np.testing.assert_allclose(forward, (ahead - behind) / (2 * step), rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(**ids(LINEAR))
+def test_forward_mode_of_the_parallel_form(case):
+    with float64() as dtype:
+        cell = build(case, dtype)
+        xs, state, keywords = inputs(cell)
+        params, rest = eqx.partition((cell, xs, state), eqx.is_inexact_array)
+        tangent = direction(params, 5)
+        tangents = [
+            jax.jvp(lambda p, m=m: summed(p, rest, keywords, m), (params,), (tangent,))[1]
+            for m in ("sequential", "parallel")
+        ]
+        np.testing.assert_allclose(*tangents, rtol=1e-10)
+
+
+@pytest.mark.parametrize(**ids(DEFAULTS))
+def test_hessians_work(case):
+    cell = build(case)
+    xs = inputs(cell)[0][:2]
+    hessian = jax.hessian(lambda xs: jnp.sum(jnp.sin(unroll(cell, xs)[1])))(xs)
+    assert np.isfinite(hessian).all()
+
+
+@pytest.mark.parametrize(**ids(ALL))
+def test_every_parameter_has_a_finite_live_gradient(case):
+    cell = build(case)
+    xs, _, keywords = inputs(cell)
+    keywords.pop("mask")
+    grads = eqx.filter_grad(lambda cell: jnp.sum(jnp.sin(unroll(cell, xs, **keywords)[1])))(cell)
+    leaves = jax.tree_util.tree_leaves_with_path(grads)
+    for path, leaf in leaves:
+        assert np.isfinite(leaf).all(), path
+        assert leaf.size == 0 or (np.asarray(leaf) != 0).any(), path
+
+
+@pytest.mark.parametrize(**ids(ALL))
+def test_gradients_are_finite_at_zero(case):
+    cell = case.build(jr.key(0))
+    keywords = {"key": jr.key(1)} if cell.stochastic else {}
+    if cell.timed:
+        keywords["dt"] = jnp.zeros(T)
+
+    def loss(trained):
+        cell, xs, dt = trained
+        time = {} if dt is None else {"dt": dt}
+        return jnp.sum(unroll(cell, xs, **{**keywords, **time})[1])
+
+    grads = eqx.filter_grad(loss)((cell, jnp.zeros((T, I)), keywords.get("dt")))
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+
+
+@pytest.mark.parametrize(**ids(ALL))
+def test_weight_decay_changes_no_fixed_array(case):
+    cell = build(case)
+    xs, _, keywords = inputs(cell)
+    optimizer = optax.adamw(1e-2, weight_decay=0.5)
+    opt_state = optimizer.init(eqx.filter(cell, eqx.is_inexact_array))
+    grads = eqx.filter_grad(lambda c: jnp.sum(unroll(c, xs, **keywords)[1] ** 2))(cell)
+    updates, _ = optimizer.update(grads, opt_state, eqx.filter(cell, eqx.is_inexact_array))
+    trained = eqx.apply_updates(cell, updates)
+    fixed = eqx.filter(cell, eqx.is_inexact_array, inverse=True)
+    assert eqx.tree_equal(fixed, eqx.filter(trained, eqx.is_inexact_array, inverse=True))
+    if isinstance(cell, rz.Frozen):
+        assert not jax.tree.leaves(eqx.filter(cell, eqx.is_inexact_array))
+        assert eqx.tree_equal(cell, trained)
+    else:
+        assert not eqx.tree_equal(cell, trained)
+
+
+def test_indrnn_comes_back_from_the_edge_of_its_range():
+    cell = rz.IndRNNCell(I, 4, recurrent_range=(0.9, 1.0), key=jr.key(0))
+    outside = rz.base.replace(cell, weight_hh=jnp.full(4, 1.5))
+    inside = rz.base.replace(cell, weight_hh=jnp.ones(4))
+    xs = jr.normal(jr.key(1), (T, I))
+    np.testing.assert_allclose(unroll(outside, xs)[1], unroll(inside, xs)[1], rtol=1e-6)
+    grad = eqx.filter_grad(lambda c: jnp.sum(unroll(c, xs)[1]))(outside).weight_hh
+    assert (np.asarray(grad) != 0).any()

@@ -1,0 +1,135 @@
+"""Bad input: what it says, in the words that a user reads.
+
+`test_messages_without_the_shape_checker` runs this file again without jaxtyping, so that
+the messages are ours and not the checker's.
+"""
+
+import os
+import subprocess
+import sys
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import rnn_zoo as rz
+from rnn_zoo.scan import unroll
+
+
+KEY = jr.key(0)
+X = jnp.ones((7, 3))
+
+
+def gru(**options):
+    return rz.GRUCell(3, 4, key=KEY, **options)
+
+
+def leaky():
+    return rz.LeakyElmanCell(3, 4, key=KEY)
+
+
+def layer():
+    return rz.Recurrent(gru())
+
+
+def both():
+    return rz.Bidirectional(gru(), gru())
+
+
+def model(**options):
+    return rz.make_model("gru", 3, 2, hidden_size=4, key=KEY, **options)
+
+
+BAD = {
+    "a batch": (lambda: layer()(jnp.ones((8, 7, 3))), ValueError, r"\(time, 3\), got \(8, 7, 3\): for a batch use rz.batch"),
+    "a batch for a model": (lambda: model()(jnp.ones((8, 7, 3))), ValueError, "rz.batch"),
+    "features": (lambda: layer()(jnp.ones((7, 2))), ValueError, r"\(time, 3\), got \(7, 2\)"),
+    "one step": (lambda: layer()(jnp.ones(3)), ValueError, r"for one step use step\(state, x\)"),
+    "series without features": (lambda: rz.GRU(1, 4, key=KEY)(jnp.ones(7)), ValueError, r"xs\[:, None\]"),
+    "mask length": (lambda: layer()(X, mask=jnp.ones(6, bool)), ValueError, r"mask of shape \(7,\)"),
+    "mask dtype": (lambda: layer()(X, mask=jnp.ones(7)), TypeError, "mask of dtype bool, got float32.*lengths_to_mask"),
+    "reset length": (lambda: layer()(X, reset=jnp.ones((7, 1), bool)), ValueError, r"reset of shape \(7,\)"),
+    "reset dtype": (lambda: layer()(X, reset=jnp.ones(7, int)), TypeError, "reset of dtype bool, got int32"),
+    "dt for no time": (lambda: layer()(X, dt=0.1), TypeError, "GRUCell has no physical time.*LeakyElmanCell"),
+    "dt for no time, model": (lambda: model()(X, dt=0.1), TypeError, "no physical time"),
+    "dt for no time, step": (lambda: gru().step(jnp.zeros(4), X[0], 0.1), TypeError, "GRUCell has no physical time"),
+    "dt for no time, stack": (lambda: rz.Stacked([gru()]).step((jnp.zeros(4),), X[0], dt=0.1), TypeError, "no physical time"),
+    "dt length": (lambda: unroll(leaky(), X, dt=jnp.ones(6)), ValueError, r"dt as a scalar or of shape \(7,\)"),
+    "dt dtype": (lambda: unroll(leaky(), X, dt=jnp.ones(7, bool)), TypeError, "dt of a real dtype"),
+    "state shape": (lambda: layer()(X, jnp.zeros(5)), ValueError, r"f32\[4\], got f32\[5\]"),
+    "state structure": (lambda: rz.Recurrent(rz.LSTMCell(3, 4, key=KEY))(X, jnp.zeros(4)), ValueError, "like its init_state"),
+    "state kind": (lambda: layer()(X, jnp.zeros(4, int)), ValueError, "like its init_state"),
+    "state of a stack": (lambda: rz.Stacked([gru()])(X, jnp.zeros(4)), ValueError, "as a tuple, one entry each"),
+    "method": (lambda: unroll(gru(), X, method="fast"), ValueError, "method to be one of"),
+    "parallel": (lambda: unroll(gru(), X, method="parallel"), ValueError, "not a linear cell"),
+    "parallel layer": (lambda: rz.Recurrent(gru(), method="parallel"), ValueError, "not a linear cell"),
+    "keys": (lambda: unroll(rz.Zoneout(gru(), 0.5), X, key=jr.split(KEY, 3)), ValueError, "one key or 7 keys"),
+    "no key": (lambda: unroll(rz.Zoneout(gru(), 0.5), X), RuntimeError, "needs key"),
+    "step of a sequence": (lambda: gru().step(jnp.zeros(4), X), ValueError, r"expected x of shape \(3,\).*rz.Recurrent"),
+    "step of bidirectional": (lambda: rz.Stacked([both()]).step(None, X[0]), TypeError, "Bidirectional reads a sequence from its end"),
+    "step of a bidirectional model": (lambda: model(bidirectional=True, pool=None).step(None, X[0]), TypeError, "Bidirectional"),
+    "step of a pooled model": (lambda: model().step(None, X[0]), TypeError, "pool=None"),
+    "cell name": (lambda: rz.make_cell("gruu", 3, 4, key=KEY), ValueError, "did you mean 'gru'"),
+    "cell option": (lambda: rz.make_cell("gru", 3, 4, key=KEY, reset_befor=1), TypeError, "did you mean 'reset_after'"),
+    "model option": (lambda: model(hiden_size=3), TypeError, "did you mean 'hidden_size'"),
+    "pool": (lambda: model(pool="max"), ValueError, "pool to be one of"),
+    "dropout": (lambda: model(dropout=1.5), ValueError, r"dropout in \[0, 1\)"),
+    "dropout of one layer": (lambda: rz.GRU(3, 4, dropout=0.5, key=KEY), ValueError, "acts between layers"),
+    "layers": (lambda: rz.Stacked([]), ValueError, "at least one layer"),
+    "layer sizes": (lambda: rz.Stacked([gru(), gru()]), ValueError, "layer 0 gives 4 features and layer 1 reads 3"),
+    "directions": (lambda: rz.Bidirectional(gru(), rz.GRUCell(2, 4, key=KEY)), ValueError, "one input_size"),
+    "not a cell": (lambda: rz.Recurrent(jnp.tanh), TypeError, "rz.adopt"),
+    "leak": (lambda: rz.LeakyElmanCell(3, 4, leak=0.0, key=KEY), ValueError, r"leak in \(0, 1\]"),
+    "range": (lambda: rz.IndRNNCell(3, 4, recurrent_range=(2.0, 1.0), key=KEY), ValueError, "recurrent_range"),
+    "ring": (lambda: rz.LRUCell(3, 4, r_min=0.9, r_max=0.5, key=KEY), ValueError, "r_min < r_max"),
+    "zoneout rate": (lambda: rz.Zoneout(rz.LSTMCell(3, 4, key=KEY), (0.1, 0.2, 0.3)), ValueError, "a tuple of 2"),
+    "mix": (lambda: rz.Block(rz.LRUCell(3, 3, key=KEY), mix="relu", key=KEY), ValueError, "mix to be one of"),
+    "complex parameters": (lambda: gru(dtype=jnp.complex64), ValueError, "real dtype"),
+    "learned state": (lambda: rz.LearnedInitialState(gru(), jnp.zeros(3)), ValueError, r"f32\[4\], got f32\[3\]"),
+    "adopt without sizes": (lambda: rz.adopt(jnp.tanh), ValueError, "input_size and init_state"),
+    "adopt, state changes": (lambda: rz.adopt(lambda h, x: x, input_size=3, init_state=jnp.zeros(4)), ValueError, "a state like init_state"),
+    "no batch": (lambda: rz.batch(layer())(jnp.ones(3)), ValueError, "expected a batch"),
+    "batch sizes": (lambda: rz.batch(layer())(jnp.ones((8, 7, 3)), mask=jnp.ones((4, 7), bool)), ValueError, "leading batch axis of 8"),
+    "tokens": (lambda: token_model()(jnp.ones(7)), ValueError, "integer tokens"),
+    "token batch": (lambda: token_model()(jnp.ones((2, 7), int)), ValueError, "rz.batch"),
+}  # fmt: skip
+
+
+def token_model():
+    embedding = eqx.nn.Embedding(11, 3, key=KEY)
+    return rz.SequenceModel(layer(), 2, encoder=embedding, key=KEY)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_message(name):
+    call, error, message = BAD[name]
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_good_input_in_other_clothes_is_taken():
+    xs = np.ones((7, 3))
+    expected = layer()(X)
+    np.testing.assert_allclose(layer()(xs), expected)
+    np.testing.assert_allclose(layer()(X, np.zeros(4)), expected)
+    np.testing.assert_allclose(layer()(X, mask=np.ones(7, bool)), expected)
+    assert token_model()(jnp.array([1, 2, 3])).shape == (2,)
+
+
+def test_old_style_keys():
+    cell = rz.Zoneout(gru(), 0.5)
+    raw = jax.random.PRNGKey(0)
+    one = unroll(cell, X, key=raw)[1]
+    np.testing.assert_array_equal(one, unroll(cell, X, key=jr.split(raw, 7))[1])
+    assert rz.batch(rz.Recurrent(cell))(jnp.ones((2, 7, 3)), key=raw).shape == (2, 7, 4)
+
+
+@pytest.mark.skipif("JAXTYPING_DISABLE" in os.environ, reason="this is the run without it")
+def test_messages_without_the_shape_checker():
+    environment = {**os.environ, "JAXTYPING_DISABLE": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", __file__]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-3000:]

@@ -1,0 +1,238 @@
+"""Layers and models: steps equal scans, pooling, dropout, blocks, short cuts, batches."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from cases import MASK, I, T, assert_close, noisy
+
+import rnn_zoo as rz
+from rnn_zoo.scan import unroll
+
+
+XS = jr.normal(jr.key(1), (T, I))
+KEY = jr.key(0)
+
+
+def make_stack():
+    cells = [rz.LSTMCell(I, 4, key=KEY), rz.LeakyElmanCell(4, 5, key=KEY)]
+    return noisy(rz.Stacked([*cells, rz.LRUCell(5, 3, key=KEY)], dropout=0.4), jr.key(9))
+
+
+def make_block():
+    return noisy(rz.Block(rz.LRUCell(I, 5, key=KEY), dropout=0.3, key=KEY), jr.key(9))
+
+
+def make_model():
+    model = rz.make_model("lru", I, 2, hidden_size=4, num_layers=2, dropout=0.3, pool=None, key=KEY)
+    return noisy(model, jr.key(9))
+
+
+STREAMS = pytest.mark.parametrize("make", [make_stack, make_block, make_model])
+
+
+@STREAMS
+@pytest.mark.parametrize("inference", [True, False])
+def test_steps_equal_the_scan(make, inference):
+    layer = eqx.nn.inference_mode(make(), inference)
+    time = {"dt": jnp.linspace(0.2, 1.5, T)} if layer.timed else {}
+    key = None if inference else jr.key(3)
+    final, ys = layer.scan(XS, key=key, **time)
+    state, outputs = layer.init_state(), []
+    keys = [None] * T if key is None else jr.split(key, T)
+    for t in range(T):
+        own = {"dt": time["dt"][t]} if time else {}
+        state, y = layer.step(state, XS[t], key=keys[t], **own)
+        outputs.append(y)
+    assert_close((final, ys), (state, jnp.stack(outputs)), 1e-5)
+
+
+@STREAMS
+def test_chunks_equal_the_whole(make):
+    layer = eqx.nn.inference_mode(make())
+    whole = layer.scan(XS)
+    state, first = layer.scan(XS[:4])
+    state, second = layer.scan(XS[4:], state)
+    assert_close((state, jnp.concatenate([first, second])), whole, 1e-5)
+
+
+@STREAMS
+def test_masked_outputs_are_zero_and_nan_stays_out(make):
+    layer = eqx.nn.inference_mode(make())
+    mask = jnp.asarray(MASK)
+    broken = jnp.where(mask[:, None], XS, jnp.nan)
+    ys = layer(broken, mask=mask)
+    np.testing.assert_array_equal(ys[~MASK], 0)
+    assert_close(ys[MASK], layer(XS[MASK]), 1e-5)
+    grads = eqx.filter_grad(lambda m: jnp.sum(m[0](m[1], mask=mask) ** 2))((layer, broken))
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+
+
+@STREAMS
+def test_resets_equal_separate_documents(make):
+    layer = eqx.nn.inference_mode(make())
+    reset = jnp.zeros(T, bool).at[5].set(True)
+    packed = layer(XS, reset=reset)
+    assert_close(packed, jnp.concatenate([layer(XS[:5]), layer(XS[5:])]), 1e-5)
+
+
+def test_the_block_is_its_equation():
+    block = eqx.nn.inference_mode(make_block())
+    gelu = jax.nn.gelu
+
+    def by_hand(x, z):
+        g = gelu(z)
+        value = block.mix.value.weight @ g + block.mix.value.bias
+        gate = block.mix.gate.weight @ g + block.mix.gate.bias
+        return x + value * jax.nn.sigmoid(gate)
+
+    centred = XS - XS.mean(-1, keepdims=True)
+    norm = centred / jnp.sqrt(XS.var(-1, keepdims=True) + 1e-5)
+    norm = norm * block.norm.weight + block.norm.bias
+    zs = unroll(block.layer.cell, norm)[1]
+    np.testing.assert_allclose(block(XS), jax.vmap(by_hand)(XS, zs), rtol=1e-4, atol=1e-5)
+
+
+def test_the_two_halves_of_a_glu_differ():
+    glu = rz.layers.GLU(3, 4, key=KEY)
+    assert not np.allclose(glu.value.weight, glu.gate.weight)
+
+
+def test_mlp_block():
+    block = rz.Block(rz.MinGRUCell(I, 5, key=KEY), mix="mlp", key=KEY)
+    assert block(XS).shape == (T, I)
+    assert isinstance(block.mix, rz.layers.MLP)
+
+
+def test_dropout_between_layers_keeps_the_mean_and_is_off_in_inference():
+    stack = rz.Stacked(
+        [rz.GRUCell(I, 50, key=KEY), rz.layers.Pointwise(lambda x: x, 50, 50)], dropout=0.5
+    )
+    quiet = eqx.nn.inference_mode(stack)(XS)
+    keys = jr.split(jr.key(4), 400)
+    noisy_mean = jax.vmap(lambda k: stack(XS, key=k))(keys).mean(0)
+    np.testing.assert_allclose(noisy_mean, quiet, atol=0.12)
+    dropped = np.mean(np.asarray(stack(XS, key=KEY)) == 0)
+    assert 0.4 < dropped < 0.6
+    with pytest.raises(RuntimeError, match="key"):
+        stack(XS)
+
+
+@pytest.mark.parametrize("make", [rz.RNN, rz.LSTM, rz.GRU, rz.LRU])
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_short_cuts(make, bidirectional):
+    layer = make(I, 4, num_layers=2, bidirectional=bidirectional, dropout=0.1, key=KEY)
+    ys = layer(XS, key=KEY)
+    assert ys.shape == (T, layer.output_size)
+    expected = 4 if make is rz.LRU else 4 * (1 + bidirectional)
+    assert layer.output_size == expected
+    state, _ = layer.scan(XS, key=KEY)
+    assert jax.tree.structure(state) == jax.tree.structure(layer.init_state())
+
+
+def test_rnn_activation():
+    layer = rz.RNN(I, 4, activation=jax.nn.relu, key=KEY)
+    assert (np.asarray(layer(XS)) >= 0).all()
+
+
+def test_bidirectional_is_both_directions_side_by_side():
+    forward, backward = rz.GRUCell(I, 4, key=KEY), rz.LSTMCell(I, 3, key=KEY)
+    layer = rz.Bidirectional(forward, backward)
+    (f, b), ys = layer.scan(XS)
+    f_expected, ys_f = unroll(forward, XS)
+    b_expected, ys_b = unroll(backward, XS[::-1])
+    assert_close((f, b), (f_expected, b_expected), 1e-6)
+    np.testing.assert_allclose(ys, jnp.concatenate([ys_f, ys_b[::-1]], -1), atol=1e-6)
+
+
+@pytest.mark.parametrize("lengths", [[T, 4, 1, 0]])
+def test_pooling(lengths):
+    mask = rz.lengths_to_mask(jnp.array(lengths), T)
+    xs = jr.normal(jr.key(2), (len(lengths), T, I))
+    models = {
+        pool: rz.make_model("gru", I, 2, hidden_size=4, bidirectional=True, pool=pool, key=KEY)
+        for pool in ("last", "mean")
+    }
+    layer, head = models["last"].layer, models["last"].head
+    last = rz.batch(models["last"])(xs, mask=mask)
+    mean = rz.batch(models["mean"])(xs, mask=mask)
+    for i, n in enumerate(lengths):
+        ys = layer(xs[i, :n])
+        pooled = jnp.concatenate([ys[-1, :4], ys[0, 4:]]) if n else jnp.zeros(8)
+        np.testing.assert_allclose(last[i], head(pooled), atol=1e-5)
+        pooled = ys.mean(0) if n else jnp.zeros(8)
+        np.testing.assert_allclose(mean[i], head(pooled), atol=1e-5)
+
+
+def test_pooling_with_gaps_and_left_padding():
+    model = rz.make_model("gru", I, 2, hidden_size=4, bidirectional=True, key=KEY)
+    mask = jnp.asarray(MASK).at[0].set(False)
+    np.testing.assert_allclose(model(XS, mask=mask), model(XS[mask]), atol=1e-5)
+
+
+@pytest.mark.parametrize("pool", ["last", "mean", None])
+def test_models_take_length_zero(pool):
+    model = rz.make_model("gru", I, 2, hidden_size=4, pool=pool, dropout=0.2, key=KEY)
+    out = model(XS[:0], key=KEY)
+    assert out.shape == ((2,) if pool else (0, 2))
+    assert np.isfinite(out).all()
+
+
+@pytest.mark.parametrize("name", rz.list_cells())
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_every_cell_makes_a_model(name, bidirectional):
+    model = rz.make_model(
+        name, I, 2, hidden_size=8, num_layers=2, bidirectional=bidirectional, dropout=0.1, key=KEY
+    )
+    xs = jr.normal(KEY, (2, T, I))
+    assert rz.batch(model)(xs, key=KEY).shape == (2, 2)
+    assert eqx.filter_vmap(eqx.nn.inference_mode(model))(xs).shape == (2, 2)
+
+
+def test_token_model_streams():
+    embedding = eqx.nn.Embedding(7, I, key=KEY)
+    model = rz.SequenceModel(rz.GRU(I, 4, key=KEY), 7, encoder=embedding, pool=None, key=KEY)
+    tokens = jnp.array([3, 1, 4, 1, 5])
+    ys = model(tokens)
+    state, outputs = model.init_state(), []
+    for token in tokens:
+        state, y = model.step(state, token)
+        outputs.append(y)
+    np.testing.assert_allclose(ys, jnp.stack(outputs), atol=1e-6)
+    assert rz.batch(model)(tokens[None]).shape == (1, 5, 7)
+
+
+def test_batch_maps_what_is_given():
+    layer = rz.Recurrent(rz.LeakyElmanCell(I, 4, key=KEY))
+    xs = jr.normal(KEY, (3, T, I))
+    plain = eqx.filter_vmap(layer)(xs)
+    np.testing.assert_allclose(rz.batch(layer)(xs), plain, atol=1e-6)
+    np.testing.assert_allclose(rz.batch(layer)(xs, dt=1.0), plain, atol=1e-6)
+    per_sample = rz.batch(layer)(xs, dt=jnp.array([0.5, 1.0, 2.0]))
+    np.testing.assert_allclose(per_sample[1], plain[1], atol=1e-6)
+    np.testing.assert_allclose(per_sample[0], layer(xs[0], dt=0.5), atol=1e-6)
+    states = jr.normal(KEY, (3, 4))
+    finals, ys = rz.batch(layer.scan)(xs, states)
+    final, y = layer.scan(xs[2], states[2])
+    assert_close((finals[2], ys[2]), (final, y), 1e-6)
+
+
+def test_half_precision_in_gives_half_precision_out():
+    for layer in (make_stack(), make_block(), make_model()):
+        quiet = eqx.nn.inference_mode(layer)
+        ys = quiet(XS.astype(jnp.bfloat16))
+        assert ys.dtype == jnp.bfloat16
+        np.testing.assert_allclose(ys.astype(jnp.float32), quiet(XS), rtol=0.1, atol=0.1)
+        state, y = quiet.step(quiet.init_state(), XS[0].astype(jnp.bfloat16))
+        assert y.dtype == jnp.bfloat16
+
+
+def test_prepared_layers_equal_unprepared_ones():
+    for layer in (make_stack(), make_block(), make_model()):
+        quiet = eqx.nn.inference_mode(layer)
+        prepared = quiet.prepare()
+        state = quiet.init_state()
+        assert_close(prepared.step(state, XS[0]), quiet.step(state, XS[0]), 0)
+        assert_close(prepared.scan(XS), quiet.scan(XS), 1e-6)

@@ -1,0 +1,147 @@
+"""What each wrapper does beyond being a cell."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from cases import DEFAULTS, I, T, assert_close, build
+
+import rnn_zoo as rz
+from rnn_zoo._fixed import Fixed
+from rnn_zoo.scan import trajectory, unroll
+
+
+KEY = jr.key(0)
+XS = jr.normal(jr.key(1), (T, I))
+LSTM = rz.LSTMCell(I, 5, key=KEY)
+
+
+def test_fixed_keeps_every_bit_through_jit_vmap_and_grad():
+    for value in (
+        jnp.array([1.5, -0.0, jnp.inf]),
+        jnp.array([1 + 2j, -3j]),
+        jnp.ones(3, jnp.bfloat16),
+    ):
+        fixed = Fixed(value)
+        assert fixed.value.dtype == value.dtype
+        np.testing.assert_array_equal(fixed.value, value)
+        np.testing.assert_array_equal(jax.jit(lambda f: f.value)(fixed), value)
+        assert not eqx.is_inexact_array(fixed.bits)
+    stacked = eqx.filter_vmap(Fixed)(jnp.arange(6.0).reshape(2, 3))
+    np.testing.assert_array_equal(eqx.filter_vmap(lambda f: f.value)(stacked)[1], [3, 4, 5])
+
+
+def test_frozen_equals_the_cell_inside():
+    for case in DEFAULTS:
+        cell = build(case)
+        frozen = rz.Frozen(cell)
+        assert (frozen.linear, frozen.timed) == (cell.linear, cell.timed)
+        assert_close(unroll(frozen, XS), unroll(cell, XS), 1e-6)
+
+
+def test_frozen_passes_gradients_to_inputs():
+    grad = jax.grad(lambda xs: jnp.sum(unroll(rz.Frozen(LSTM), xs)[1]))(XS)
+    assert (np.asarray(grad) != 0).all()
+
+
+def test_learned_initial_state_starts_at_the_cells_own_and_learns():
+    learned = rz.LearnedInitialState(LSTM)
+    assert_close(unroll(learned, XS), unroll(LSTM, XS), 0)
+    grads = eqx.filter_grad(lambda c: jnp.sum(unroll(c, XS)[1]))(learned)
+    assert (np.asarray(grads.initial.h) != 0).all()
+    given = rz.LSTMState(jnp.ones(5), jnp.full(5, 2.0))
+    assert_close(rz.LearnedInitialState(LSTM, given).init_state(), given, 0)
+
+
+def test_learned_initial_state_is_reached_by_resets():
+    learned = rz.LearnedInitialState(LSTM, rz.LSTMState(jnp.ones(5), jnp.ones(5)))
+    reset = jnp.zeros(T, bool).at[4].set(True)
+    ys = unroll(learned, XS, reset=reset)[1]
+    np.testing.assert_allclose(ys[4:], unroll(learned, XS[4:])[1], atol=1e-6)
+
+
+def test_learned_complex_state_has_real_parameters():
+    learned = rz.LearnedInitialState(rz.LRUCell(I, 5, key=KEY))
+    assert learned.initial.shape == (2, 5)
+    assert learned.initial.dtype == jnp.float32
+    assert learned.init_state().dtype == jnp.complex64
+
+
+def test_zoneout_holds_the_asked_share_of_units():
+    cell = rz.Zoneout(rz.LSTMCell(I, 400, key=KEY), (0.2, 0.7))
+    states, ys = trajectory(cell, XS, key=KEY)
+    for name, rate in (("h", 0.2), ("c", 0.7)):
+        values = np.asarray(getattr(states, name))
+        held = np.mean(values[1:] == values[:-1])
+        assert abs(held - rate) < 0.03
+    np.testing.assert_array_equal(ys, states.h)
+
+
+def test_zoneout_in_inference_is_the_mean():
+    cell = eqx.nn.inference_mode(rz.Zoneout(LSTM, (0.2, 0.7)))
+    state = rz.LSTMState(jnp.ones(5), jnp.full(5, -1.0))
+    new, _ = LSTM.step(state, XS[0])
+    zoned, y = cell.step(state, XS[0])
+    np.testing.assert_allclose(zoned.h, 0.2 * state.h + 0.8 * new.h, rtol=1e-6)
+    np.testing.assert_allclose(zoned.c, 0.7 * state.c + 0.3 * new.c, rtol=1e-6)
+    np.testing.assert_allclose(y, zoned.h)
+
+
+def test_zoneout_passes_outputs_that_are_no_state():
+    inner = rz.LRUCell(I, 5, key=KEY)
+    cell = rz.Zoneout(inner, 0.5)
+    state = inner.init_state()
+    assert_close(cell.step(state, XS[0], key=KEY)[1], inner.step(state, XS[0])[1], 0)
+
+
+def test_adopted_functions():
+    weights = jr.normal(KEY, (5, 5 + I))
+
+    def gives_state(h, x):
+        return jnp.tanh(weights @ jnp.concatenate([h, x]))
+
+    def gives_both(h, x):
+        h = gives_state(h, x)
+        return h, 2 * h[:3]
+
+    zeros = jnp.zeros(5)
+    one = rz.adopt(gives_state, input_size=I, init_state=zeros)
+    two = rz.adopt(gives_both, input_size=I, init_state=zeros)
+    three = rz.adopt(gives_state, input_size=I, init_state=zeros, output=lambda h: h[:2])
+    assert (one.output_size, two.output_size, three.output_size) == (5, 3, 2)
+    ys = unroll(one, XS)[1]
+    h, expected = zeros, []
+    for x in XS:
+        h = gives_state(h, x)
+        expected.append(h)
+    np.testing.assert_allclose(ys, jnp.stack(expected), atol=1e-6)
+    np.testing.assert_allclose(unroll(two, XS)[1], 2 * ys[:, :3], atol=1e-6)
+    np.testing.assert_allclose(unroll(three, XS)[1], ys[:, :2], atol=1e-6)
+
+
+def test_adopted_time():
+    decay = rz.adopt(
+        lambda h, x, dt: h * jnp.exp(-dt) + dt * x, input_size=2, init_state=jnp.ones(2), timed=True
+    )
+    final, _ = unroll(decay, jnp.zeros((4, 2)), dt=0.5)
+    np.testing.assert_allclose(final, jnp.exp(-2.0) * jnp.ones(2), rtol=1e-6)
+
+
+def test_adopted_initial_state_is_fixed():
+    cell = rz.adopt(lambda h, x: h + x, input_size=2, init_state=jnp.ones(2))
+    assert not jax.tree.leaves(eqx.filter(cell, eqx.is_inexact_array))
+
+
+def test_adopted_equinox_cells_equal_equinox():
+    for make in (eqx.nn.GRUCell, eqx.nn.LSTMCell):
+        inner = make(I, 5, key=KEY)
+        layer = rz.Recurrent(rz.adopt(inner))
+        state = jnp.zeros(5) if make is eqx.nn.GRUCell else (jnp.zeros(5), jnp.zeros(5))
+        for x, y in zip(XS, layer(XS)):
+            state = inner(x, state)
+            np.testing.assert_allclose(y, jax.tree.leaves(state)[0], atol=1e-6)
+        ours = {"GRUCell": rz.GRUCell, "LSTMCell": rz.LSTMCell}[make.__name__](I, 5, key=KEY)
+        names = [n for n in ("weight_ih", "weight_hh", "bias", "bias_n") if hasattr(ours, n)]
+        ours = rz.base.replace(ours, **{n: getattr(inner, n) for n in names})
+        np.testing.assert_allclose(unroll(ours, XS)[1], layer(XS), atol=1e-6)
