@@ -118,7 +118,7 @@ def contract(step: _Step) -> _Step:
 
 
 @contract
-def _linear_step(cell: AbstractLinearCell, state: State, x: Array, *dt: ArrayLike):
+def _linear_step(cell: AbstractLinearCell, state: State, x: Any, *dt: ArrayLike):
     cell = cast(AbstractLinearCell, cell.prepare())
     state = cell.transition(x, *dt).apply(state)
     return state, cell.readout(state, x)

@@ -95,10 +95,9 @@ def lengths_to_mask(lengths: ArrayLike, time: int) -> Bool[Array, "..."]:
     lengths = jnp.asarray(lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise TypeError(f"expected integer lengths, got {lengths.dtype}")
-    lengths = eqx.error_if(
-        lengths, jnp.any((lengths < 0) | (lengths > time)), f"lengths must lie in [0, {time}]"
-    )
-    return jnp.arange(time) < lengths[..., None]
+    outside = jnp.any((lengths < 0) | (lengths > time))
+    lengths = eqx.error_if(lengths, outside, f"lengths must lie in [0, {time}]")
+    return jnp.arange(time) < jnp.expand_dims(lengths, -1)
 
 
 def elapsed(

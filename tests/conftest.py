@@ -8,3 +8,14 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 ).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The score of the mutants, where they were run."""
+    counts = {
+        outcome: sum("test_mutant_is_killed" in r.nodeid for r in terminalreporter.getreports(outcome))
+        for outcome in ("passed", "failed")
+    }
+    if any(counts.values()):
+        total = sum(counts.values())
+        terminalreporter.write_line(f"mutants killed: {counts['passed']} of {total}")

@@ -35,7 +35,7 @@ def as_bfloat16(model):
         ("lstm", {"num_layers": 2, "dropout": 0.2, "pool": None}),
         ("lru", {"num_layers": 2, "bidirectional": True, "dropout": 0.1}),
         ("leaky_elman", {"dtype": jnp.float32}),
-        ("elman", {"dtype": np.dtype("float32"), "dropout": np.float64(0.5)}),
+        ("elman", {"dtype": np.dtype("float32"), "dropout": 0.5}),
     ],
 )
 def test_a_file_knows_how_its_model_is_built(tmp_path, name, options):

@@ -342,13 +342,14 @@ def test_a_progress_bar_without_tqdm(monkeypatch):
         train(model_for(), sign_task(), steps=2, show_progress=True)
 
 
-def test_double_precision():
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dtypes_stay_under_x64(dtype):
     with jax.enable_x64(True):
-        model = rz.make_model("elman", 1, 2, hidden_size=4, key=jr.key(0))
+        model = rz.make_model("elman", 1, 2, hidden_size=4, dtype=dtype, key=jr.key(0))
         data = jax.tree.map(lambda a: a.astype("float64") if a.ndim > 2 else a, sign_task())
         result = train(model, data, data, steps=3)
         leaves = jax.tree.leaves(eqx.filter(result.model, eqx.is_inexact_array))
-    assert {leaf.dtype.name for leaf in leaves} == {"float64"}
+    assert {leaf.dtype.name for leaf in leaves} == {dtype}
 
 
 # Evaluation

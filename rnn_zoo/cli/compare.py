@@ -27,8 +27,8 @@ from .train import recipe_names, write_csv
 def prepare(options: argparse.Namespace) -> tuple:
     """Everything that a wrong option shows itself in: a recipe for each cell, and the data."""
     given = {name: value for name, value in vars(options).items() if name in recipe_names()}
-    base, dataset = recipe_for(options.data, **given), load(options.data)
-    recipes = [dataclasses.replace(base, cell=cell) for cell in options.cells.split(",")]
+    dataset = load(options.data)
+    recipes = [recipe_for(options.data, **given, cell=cell) for cell in options.cells.split(",")]
     for recipe in recipes:
         eqx.filter_eval_shape(lambda r=recipe: build(r, dataset))
     return recipes, dataset

@@ -1,6 +1,7 @@
 """What `train` and `compare` share: data, a model and its training, from a few numbers."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax.random as jr
@@ -9,6 +10,7 @@ import optax
 from .. import data, train
 from ..data import Batch, Dataset
 from ..models import make_model
+from ..registry import cell_info
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +49,11 @@ _RECIPES = {"japanese_vowels": _JAPANESE_VOWELS, "adding": Recipe(steps=2000, ba
 def recipe_for(name: str, **given: Any) -> Recipe:
     """The recipe of a data set, with what was given (is not None) in place of its own."""
     given = {key: value for key, value in given.items() if value is not None}
-    return dataclasses.replace(_RECIPES.get(name, Recipe()), **given)
+    recipe = dataclasses.replace(_RECIPES.get(name, Recipe()), **given)
+    if "num_layers" not in given and cell_info(recipe.cell).linear:
+        # One linear recurrence sees no products of inputs at different times.
+        recipe = dataclasses.replace(recipe, num_layers=2)
+    return recipe
 
 
 def load(name: str) -> Dataset:
@@ -84,16 +90,12 @@ def fitting(model: Any, dataset: Dataset) -> Dataset:
 
 def fit(recipe: Recipe, model: Any, dataset: Dataset, **options: Any) -> train.FitResult:
     """Train with gradient clipping, AdamW, warm-up and a cosine decay."""
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, recipe.learning_rate, max(recipe.steps // 10, 1), max(recipe.steps, 2)
-    )
-    adamw = optax.adamw(schedule, weight_decay=recipe.weight_decay)
     return train.fit(
         model,
         dataset.train,
         dataset.valid,
         loss=loss_for(dataset),
-        optimizer=optax.chain(optax.clip_by_global_norm(1.0), adamw),
+        optimizer=_optimizer(recipe.learning_rate, recipe.weight_decay, recipe.steps),
         key=jr.fold_in(jr.key(recipe.seed), 1),
         steps=recipe.steps,
         batch_size=min(recipe.batch_size, len(dataset.train)),
@@ -103,6 +105,17 @@ def fit(recipe: Recipe, model: Any, dataset: Dataset, **options: Any) -> train.F
     )
 
 
+# Equal objects for equal numbers, so that the second seed does not compile anew.
+@functools.cache
+def _optimizer(learning_rate: float, weight_decay: float, steps: int):
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, learning_rate, max(steps // 10, 1), max(steps, 2)
+    )
+    adamw = optax.adamw(schedule, weight_decay=weight_decay)
+    return optax.chain(optax.clip_by_global_norm(1.0), adamw)
+
+
+@functools.cache
 def _add_noise(deviation: float):
     def augment(batch: Batch, key: Any) -> Batch:
         x = batch.x + deviation * jr.normal(key, batch.x.shape, batch.x.dtype)

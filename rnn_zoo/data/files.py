@@ -209,7 +209,7 @@ def santafe_laser(
         task="forecasting",
         input_size=1,
         output_size=1,
-        description=f"Forecast the intensity of a chaotic NH3 laser, {horizon} samples ahead.",
+        description=f"Forecast the intensity of a chaotic NH3 laser, horizon {horizon}.",
         source="Santa Fe time series competition, data set A with its continuation; "
         "the copy of J. McNames in reservoirpy",
         citation="Huebner, Abraham and Weiss 1989, Physical Review A 40:6354, "
@@ -260,7 +260,7 @@ def sunspots_yearly(
         task="forecasting",
         input_size=1,
         output_size=1,
-        description=f"Forecast the yearly sunspot number, {horizon} years ahead.",
+        description=f"Forecast the yearly sunspot number, horizon {horizon}.",
         source="National Geophysical Data Center (NOAA), through statsmodels",
         citation="Yearly sunspot data 1700-2008, National Geophysical Data Center",
         licence="public domain",

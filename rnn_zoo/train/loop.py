@@ -136,6 +136,9 @@ def fit(
       `eval_every`) to write `checkpoint.rzc`; `resume`: go on from it if it is there, to the
       bit as if there had been no interruption.
 
+    The step is compiled for these very `loss`, `optimizer` and `augment` objects: give the same
+    ones again and the next run does not compile.
+
     Ctrl-C stops, evaluates once more, writes a checkpoint and returns what there is.
 
     **Raises:** NonFiniteLossError at the first step whose loss or gradient is not finite;
@@ -156,7 +159,7 @@ def fit(
     plan = _Plan(
         # Batches are gathered on the host, so the data are brought there once.
         train=jax.tree.map(np.asarray, train),
-        valid=valid,
+        valid=jax.tree.map(np.asarray, valid),
         loss=loss,
         optimizer=optimizer,
         augment=augment,

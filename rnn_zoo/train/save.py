@@ -85,9 +85,7 @@ def _structure(model: SequenceModel) -> tuple:
 
 
 def _encode(value: Any) -> Any:
-    """Numbers and dtypes in a form that JSON holds."""
-    if isinstance(value, np.generic):
-        return value.item()
+    """Dtypes in a form that JSON holds."""
     if isinstance(value, np.dtype) or (isinstance(value, type) and hasattr(value, "dtype")):
         return {"dtype": jnp.dtype(value).name}
     return value

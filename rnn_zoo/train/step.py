@@ -108,10 +108,13 @@ def _descend(progress: Progress, objective: Callable, optimizer: Any, wanted: An
 
 
 def _choose(condition: Any, one: PyTree, other: PyTree) -> PyTree:
-    """A select over the arrays of two trees: a product would let NaN through."""
+    """A select over the arrays of two trees, in the dtypes of the second: a product would let
+    NaN through, and another dtype would compile the next step anew."""
 
     def choose(a, b):
-        return jnp.where(condition, a, b) if eqx.is_array(b) else b
+        if not eqx.is_array(b):
+            return b
+        return jnp.where(condition, a if a.dtype == b.dtype else a.astype(b.dtype), b)
 
     return jax.tree.map(choose, one, other)
 

@@ -1,0 +1,49 @@
+"""Every cell learns to remember its first input."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+import pytest
+
+import rnn_zoo as rz
+
+
+TIME = 10
+
+
+def accuracy_after_training(name, steps=400):
+    """A bit, then noise: the sign of the first input, read off the last step."""
+    model = rz.make_model(name, 1, 2, hidden_size=32, key=jr.key(0))
+    optimizer = optax.adam(3e-3)
+    opt_state = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
+
+    def sample(key):
+        xs = jr.normal(key, (64, TIME, 1))
+        return xs.at[:, 0].set(jnp.sign(xs[:, 0])), (xs[:, 0, 0] > 0).astype(int)
+
+    @eqx.filter_jit
+    def step(model, opt_state, key):
+        xs, labels = sample(key)
+
+        def loss(model):
+            logits = rz.batch(model)(xs)
+            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+        grads = eqx.filter_grad(loss)(model)
+        params = eqx.filter(model, eqx.is_inexact_array)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return eqx.apply_updates(model, updates), opt_state
+
+    for key in jr.split(jr.key(1), steps):
+        model, opt_state = step(model, opt_state, key)
+    xs, labels = jax.vmap(sample)(jr.split(jr.key(2), 8))
+    guesses = jax.vmap(rz.batch(model))(xs).argmax(-1)
+    return float((guesses == labels).mean())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", rz.list_cells())
+def test_remembers_the_first_input(name):
+    assert accuracy_after_training(name) > 0.95

@@ -1,0 +1,98 @@
+"""The laws are judged by mutants: known mistakes, planted one at a time, must be found.
+
+Each row of `MUTANTS` changes one place of the package; a copy with that change runs the
+tests named beside it, and they have to fail. The mistakes are those of other
+implementations, sign flips, gate swaps, dropped time steps and off-by-one resets.
+`pytest -m slow tests/test_mutants.py` prints the score.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rnn_zoo as rz
+
+
+PACKAGE = Path(rz.__file__).parent
+TESTS = Path(__file__).parent
+
+# name: (file, what stands there, what the mutant writes, the tests that must fail)
+EQUATION = "test_equations.py -k 'step_equals_the_paper and {}'"
+MUTANTS = {
+    "elman ignores its bias": ("cells/vanilla.py", "h = self.activation(z if self.bias is None else z + self.bias)\n        return h, h\n\n\nclass LeakyElmanCell", "h = self.activation(z)\n        return h, h\n\n\nclass LeakyElmanCell", EQUATION.format("elman")),
+    "leak on the wrong side": ("cells/vanilla.py", "h = (1 - alpha) * state + alpha * target\n        return h, h\n\n\nclass WilsonCowanCell", "h = alpha * state + (1 - alpha) * target\n        return h, h\n\n\nclass WilsonCowanCell", EQUATION.format("leaky_elman")),
+    "dt multiplies the leak": ("cells/vanilla.py", "return -jnp.expm1(dt * math.log1p(-leak))", "return leak * jnp.asarray(dt)", EQUATION.format("leaky_elman")),
+    "dt dropped": ("cells/vanilla.py", "return -jnp.expm1(dt * math.log1p(-leak))", "return jnp.asarray(leak) + 0 * jnp.asarray(dt)", "test_equations.py -k dt_"),
+    "wilson-cowan input inside": ("cells/vanilla.py", "+ self.weight_ih @ x\n        h = (1 - alpha)", "* 1.0\n        h = (1 - alpha)", EQUATION.format("wilson")),
+    "indrnn unclipped": ("cells/vanilla.py", "clipped = jnp.clip(self.weight_hh, -high, high)", "clipped = self.weight_hh", EQUATION.format("indrnn")),
+    "indrnn clip kills the gradient": ("cells/vanilla.py", "through = self.weight_hh + lax.stop_gradient(clipped - self.weight_hh)", "through = clipped", "test_gradients.py -k indrnn_comes_back"),
+    "lstm gates i and f swapped": ("cells/gated.py", "i, f, g, o = jnp.split", "f, i, g, o = jnp.split", EQUATION.format("lstm")),
+    "lstm gates g and o swapped": ("cells/gated.py", "i, f, g, o = jnp.split", "i, f, o, g = jnp.split", EQUATION.format("lstm")),
+    "lstm without the last tanh": ("cells/gated.py", "h = jax.nn.sigmoid(o) * jnp.tanh(c)", "h = jax.nn.sigmoid(o) * c", EQUATION.format("lstm")),
+    "lstm state swapped": ("cells/gated.py", "return LSTMState(h, c), h", "return LSTMState(c, h), h", EQUATION.format("lstm")),
+    "lstm forget bias on g": ("cells/gated.py", "bias.at[hidden_size : 2 * hidden_size]", "bias.at[2 * hidden_size : 3 * hidden_size]", "test_init.py -k forget"),
+    "gru update gate inverted": ("cells/gated.py", "h = (1 - z) * n + z * state", "h = z * n + (1 - z) * state", EQUATION.format("gru")),
+    "gru reset before for after": ("cells/gated.py", "        if self.reset_after:\n            from_h", "        if not self.reset_after:\n            from_h", EQUATION.format("gru")),
+    "gru gates r and z swapped": ("cells/gated.py", "r, z = jnp.split(jax.nn.sigmoid((from_x + from_h)", "z, r = jnp.split(jax.nn.sigmoid((from_x + from_h)", EQUATION.format("gru")),
+    "gru bias_n outside the reset": ("cells/gated.py", "reset = r * (u if self.bias_n is None else u + self.bias_n)", "reset = r * u + (0 if self.bias_n is None else self.bias_n)", EQUATION.format("gru")),
+    "gru candidate reads the old gate weights": ("cells/gated.py", "reset = self.weight_hh[-self.output_size :] @ (r * state)", "reset = self.weight_hh[: self.output_size] @ (r * state)", EQUATION.format("gru")),
+    "mgu gate inverted": ("cells/gated.py", "h = (1 - f) * state + f * candidate", "h = f * state + (1 - f) * candidate", EQUATION.format("mgu")),
+    "mingru keeps with the wrong sign": ("cells/gated.py", "keep = jax.nn.sigmoid(-z)", "keep = jax.nn.sigmoid(z)", EQUATION.format("mingru")),
+    "minlstm not normalised": ("cells/gated.py", "forget, update = jax.nn.sigmoid(log_ratio), jax.nn.sigmoid(-log_ratio)", "forget, update = jax.nn.sigmoid(f), jax.nn.sigmoid(i)", EQUATION.format("minlstm")),
+    "lru without normalisation": ("ssm/lru.py", "B = jnp.exp(self.gamma_log)[:, None] * self.B", "B = self.B", EQUATION.format("lru")),
+    "lru conjugated readout": ("ssm/lru.py", "self.C[0] @ state.real - self.C[1] @ state.imag", "self.C[0] @ state.real + self.C[1] @ state.imag", EQUATION.format("lru")),
+    "lru phase flipped": ("ssm/lru.py", "modulus * jnp.sin(phase)", "-modulus * jnp.sin(phase)", EQUATION.format("lru")),
+    "lru normalisation cancels": ("ssm/lru.py", "0.5 * jnp.log(-jnp.expm1(-2 * jnp.exp(self.nu_log)))", "jnp.log(-jnp.expm1(-2 * jnp.exp(self.nu_log)))", "test_init.py -k lru"),
+    "orthogonal blocks from one key": ("init.py", "return jnp.concatenate([make(k) for k in jr.split(key, gates)])", "return jnp.concatenate([make(key) for k in jr.split(key, gates)])", "test_init.py -k orthogonal"),
+    "glu halves from one key": ("layers/block.py", "self.gate = eqx.nn.Linear(input_size, output_size, dtype=dtype, key=key_gate)", "self.gate = eqx.nn.Linear(input_size, output_size, dtype=dtype, key=key_value)", "test_layers.py -k halves"),
+    "compose in the wrong order": ("_affine.py", "return AffineMap(self.linear.compose(earlier.linear), self.apply(earlier.offset))", "return AffineMap(self.linear.compose(earlier.linear), earlier.apply(self.offset))", "test_affine.py"),
+    "reset by a product": ("_affine.py", "pairs = AffineMap(pairs.linear, select(after, later.offset, pairs.offset))", "pairs = AffineMap(pairs.linear, later.offset + select(after, jnp.zeros_like(pairs.offset), jnp.ones_like(pairs.offset)) * (pairs.offset - later.offset))", "test_evaluators.py -k nan_before"),
+    "reset by a product in the loop": ("scan.py", "            state = select(at.reset, initial, state)\n", "            state = jax.tree.map(lambda s, i: s * (1 - at.reset) + i * at.reset, state, initial)\n", "test_evaluators.py -k 'nan_before or nan_state' test_semantics.py -k nan_"),
+    "reset one step late": ("scan.py", "        x, *dt = _visible(at if scalar_dt is None else at._replace(dt=scalar_dt))\n", "        x, *dt = _visible(at if scalar_dt is None else at._replace(dt=scalar_dt))\n        at = at._replace(reset=None if at.reset is None else at.reset & False)\n", "test_semantics.py -k resets_equal"),
+    "mask lets the state move": ("scan.py", "after = select(at.mask, after, state)", "after = after", "test_semantics.py -k gaps"),
+    "mask leaves the output": ("scan.py", "y = jnp.where(at.mask, y, jnp.zeros_like(y))", "y = y", "test_semantics.py -k gaps"),
+    "padding is seen": ("scan.py", "x = select(steps.mask, steps.x, jnp.zeros_like(steps.x))", "x = steps.x", "test_semantics.py -k nan_in_masked"),
+    "masked dt is seen": ("scan.py", "return [x, jnp.where(steps.mask, steps.dt, jnp.ones_like(steps.dt))]", "return [x, steps.dt]", "test_semantics.py -k nan_in_masked"),
+    "reset only where the mask lets it": ("scan.py", "            state = select(at.reset, initial, state)\n", "            state = select(at.reset if at.mask is None else at.reset & at.mask, initial, state)\n", "test_semantics.py -k reset_acts_first"),
+    "parallel forgets the initial state": ("scan.py", "start = AffineMap(first, offset[0]).apply(state)", "start = offset[0]", "test_evaluators.py -k parallel_at_small"),
+    "parallel reverse not flipped back": ("scan.py", "states, ys = states[::-1], ys[::-1]", "states, ys = states, ys", "test_evaluators.py -k unroll_and_trajectory"),
+    "keys in input order when reversed": ("_checks.py", "return keys[::-1] if reverse else keys", "return keys", "test_evaluators.py -k reverse_equals"),
+    "16-bit inputs lower the state": ("base.py", "state, y = step(cell, state, jnp.asarray(x, dtype), *time, **keywords)", "state, y = step(cell, state, jnp.asarray(x), *time, **keywords)", "test_states.py -k 'working or float32_cell'"),
+    "bidirectional resets not shifted": ("layers/recurrent.py", "ended = jnp.concatenate([ended[1:], jnp.zeros((1,), bool)])[: steps.length]", "ended = ended", "test_semantics.py -k bidirectional_packed"),
+    "pooling reads the last step": ("models/sequence.py", "last = steps.length - 1 - jnp.argmax(mask[::-1])", "last = steps.length - 1", "test_layers.py -k pooling"),
+    "backward pools its last step": ("models/sequence.py", "ys[first if backward else last, start : start + size]", "ys[last, start : start + size]", "test_layers.py -k pooling"),
+    "mean over masked steps": ("models/sequence.py", "jnp.maximum(jnp.sum(mask), 1)", "jnp.maximum(mask.size, 1)", "test_layers.py -k pooling"),
+    "frozen by stop_gradient only": ("cells/wrappers.py", "self.fixed = fix(cell)", "self.fixed = cell", "test_gradients.py -k 'weight_decay and frozen'"),
+    "zoneout keeps with 1 - rate": ("cells/wrappers.py", "return jnp.where(jr.bernoulli(key, rate, new.shape), old, new)", "return jnp.where(jr.bernoulli(key, rate, new.shape), new, old)", "test_wrappers.py -k zoneout_holds"),
+    "zoneout rescales in inference": ("cells/wrappers.py", "return rate * old + (1 - rate) * new", "return new", "test_wrappers.py -k zoneout_in_inference"),
+    "block norms what is masked": ("layers/block.py", "xs = hide(steps.mask, steps.x)", "xs = steps.x", "test_layers.py -k masked_outputs"),
+    "block without skip": ("layers/block.py", "half_as(xs, xs + zs)", "half_as(xs, zs)", "test_layers.py -k 'equation or steps_equal'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutant_still_applies(name):
+    file, old, new, _ = MUTANTS[name]
+    assert (PACKAGE / file).read_text().count(old) == 1, f"{file} no longer holds {old!r} once"
+    assert old != new
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MUTANTS)
+def test_mutant_is_killed(name, tmp_path):
+    file, old, new, tests = MUTANTS[name]
+    shutil.copytree(PACKAGE, tmp_path / "rnn_zoo", ignore=shutil.ignore_patterns("__pycache__"))
+    target = tmp_path / "rnn_zoo" / file
+    target.write_text(target.read_text().replace(old, new))
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{TESTS}"}
+    environment.pop("PYTEST_XDIST_WORKER", None)
+    command = f"{sys.executable} -m pytest -x -q -n 0 -p no:cacheprovider --rootdir={TESTS.parent} "
+    run = subprocess.run(
+        command + tests, shell=True, cwd=TESTS, env=environment, capture_output=True, text=True
+    )
+    # 1: tests failed. Anything else (an import error, no test selected) kills nothing.
+    assert run.returncode == 1, f"{name} survives {tests}\n{run.stdout[-2000:]}"
