@@ -1,7 +1,7 @@
 """The README's tables, from the registry and the data sets.
 
-    python docs/tables.py            rewrites the tables between their markers in README.md
-    python docs/tables.py --check    exits with 1 if the README differs
+python docs/tables.py            rewrites the tables between their markers in README.md
+python docs/tables.py --check    exits with 1 if the README differs
 """
 
 import re
@@ -21,9 +21,7 @@ def cells() -> str:
     for name in rz.list_cells():
         info = rz.cell_info(name)
         flags = ["yes" if flag else "" for flag in (info.linear, info.timed)]
-        paper = re.sub(
-            r"arXiv:(\d+\.\d+)", r"[arXiv:\1](https://arxiv.org/abs/\1)", info.paper
-        )
+        paper = re.sub(r"arXiv:(\d+\.\d+)", r"[arXiv:\1](https://arxiv.org/abs/\1)", info.paper)
         row = [f"`{name}`", f"`{info.cls.__name__}`", f"`{info.equation}`", paper, *flags]
         lines.append("| " + " | ".join(cell.replace("|u|", "\\|u\\|") for cell in row) + " |")
     return "\n".join(lines)

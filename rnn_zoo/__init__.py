@@ -6,21 +6,40 @@ into a layer, `make_model(name, ...)` into a model, `batch(model)` maps it over 
 
 import importlib.metadata
 
-from . import data as data, interop as interop, layers as layers, scan as scan, train as train
+from . import (
+    data as data,
+    interop as interop,
+    layers as layers,
+    scan as scan,
+    train as train,
+    viz as viz,
+)
 from ._affine import AffineMap as AffineMap, Block2x2 as Block2x2, Diagonal as Diagonal
 from .base import AbstractCell as AbstractCell, AbstractLinearCell as AbstractLinearCell
 from .cells import (
+    AntisymmetricCell as AntisymmetricCell,
+    ClockworkCell as ClockworkCell,
+    ClockworkState as ClockworkState,
+    CoRNNCell as CoRNNCell,
     ElmanCell as ElmanCell,
+    ExpRNNCell as ExpRNNCell,
     Frozen as Frozen,
+    GatedAntisymmetricCell as GatedAntisymmetricCell,
     GRUCell as GRUCell,
+    HCoRNNCell as HCoRNNCell,
     IndRNNCell as IndRNNCell,
     LeakyElmanCell as LeakyElmanCell,
     LearnedInitialState as LearnedInitialState,
+    LEMCell as LEMCell,
+    LipschitzCell as LipschitzCell,
     LSTMCell as LSTMCell,
     LSTMState as LSTMState,
     MGUCell as MGUCell,
     MinGRUCell as MinGRUCell,
     MinLSTMCell as MinLSTMCell,
+    OscillatorState as OscillatorState,
+    UnICORNNCell as UnICORNNCell,
+    UnitaryCell as UnitaryCell,
     WilsonCowanCell as WilsonCowanCell,
     Zoneout as Zoneout,
 )

@@ -1,5 +1,6 @@
 """Initialisers: a key and sizes to a real array."""
 
+import math
 from numbers import Integral
 from typing import Any
 
@@ -33,7 +34,9 @@ def glorot(key: PRNGKeyArray, gates: int, rows: int, columns: int, dtype: Any) -
 def orthogonal(key: PRNGKeyArray, gates: int, size: int, dtype: Any) -> Array:
     """(gates * size, size), each gate's block a random orthogonal matrix."""
     make = jinit.orthogonal()
-    return _stacked(key, gates, lambda k: make(k, (size, size), dtype))
+    # The factorisation behind it has no 16-bit form.
+    wide = jnp.promote_types(dtype, jnp.float32)
+    return _stacked(key, gates, lambda k: make(k, (size, size), wide)).astype(dtype)
 
 
 def _stacked(key: PRNGKeyArray, gates: int, make) -> Array:
@@ -63,3 +66,29 @@ def ring(
     nu_log = jnp.log(-0.5 * jnp.log(squared))
     theta_log = jnp.log(max_phase * jr.uniform(key_phase, (size,), dtype, tiny, 1.0))
     return nu_log, theta_log
+
+
+def normal(key: PRNGKeyArray, shape: tuple[int, ...], std: float, dtype: Any) -> Array:
+    """N(0, std^2)."""
+    return std * jr.normal(key, shape, dtype)
+
+
+def fan_in_uniform(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int, dtype: Any) -> Array:
+    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the default of PyTorch's linear layer."""
+    bound = 1 / math.sqrt(fan_in)
+    return uniform(key, shape, -bound, bound, dtype)
+
+
+def skew(triangle: Float[Array, " triangle"], size: int) -> Float[Array, "{size} {size}"]:
+    """T - T^t for the strict upper triangle T, given row by row."""
+    upper = jnp.zeros((size, size), triangle.dtype)
+    upper = upper.at[jnp.triu_indices(size, 1)].set(triangle)
+    return upper - upper.T
+
+
+def check_positive(name: str, value: float, *, zero: bool = False) -> float:
+    """A positive number (or, with `zero`, one that is not negative), or a ValueError."""
+    if not (value > 0 or (zero and value == 0)):
+        bound = "at least 0" if zero else "above 0"
+        raise ValueError(f"expected {name} {bound}, got {value}")
+    return float(value)

@@ -14,6 +14,7 @@ import numpy as np
 import references as refs
 
 import rnn_zoo as rz
+from rnn_zoo._fixed import Fixed
 from rnn_zoo.base import advance
 
 
@@ -75,6 +76,22 @@ MODES = [
     _registered("wilson_cowan-leak.1", "wilson_cowan", {"leak": 0.1}, leak=0.1),
     _registered("indrnn-bound.5", "indrnn", {"bound": 0.5}, recurrent_range=(-0.5, 0.5)),
     _registered("gru-reset_before", "gru", {"reset_after": False}, reset_after=False),
+    _registered("antisymmetric-eps.5", "antisymmetric", {"epsilon": 0.5}, epsilon=0.5),
+    _registered("gated_antisymmetric-gamma.2", "gated_antisymmetric", {"gamma": 0.2}, gamma=0.2),
+    _registered("clockwork-1-3", "clockwork", {"blocks": ((1, 3), (3, 2))}, periods=(3, 1)),
+    _registered("lipschitz-rk2", "lipschitz", {"rk2": True}, method="rk2"),
+    _registered(
+        "lipschitz-pairs",
+        "lipschitz",
+        {"beta": (0.6, 1.0), "gamma": (0.3, 0.2), "epsilon": 0.4},
+        beta=(0.6, 1.0),
+        gamma=(0.3, 0.2),
+        epsilon=0.4,
+    ),
+    _registered("exprnn-cayley", "exprnn", {"cayley": True}, parametrisation="cayley"),
+    _registered("cornn-imex", "cornn", {"imex": True, "delta": 0.5}, scheme="imex", delta=0.5),
+    _registered("lem-delta.3", "lem", {"delta": 0.3}, delta=0.3),
+    _registered("unicornn-alpha5", "unicornn", {"alpha": 5.0}, alpha=5.0),
     _registered("mingru-plain", "mingru", {"g": lambda z: z}, activation=lambda z: z),
 ]
 WRAPPED = [
@@ -191,5 +208,6 @@ def assert_close(one, two, tolerance):
 def arrays(cell):
     """The cell's arrays in float64, by the names of its fields."""
     fields = {f.name: getattr(cell, f.name) for f in dataclasses.fields(cell)}
+    fields = {k: v.value if isinstance(v, Fixed) else v for k, v in fields.items()}
     float64s = {k: np.asarray(v, np.float64) for k, v in fields.items() if eqx.is_array(v)}
     return types.SimpleNamespace(**float64s)

@@ -12,10 +12,10 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 def pytest_terminal_summary(terminalreporter):
     """The score of the mutants, where they were run."""
-    counts = {
-        outcome: sum("test_mutant_is_killed" in r.nodeid for r in terminalreporter.getreports(outcome))
-        for outcome in ("passed", "failed")
-    }
+    counts = {}
+    for outcome in ("passed", "failed"):
+        reports = terminalreporter.getreports(outcome)
+        counts[outcome] = sum("test_mutant_is_killed" in report.nodeid for report in reports)
     if any(counts.values()):
         total = sum(counts.values())
         terminalreporter.write_line(f"mutants killed: {counts['passed']} of {total}")

@@ -3,6 +3,8 @@
 `REFERENCES[name](p, state, x, dt, **options)` gives (state, y); `p` holds the cell's arrays.
 """
 
+import math
+
 import numpy as np
 
 
@@ -101,6 +103,132 @@ def lru(p, h, x, dt):
     return h, (C @ h).real + p.D @ x
 
 
+def strict_upper(entries, size):
+    """A strictly upper triangular matrix, filled row by row."""
+    T, k = np.zeros((size, size)), 0
+    for row in range(size):
+        for column in range(row + 1, size):
+            T[row, column] = entries[k]
+            k += 1
+    return T
+
+
+def antisymmetric(p, h, x, dt, epsilon=0.1, gamma=0.01):
+    A = strict_upper(p.weight_hh, len(h))
+    M = A - A.T - gamma * np.eye(len(h))
+    h = h + dt * epsilon * np.tanh(M @ h + p.weight_ih @ x + p.bias)
+    return h, h
+
+
+def gated_antisymmetric(p, h, x, dt, epsilon=0.1, gamma=0.01):
+    size = len(h)
+    A = strict_upper(p.weight_hh, size)
+    M = A - A.T - gamma * np.eye(size)
+    z = sigmoid(M @ h + p.weight_ih[:size] @ x + p.bias[:size])
+    h = h + dt * epsilon * z * np.tanh(M @ h + p.weight_ih[size:] @ x + p.bias[size:])
+    return h, h
+
+
+def clockwork(p, state, x, dt, blocks=((1, 2), (2, 1), (4, 1), (8, 1))):
+    """`blocks`: (period, number of units), fast ones first."""
+    h, t = state
+    h, t = h.copy(), int(t)
+    old, start = h.copy(), 0
+    for period, size in blocks:
+        own = slice(start, start + size)
+        if t % period == 0:
+            # From this block to the slowest one.
+            u = p.weight_ih[own] @ x + p.weight_hh[own, start:] @ old[start:] + p.bias[own]
+            h[own] = np.tanh(u)
+        start += size
+    return (h, (t + 1) % math.lcm(*(period for period, _ in blocks))), h
+
+
+def lipschitz(p, h, x, dt, beta=(0.8, 0.8), gamma=(0.01, 0.01), epsilon=0.01, rk2=False):
+    def matrix(M, b, g):
+        return (1 - b) * (M + M.T) + b * (M - M.T) - g * np.eye(len(h))
+
+    A, W = matrix(p.M_A, beta[0], gamma[0]), matrix(p.M_W, beta[1], gamma[1])
+
+    def f(h):
+        return A @ h + np.tanh(W @ h + p.weight_ih @ x + p.bias)
+
+    step = epsilon * dt
+    h = h + step * f(h + step / 2 * f(h)) if rk2 else h + step * f(h)
+    return h, h
+
+
+def unitary(p, h, x, dt):
+    size = len(h)
+    k = np.arange(size)
+    F = np.exp(-2j * np.pi * np.outer(k, k) / size) / np.sqrt(size)
+    D = [np.diag(np.exp(1j * omega)) for omega in p.omega]
+    v = p.v[0] + 1j * p.v[1]
+    R = [np.eye(size) - 2 * np.outer(u, u.conj()) / np.vdot(u, u).real for u in v]
+    permute = np.eye(size)[p.permutation.astype(int)]
+    W = D[2] @ R[1] @ F.conj().T @ D[1] @ permute @ R[0] @ F @ D[0]
+    z = W @ h + (p.weight_ih[0] + 1j * p.weight_ih[1]) @ x
+    modulus = np.sqrt(abs(z) ** 2 + 1e-10)
+    h = relu(modulus + p.bias) * z / modulus
+    return h, p.weight_out @ np.concatenate([h.real, h.imag]) + p.bias_out
+
+
+def exprnn(p, h, x, dt, cayley=False):
+    A = strict_upper(p.weight_hh, len(h))
+    A = A - A.T
+    eye = np.eye(len(h))
+    if cayley:
+        W = np.linalg.inv(eye + A / 2) @ (eye - A / 2)
+    else:
+        values, vectors = np.linalg.eigh(-1j * A)  # A = V diag(i values) V*
+        W = ((vectors * np.exp(1j * values)) @ vectors.conj().T).real
+    u = W @ h + p.weight_ih @ x
+    h = np.sign(u) * relu(abs(u) + p.bias)
+    return h, h
+
+
+def cornn(p, state, x, dt, delta=0.042, gamma=2.7, epsilon=4.7, imex=False):
+    h, z = state
+    d = delta * dt
+    drive = np.tanh(p.weight_hh @ h + p.weight_hz @ z + p.weight_ih @ x + p.bias)
+    if imex:
+        z = (z + d * drive - d * gamma * h) / (1 + d * epsilon)
+    else:
+        z = z + d * drive - d * gamma * h - d * epsilon * z
+    h = h + d * z
+    return (h, z), h
+
+
+def hcornn(p, state, x, dt, delta=0.042):
+    h, z = state
+    d = delta * dt
+    drive = np.tanh(p.weight_hh @ h + p.weight_ih @ x + p.bias)
+    z = z + d * (drive - p.stiffness * h - p.damping * z)
+    h = h + d * z
+    return (h, z), h
+
+
+def lem(p, state, x, dt, delta=1.0):
+    h, z = state
+    size = len(h)
+    V = [p.weight_ih[k * size : (k + 1) * size] for k in range(4)]
+    W = [p.weight_hh[k * size : (k + 1) * size] for k in range(3)]
+    b = [p.bias[k * size : (k + 1) * size] for k in range(4)]
+    d_1 = dt * delta * sigmoid(W[0] @ h + V[0] @ x + b[0])
+    d_2 = dt * delta * sigmoid(W[1] @ h + V[1] @ x + b[1])
+    z = (1 - d_1) * z + d_1 * np.tanh(W[2] @ h + V[2] @ x + b[2])
+    h = (1 - d_2) * h + d_2 * np.tanh(p.weight_hz @ z + V[3] @ x + b[3])
+    return (h, z), h
+
+
+def unicornn(p, state, x, dt, delta=0.1, alpha=1.0):
+    h, z = state
+    d = dt * delta * sigmoid(p.c)
+    z = z - d * (np.tanh(p.weight_hh * h + p.weight_ih @ x + p.bias) + alpha * h)
+    h = h + d * z
+    return (h, z), h
+
+
 REFERENCES = {
     "elman": elman,
     "leaky_elman": leaky_elman,
@@ -112,4 +240,14 @@ REFERENCES = {
     "mingru": mingru,
     "minlstm": minlstm,
     "lru": lru,
+    "antisymmetric": antisymmetric,
+    "gated_antisymmetric": gated_antisymmetric,
+    "clockwork": clockwork,
+    "lipschitz": lipschitz,
+    "unitary": unitary,
+    "exprnn": exprnn,
+    "cornn": cornn,
+    "hcornn": hcornn,
+    "lem": lem,
+    "unicornn": unicornn,
 }

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from cases import float64
 
 import rnn_zoo as rz
-from cases import float64
 from rnn_zoo.base import replace
 
 

@@ -1,5 +1,10 @@
 """Cells: one sample, one time step. One family per file."""
 
+from .antisymmetric import (
+    AntisymmetricCell as AntisymmetricCell,
+    GatedAntisymmetricCell as GatedAntisymmetricCell,
+)
+from .clockwork import ClockworkCell as ClockworkCell, ClockworkState as ClockworkState
 from .gated import (
     GRUCell as GRUCell,
     LSTMCell as LSTMCell,
@@ -8,6 +13,15 @@ from .gated import (
     MinGRUCell as MinGRUCell,
     MinLSTMCell as MinLSTMCell,
 )
+from .lipschitz import LipschitzCell as LipschitzCell
+from .oscillatory import (
+    CoRNNCell as CoRNNCell,
+    HCoRNNCell as HCoRNNCell,
+    LEMCell as LEMCell,
+    OscillatorState as OscillatorState,
+    UnICORNNCell as UnICORNNCell,
+)
+from .unitary import ExpRNNCell as ExpRNNCell, UnitaryCell as UnitaryCell
 from .vanilla import (
     ElmanCell as ElmanCell,
     IndRNNCell as IndRNNCell,

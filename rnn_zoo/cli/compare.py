@@ -63,12 +63,12 @@ def _one(recipe: Recipe, dataset: Any) -> tuple[dict[str, Any], list[dict]]:
 def _print_row(rows: list[dict], heading: bool) -> None:
     name = next(key for key in rows[0] if key.startswith("test_"))
     if heading:
-        print(f"{'cell':<22}{'parameters':>11}{name:>15}{'range':>22}{'seconds':>9}")
+        print(f"{'cell':<22}{'parameters':>11}{name:>15}{'range':>24}{'seconds':>9}")
     values = [row[name] for row in rows]
-    ends = f"{min(values):.4f} .. {max(values):.4f}"
+    ends = f"{min(values):.3g} .. {max(values):.3g}"
     seconds = np.mean([row["seconds"] for row in rows])
     print(
-        f"{rows[0]['cell']:<22}{rows[0]['parameters']:>11}{np.mean(values):>15.4f}{ends:>22}"
+        f"{rows[0]['cell']:<22}{rows[0]['parameters']:>11}{np.mean(values):>15.4g}{ends:>24}"
         f"{seconds:>9.1f}",
         flush=True,
     )

@@ -213,7 +213,7 @@ def lorenz(
         task="forecasting",
         input_size=3,
         output_size=3,
-        description=f"Forecast the chaotic Lorenz system, horizon {horizon} (0.03 time units a sample).",
+        description=f"Forecast the chaotic Lorenz system (sampled at 0.03), horizon {horizon}.",
         source="generated",
         citation="Lorenz 1963, doi:10.1175/1520-0469(1963)020<0130:DNF>2.0.CO;2",
         licence=GENERATED,

@@ -9,8 +9,6 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import ArrayLike
 
-from ..base import State
-
 
 def batch(function: Callable) -> Callable:
     """`batch(model)(xs, *, state, dt, mask, reset, key)` maps over axis 0 of what is given.

@@ -1,0 +1,203 @@
+"""Networks whose recurrent matrix keeps the norm: unitary and orthogonal."""
+
+import math
+from typing import Any, ClassVar, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jax import lax
+from jaxtyping import Array, Complex, Float, Int, PRNGKeyArray
+
+from ..base import AbstractCell, contract, replace, state_dtype
+from ..init import check_sizes, glorot, skew, uniform, working_float
+
+
+def mod_relu(z: Complex[Array, " hidden"], bias: Float[Array, " hidden"]) -> Array:
+    """max(|z| + b, 0) z / |z|, with a modulus that is smooth at 0 so that gradients are finite."""
+    tiny = 1e-5
+    modulus = jnp.sqrt(z.real**2 + z.imag**2 + tiny**2)
+    return jax.nn.relu(modulus + bias) / modulus * z
+
+
+class UnitaryConstants(NamedTuple):
+    """What `UnitaryCell.prepare` computes: phases, unit reflection vectors, complex input."""
+
+    diagonals: Complex[Array, "3 hidden"]
+    reflections: Complex[Array, "2 hidden"]
+
+
+class UnitaryCell(AbstractCell):
+    r"""Unitary evolution RNN (Arjovsky et al. 2016, arXiv:1511.06464).
+
+    $$W = D_3 R_2 F^{-1} D_2 \Pi R_1 F D_1, \qquad
+    h' = \mathrm{modReLU}(W h + W_{ih} x), \qquad y = U [\mathrm{Re}\, h'; \mathrm{Im}\, h'] + b_o$$
+
+    State: h, (hidden,) complex, zero at the start; the authors learn it, which is
+    `LearnedInitialState(cell)`. D are diagonals $e^{i\omega}$, R Householder reflections
+    $I - 2 v v^* / \|v\|^2$, F the unitary discrete Fourier transform, $\Pi$ a fixed random
+    permutation: $\|W h\| = \|h\|$ whatever the parameters, at O(hidden log hidden) cost.
+    Complex parameters are real pairs with the pair on the leading axis. $\omega$ from
+    U(-pi, pi), v, $W_{ih}$ and U Glorot-uniform, the modReLU's bias from U(-0.01, 0.01).
+    modReLU uses $|z| \approx \sqrt{|z|^2 + 10^{-10}}$, finite at 0 with its gradient.
+    """
+
+    weight_ih: Float[Array, "2 hidden input"]
+    omega: Float[Array, "3 hidden"]
+    v: Float[Array, "2 2 hidden"]
+    permutation: Int[Array, " hidden"]
+    bias: Float[Array, " hidden"]
+    weight_out: Float[Array, "hidden 2*hidden"]
+    bias_out: Float[Array, " hidden"]
+    constants: UnitaryConstants | None
+    input_size: int = eqx.field(static=True)
+    output_size: int = eqx.field(static=True)
+    timed: ClassVar[bool] = False
+    linear: ClassVar[bool] = False
+    stochastic: ClassVar[bool] = False
+
+    def __init__(self, input_size: int, hidden_size: int, *, dtype: Any = None, key: PRNGKeyArray):
+        """Size of x, number of complex units and of outputs; `dtype` of the real parameters."""
+        check_sizes(input_size=input_size, hidden_size=hidden_size)
+        dtype = working_float(dtype)
+        keys = jr.split(key, 6)
+        size = hidden_size
+        bound = math.sqrt(6 / (input_size + 2 * size))
+        self.weight_ih = uniform(keys[0], (2, size, input_size), -bound, bound, dtype)
+        self.omega = uniform(keys[1], (3, size), -math.pi, math.pi, dtype)
+        bound = math.sqrt(6 / (2 + 2 * size))
+        self.v = uniform(keys[2], (2, 2, size), -bound, bound, dtype)
+        self.permutation = jr.permutation(keys[3], size)
+        self.bias = uniform(keys[4], (size,), -0.01, 0.01, dtype)
+        self.weight_out = glorot(keys[5], 1, size, 2 * size, dtype)
+        self.bias_out = jnp.zeros(size, dtype)
+        self.constants = None
+        self.input_size, self.output_size = input_size, size
+
+    def init_state(self) -> Complex[Array, " {self.output_size}"]:
+        zeros = jnp.zeros(self.output_size, state_dtype(self.omega))
+        return lax.complex(zeros, zeros)
+
+    def prepare(self) -> "UnitaryCell":
+        if self.constants is not None:
+            return self
+        omega, v = (p.astype(state_dtype(p)) for p in (self.omega, self.v))
+        diagonals = lax.complex(jnp.cos(omega), jnp.sin(omega))
+        unit = v / jnp.sqrt(jnp.sum(v**2, axis=(0, 2), keepdims=True))
+        return replace(self, constants=UnitaryConstants(diagonals, lax.complex(unit[0], unit[1])))
+
+    def evolve(self, h: Complex[Array, " {self.output_size}"]) -> Complex[Array, " hidden"]:
+        """W h."""
+        constants = self.prepare().constants
+        assert constants is not None
+        d_1, d_2, d_3 = constants.diagonals
+        r_1, r_2 = constants.reflections
+        h = _reflect(r_1, jnp.fft.fft(d_1 * h, norm="ortho"))[self.permutation]
+        return d_3 * _reflect(r_2, jnp.fft.ifft(d_2 * h, norm="ortho"))
+
+    @contract
+    def step(
+        self, state: Complex[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+    ) -> tuple[Complex[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
+        z = self.evolve(state) + lax.complex(self.weight_ih[0] @ x, self.weight_ih[1] @ x)
+        h = mod_relu(z, self.bias)
+        return h, self.weight_out @ jnp.concatenate([h.real, h.imag]) + self.bias_out
+
+
+def _reflect(unit: Array, h: Array) -> Array:
+    return h - 2 * unit * jnp.vdot(unit, h)
+
+
+PARAMETRISATIONS = ("exp", "cayley")
+INITIALISATIONS = ("cayley", "henaff")
+
+
+class ExpRNNCell(AbstractCell):
+    r"""Orthogonal RNN by the exponential map (Lezcano & Martinez 2019, arXiv:1901.08428).
+
+    $$W = \exp(A), \quad A = T - T^\top, \qquad
+    h' = \mathrm{modReLU}(W h + W_{ih} x), \qquad y = h'$$
+
+    with $\mathrm{modReLU}(u) = \mathrm{sign}(u) \max(|u| + b, 0)$. State: h, (hidden,), zero
+    at the start. T is strictly upper triangular and only its hidden (hidden - 1) / 2 entries
+    are parameters (`weight_hh`, row by row). `parametrisation` "exp", or "cayley":
+    $W = (I + A/2)^{-1} (I - A/2)$ (scoRNN, Helfrich et al. 2018). W is computed once per
+    sequence. A starts with 2 x 2 rotation blocks, of angles U(-pi, pi) ("henaff") or
+    $-\sqrt{(1 - \cos u)/(1 + \cos u)}$, u from U(0, pi/2) ("cayley"); $W_{ih}$ is
+    Kaiming-normal, b from U(-0.01, 0.01). For long memories; the spectrum has modulus 1.
+    """
+
+    weight_ih: Float[Array, "hidden input"]
+    weight_hh: Float[Array, " triangle"]
+    bias: Float[Array, " hidden"]
+    parametrisation: str = eqx.field(static=True)
+    matrix: Float[Array, "hidden hidden"] | None
+    input_size: int = eqx.field(static=True)
+    output_size: int = eqx.field(static=True)
+    timed: ClassVar[bool] = False
+    linear: ClassVar[bool] = False
+    stochastic: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        parametrisation: str = "exp",
+        initialisation: str = "cayley",
+        dtype: Any = None,
+        key: PRNGKeyArray,
+    ):
+        """`parametrisation` and `initialisation` as above (ValueError otherwise)."""
+        check_sizes(input_size=input_size, hidden_size=hidden_size)
+        if parametrisation not in PARAMETRISATIONS:
+            raise ValueError(
+                f"expected parametrisation to be one of {PARAMETRISATIONS}, got {parametrisation!r}"
+            )
+        if initialisation not in INITIALISATIONS:
+            raise ValueError(
+                f"expected initialisation to be one of {INITIALISATIONS}, got {initialisation!r}"
+            )
+        dtype = working_float(dtype)
+        key_ih, key_hh, key_b = jr.split(key, 3)
+        make = jax.nn.initializers.he_normal(in_axis=-1, out_axis=-2)
+        self.weight_ih = make(key_ih, (hidden_size, input_size), dtype)
+        self.weight_hh = _rotations(key_hh, hidden_size, initialisation, dtype)
+        self.bias = uniform(key_b, (hidden_size,), -0.01, 0.01, dtype)
+        self.parametrisation = parametrisation
+        self.matrix = None
+        self.input_size, self.output_size = input_size, hidden_size
+
+    def init_state(self) -> Float[Array, " {self.output_size}"]:
+        return jnp.zeros(self.output_size, state_dtype(self.weight_ih))
+
+    def prepare(self) -> "ExpRNNCell":
+        if self.matrix is not None:
+            return self
+        A = skew(self.weight_hh.astype(state_dtype(self.weight_hh)), self.output_size)
+        if self.parametrisation == "exp":
+            return replace(self, matrix=jax.scipy.linalg.expm(A))
+        eye = jnp.eye(self.output_size, dtype=A.dtype)
+        return replace(self, matrix=jnp.linalg.solve(eye + A / 2, eye - A / 2))
+
+    @contract
+    def step(
+        self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+    ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
+        matrix = self.prepare().matrix
+        assert matrix is not None
+        u = matrix @ state + self.weight_ih @ x
+        h = jnp.sign(u) * jax.nn.relu(jnp.abs(u) + self.bias)
+        return h, h
+
+
+def _rotations(key: PRNGKeyArray, size: int, initialisation: str, dtype: Any) -> Array:
+    """The strict upper triangle, row by row, of a matrix with 2 x 2 skew blocks."""
+    if initialisation == "henaff":
+        angles = uniform(key, (size // 2,), -math.pi, math.pi, dtype)
+    else:
+        cosine = jnp.cos(uniform(key, (size // 2,), 0.0, math.pi / 2, dtype))
+        angles = -jnp.sqrt((1 - cosine) / (1 + cosine))
+    even = jnp.arange(0, size - 1, 2)
+    return jnp.zeros((size, size), dtype).at[even, even + 1].set(angles)[jnp.triu_indices(size, 1)]
