@@ -32,12 +32,12 @@ RANKS = {
             ("data",),
             ("train",),
             ("viz",),
-            ("cli", "__main__"),
+            ("cli",),
+            ("__main__",),
         ]
     )
     for name in names
 }
-# cells.wrappers and layers build on what stands beside them in the same room.
 
 
 def modules():

@@ -87,8 +87,8 @@ class GatedAntisymmetricCell(AbstractCell):
     $$z = \sigma(M h + W_z x + b_z), \qquad
     h' = h + dt\,\epsilon\, z \odot \tanh(M h + W_h x + b_h), \qquad y = h'$$
 
-    Both non-linearities share M. Blocks of the input weights in the order z, h. The rest,
-    state, time and initialisation, as in `AntisymmetricCell`.
+    State: h, (hidden,), zero at the start. Both non-linearities share M. Blocks of the input
+    weights in the order z, h. Time and initialisation as in `AntisymmetricCell`.
     """
 
     weight_ih: Float[Array, "2*hidden input"]

@@ -95,7 +95,7 @@ class CoRNNCell(AbstractCell):
         h, z = state
         u = self.weight_hh @ h + self.weight_hz @ z + self.weight_ih @ x
         force = jnp.tanh(u if self.bias is None else u + self.bias) - self.gamma * h
-        delta = dt * self.delta
+        delta = jnp.asarray(dt) * self.delta
         if self.scheme == "explicit":
             z = z + delta * (force - self.epsilon * z)
         else:
@@ -165,7 +165,7 @@ class HCoRNNCell(AbstractCell):
         h, z = state
         u = self.weight_hh @ h + self.weight_ih @ x
         force = jnp.tanh(u if self.bias is None else u + self.bias)
-        delta = dt * self.delta
+        delta = jnp.asarray(dt) * self.delta
         z = z + delta * (force - self.stiffness.value * h - self.damping.value * z)
         h = h + delta * z
         return OscillatorState(h, z), h
@@ -233,7 +233,7 @@ class LEMCell(AbstractCell):
         from_x = from_x if self.bias is None else from_x + self.bias
         pre = from_x[: -self.output_size] + self.weight_hh @ h
         one, two, pre_z = jnp.split(pre, 3)
-        delta = dt * self.delta
+        delta = jnp.asarray(dt) * self.delta
         delta_1, delta_2 = delta * jax.nn.sigmoid(one), delta * jax.nn.sigmoid(two)
         z = (1 - delta_1) * z + delta_1 * jnp.tanh(pre_z)
         target = jnp.tanh(self.weight_hz @ z + from_x[-self.output_size :])
@@ -302,7 +302,7 @@ class UnICORNNCell(AbstractCell):
         h, z = state
         u = self.weight_hh * h + self.weight_ih @ x
         force = jnp.tanh(u if self.bias is None else u + self.bias) + self.alpha * h
-        delta = self.delta * jax.nn.sigmoid(self.c) * dt
+        delta = jnp.asarray(dt) * self.delta * jax.nn.sigmoid(self.c)
         z = z - delta * force
         h = h + delta * z
         return OscillatorState(h, z), h
