@@ -48,6 +48,8 @@ def beside(part: Any, xs: Array, dt, mask, reset, key, *, reverse: bool = False)
 def check_inputs(xs, input_size: int) -> Array:
     """xs as an array of shape (time, input_size)."""
     xs = jnp.asarray(xs)
+    if jnp.iscomplexobj(xs):
+        raise TypeError("expected real xs, got complex: give real and imaginary part as features")
     if xs.ndim == 2 and xs.shape[1] == input_size:
         return xs
     if xs.ndim == 3:
@@ -65,9 +67,37 @@ def check_tokens(xs) -> Array:
     """xs as integer tokens of shape (time,)."""
     xs = jnp.asarray(xs)
     if xs.ndim != 1 or not jnp.issubdtype(xs.dtype, jnp.integer):
-        mend = ": for a batch use rz.batch(model)" if xs.ndim == 2 else ""
+        mend = ": for a batch use rz.batch(model)" if xs.ndim == 2 and xs.shape[1] > 1 else ""
         raise ValueError(f"expected integer tokens (time,), got {xs.dtype}{xs.shape}{mend}")
     return xs
+
+
+def check_cell(cell: Any) -> None:
+    """A TypeError for what is no cell."""
+    if not isinstance(cell, AbstractCell):
+        raise TypeError(
+            f"expected a cell, or a layer that steps, got {type(cell).__name__}: rz.adopt makes a "
+            "cell of a function f(h, x) or of another library's cell; layers that read a sequence "
+            "from its end run with layer.scan(xs)"
+        )
+
+
+def check_parts(state: Any, parts: int, what: str) -> tuple:
+    """The states of several parts, (None, ...) for None."""
+    if state is None:
+        return (None,) * parts
+    if type(state) not in (tuple, list) or len(state) != parts:
+        raise ValueError(
+            f"expected the state of {what} as a tuple of {parts}, one entry each, got {show(state)}"
+        )
+    return tuple(state)
+
+
+def check_key(key: Any) -> Any:
+    """A TypeError for what is no key."""
+    if not hasattr(key, "dtype") or not hasattr(key, "ndim"):
+        raise TypeError(f"expected a key such as jax.random.key(0), got {key!r}")
+    return key
 
 
 def check_flags(name: str, flags, length: int) -> Array | None:
@@ -139,14 +169,19 @@ def step_keys(key, length: int, *, reverse: bool = False) -> Array | None:
     """
     if key is None:
         return None
-    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    rank = key.ndim if typed else key.ndim - 1
+    rank = key_rank(key)
     if rank == 0:
         keys = jr.split(key, length)
         return keys[::-1] if reverse else keys
     if rank == 1 and key.shape[0] == length:
         return key
     raise ValueError(f"expected one key or {length} keys, one per step of xs, got {key.shape}")
+
+
+def key_rank(key: Any) -> int:
+    """The number of axes of an array of keys: 0 for one key, typed or old-style."""
+    typed = jnp.issubdtype(check_key(key).dtype, jax.dtypes.prng_key)
+    return key.ndim if typed else key.ndim - 1
 
 
 def spread_keys(keys: Array | None, parts: int) -> list[Array | None]:

@@ -19,12 +19,15 @@ class Fixed(eqx.Module):
 
     bits: Array
     dtype: Any = eqx.field(static=True)
+    sealed: bool = eqx.field(static=True)
+    """Made by `fix`, to be read by `unfix`; a cell's own `Fixed` arrays are not."""
 
-    def __init__(self, value: Array):
+    def __init__(self, value: Array, *, sealed: bool = False):
         value = jnp.asarray(value)
         if not jnp.issubdtype(value.dtype, jnp.inexact):
             raise ValueError(f"expected floating-point or complex values, got {value.dtype}")
         self.dtype = value.dtype.name
+        self.sealed = sealed
         if jnp.issubdtype(value.dtype, jnp.complexfloating):
             value = jnp.stack([value.real, value.imag])
         self.bits = lax.bitcast_convert_type(value, f"uint{8 * value.dtype.itemsize}")
@@ -40,14 +43,18 @@ class Fixed(eqx.Module):
 
 
 def fix(tree: PyTree) -> PyTree:
-    """`tree` with every inexact array in a `Fixed`."""
-    return jax.tree.map(lambda leaf: Fixed(leaf) if eqx.is_inexact_array(leaf) else leaf, tree)
+    """`tree` with every inexact array in a sealed `Fixed`."""
+
+    def seal(leaf):
+        return Fixed(leaf, sealed=True) if eqx.is_inexact_array(leaf) else leaf
+
+    return jax.tree.map(seal, tree)
 
 
 def unfix(tree: PyTree) -> PyTree:
-    """`tree` with every `Fixed` read."""
+    """`tree` with every sealed `Fixed` read: the inverse of `fix`."""
+    return jax.tree.map(lambda leaf: leaf.value if _sealed(leaf) else leaf, tree, is_leaf=_sealed)
 
-    def read(leaf):
-        return leaf.value if isinstance(leaf, Fixed) else leaf
 
-    return jax.tree.map(read, tree, is_leaf=lambda leaf: isinstance(leaf, Fixed))
+def _sealed(leaf: Any) -> bool:
+    return isinstance(leaf, Fixed) and leaf.sealed

@@ -62,6 +62,56 @@ class AbstractCell(eqx.Module):
         return self
 
 
+def advance(
+    cell: AbstractCell, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
+) -> tuple[State, Array]:
+    """`cell.step` with those of `dt` and `key` that this cell takes, in its working dtype.
+
+    For evaluators and wrappers, which have checked their arguments.
+    """
+    step = type(cell).step
+    time = (dt,) if cell.timed and dt is not None else ()
+    keywords = {"key": key} if cell.stochastic else {}
+    return _in_working_dtype(getattr(step, "unchecked", step), cell, state, x, time, keywords)
+
+
+def contract(step: _Step) -> _Step:
+    """Decorator of a cell's `step`: checks its arguments and runs it in the working dtype.
+
+    x and dt are cast to the cell's dtype, so a bfloat16 input never lowers the precision
+    of the state; 16-bit inputs give 16-bit outputs. An input, a dt or a state of the wrong
+    shape is a ValueError, a dt for a cell without time a TypeError.
+    """
+
+    @functools.wraps(step)
+    def checked(self, state, x, *time, **keywords):
+        time = tuple(d for d in (*time, keywords.pop("dt", None)) if d is not None)
+        if time and not self.timed:
+            raise TypeError(no_time_message(type(self).__name__))
+        _check_step(self, state, x, *time)
+        return _in_working_dtype(step, self, state, x, time, keywords)
+
+    checked.unchecked = step  # type: ignore[attr-defined]
+    return cast(_Step, checked)
+
+
+def _check_step(cell: AbstractCell, state: Any, x: Any, *time: Any) -> None:
+    if jnp.shape(x) != (cell.input_size,):
+        raise ValueError(
+            f"expected x of shape ({cell.input_size},), got {jnp.shape(x)}: `step` takes one "
+            "sample at one time; for a sequence use rz.scan.unroll(cell, xs) or "
+            "rz.Recurrent(cell), for a batch map over it with jax.vmap"
+        )
+    if any(jnp.shape(dt) != () for dt in time):
+        raise ValueError(f"expected dt as a scalar, got shape {jnp.shape(time[0])}")
+    like = jax.eval_shape(cell.init_state)
+    if not same_shapes(state, like):
+        raise ValueError(
+            f"expected a state of {type(cell).__name__} like its init_state(), {show(like)}, "
+            f"got {show(state)}"
+        )
+
+
 class AbstractLinearCell(AbstractCell):
     """A cell whose step is h' = A h + b, y = readout(h', x).
 
@@ -79,53 +129,24 @@ class AbstractLinearCell(AbstractCell):
     def readout(self, state: State, x: Array) -> Array:
         """The output that belongs to the state after the step."""
 
-    def step(self, state: State, x: ArrayLike, *dt: ArrayLike) -> tuple[State, Array]:
+    @contract
+    def step(self, state: State, x: Array, *dt: ArrayLike) -> tuple[State, Array]:
         """`transition` applied to the state, then `readout`."""
-        return _linear_step(self, state, x, *dt)
+        cell = cast(AbstractLinearCell, self.prepare())
+        state = cell.transition(x, *dt).apply(state)
+        return state, cell.readout(state, x)
 
 
-def advance(
-    cell: AbstractCell, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
-) -> tuple[State, Array]:
-    """`cell.step` with those of `dt` and `key` that this cell takes, in its working dtype."""
-    time = (dt,) if cell.timed and dt is not None else ()
-    keywords = {"key": key} if cell.stochastic else {}
-    return _in_working_dtype(type(cell).step, cell, state, x, time, keywords)
-
-
-def contract(step: _Step) -> _Step:
-    """Decorator of a cell's `step`: checks its arguments and runs it in the working dtype.
-
-    x and dt are cast to the cell's dtype, so a bfloat16 input never lowers the precision
-    of the state; 16-bit inputs give 16-bit outputs. An input of the wrong shape is a
-    ValueError, a dt for a cell without time a TypeError.
-    """
-
-    @functools.wraps(step)
-    def checked(self, state, x, *time, **keywords):
-        time = tuple(d for d in (*time, keywords.pop("dt", None)) if d is not None)
-        if time and not self.timed:
-            raise TypeError(no_time_message(type(self).__name__))
-        if jnp.shape(x) != (self.input_size,):
-            raise ValueError(
-                f"expected x of shape ({self.input_size},), got {jnp.shape(x)}: `step` takes one "
-                "sample at one time; for a sequence use rz.scan.unroll(cell, xs) or "
-                "rz.Recurrent(cell), for a batch map over it with jax.vmap"
-            )
-        return _in_working_dtype(step, self, state, x, time, keywords)
-
-    return cast(_Step, checked)
-
-
-@contract
-def _linear_step(cell: AbstractLinearCell, state: State, x: Any, *dt: ArrayLike):
-    cell = cast(AbstractLinearCell, cell.prepare())
-    state = cell.transition(x, *dt).apply(state)
-    return state, cell.readout(state, x)
+def same_shapes(one: Any, two: Any) -> bool:
+    """Two trees of one structure whose arrays have the same shapes."""
+    if jax.tree.structure(one) != jax.tree.structure(two):
+        return False
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(two))
+    return all(jnp.shape(a) == jnp.shape(b) for a, b in pairs)
 
 
 def _in_working_dtype(step: Callable, cell: AbstractCell, state, x, time, keywords):
-    dtype = working_dtype(cell)
+    dtype = working_dtype(cell, x)
     time = [jnp.asarray(dt, dtype) for dt in time]
     state, y = step(cell, state, jnp.asarray(x, dtype), *time, **keywords)
     return state, half_as(x, y)
@@ -138,14 +159,18 @@ def half_as(xs: ArrayLike, ys: Array) -> Array:
     return ys.astype(given) if half else ys
 
 
-def working_dtype(cell: AbstractCell) -> Any:
-    """The real dtype that a cell computes in: that of its state, or else of its parameters."""
-    for tree in (jax.eval_shape(cell.init_state), eqx.filter(cell, eqx.is_inexact_array)):
+def working_dtype(cell: Any, x: ArrayLike) -> Any:
+    """The real dtype that a cell or layer computes in, never below float32.
+
+    That of its state, or else of its parameters, or else of the input.
+    """
+    state = jax.eval_shape(cell.init_state)
+    for tree in (state, eqx.filter(cell, eqx.is_inexact_array), [jnp.asarray(x)]):
         dtypes = [leaf.dtype for leaf in jax.tree.leaves(tree)]
         inexact = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.inexact)]
         if inexact:
             return jnp.promote_types(jnp.finfo(jnp.result_type(*inexact)).dtype, jnp.float32)
-    return jnp.finfo(jnp.result_type(float)).dtype
+    return jnp.result_type(float)
 
 
 def state_dtype(parameter: Array) -> Any:

@@ -57,9 +57,10 @@ def ring(
 
     The eigenvalues are uniform by area on the ring r_min <= |lambda| <= r_max, with phases
     uniform on (0, max_phase) (Orvieto et al. 2023, lemma 3.2). The draws stay off 0, where
-    the logarithms end.
+    the logarithms end, and are float32 at least: cast what you compute from them.
     """
     key_radius, key_phase = jr.split(key)
+    dtype = jnp.promote_types(dtype, jnp.float32)
     tiny = 1e-6
     squared = jr.uniform(key_radius, (size,), dtype, tiny, 1.0) * (r_max**2 - r_min**2) + r_min**2
     squared = jnp.minimum(squared, 1.0 - tiny)

@@ -11,11 +11,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, Shaped
 
 from ._affine import AffineMap, prefix_states, select, varies
-from ._checks import Steps, check_state, check_steps
+from ._checks import Steps, check_cell, check_state, check_steps
 from .base import AbstractCell, State, advance, half_as, working_dtype
 
 
@@ -23,7 +24,7 @@ METHODS = ("auto", "sequential", "parallel")
 
 
 def unroll(
-    cell: AbstractCell,
+    cell: Any,
     xs: ArrayLike,
     state: Any = None,
     *,
@@ -65,7 +66,7 @@ def unroll(
 
 
 def trajectory(
-    cell: AbstractCell,
+    cell: Any,
     xs: ArrayLike,
     state: Any = None,
     *,
@@ -110,14 +111,10 @@ def elapsed(
     see that sample at all). Masked steps get 1, as the evaluators give them. A time that
     runs backwards over the valid steps is a runtime error.
     """
-    times = jnp.asarray(times)
+    times = _from_the_first(times, mask)
     if times.ndim != 1:
         raise ValueError(f"expected times of shape (time,), got {times.shape}: use jax.vmap")
-    if not jnp.issubdtype(times.dtype, jnp.floating):
-        times = times.astype(float)
-    if mask is None:
-        mask = jnp.ones(times.shape, bool)
-    mask = jnp.asarray(mask)
+    mask = jnp.ones(times.shape, bool) if mask is None else jnp.asarray(mask)
     if mask.shape != times.shape or mask.dtype != bool:
         raise ValueError(
             f"expected mask of shape {times.shape} and dtype bool, got {mask.shape}, {mask.dtype}"
@@ -125,13 +122,29 @@ def elapsed(
     # Index of the last valid step at or before each step, then shifted by one.
     last = lax.cummax(jnp.where(mask, jnp.arange(times.shape[0]), -1))
     before = jnp.concatenate([jnp.full((1,), -1), last])[: times.shape[0]]
-    valid_times = jnp.where(mask, times, 0.0)
-    dt = jnp.where(before >= 0, valid_times - valid_times[before], first)
+    valid_times = jnp.where(mask, times, jnp.zeros_like(times))
+    # The difference comes before the cast: whole seconds since 1970 have no float32.
+    passed = jnp.asarray(valid_times - valid_times[before], jnp.result_type(times, float))
+    dt = jnp.where(before >= 0, passed, first)
     dt = jnp.where(mask, dt, 1.0)
     return eqx.error_if(dt, jnp.any(dt < 0), "times must not decrease over the valid steps")
 
 
+def _from_the_first(times: ArrayLike, mask: ArrayLike | None) -> Array:
+    """Times of a NumPy array counted from its first valid one, before 64 bits become 32.
+
+    With a mask that is no NumPy array, which may be traced, they stay as they are.
+    """
+    if not isinstance(times, np.ndarray) or times.ndim != 1 or not len(times):
+        return jnp.asarray(times)
+    if mask is None or isinstance(mask, np.ndarray):
+        first = 0 if mask is None else np.argmax(mask)
+        times = times - times[first]
+    return jnp.asarray(times)
+
+
 def _evaluate(cell, xs, state, dt, mask, reset, reverse, key, method, *, keep_states):
+    check_cell(cell)
     steps = check_steps(cell, xs, dt, mask, reset, key, reverse=reverse)
     state = check_state(cell, state)
     method = resolve_method(cell, method, steps.length)
@@ -183,7 +196,7 @@ def _parallel(cell, state, steps: Steps, reverse: bool, keep_states: bool):
     if reverse:
         steps = flip(steps)
     x, *dt = _visible(steps)
-    dtype = working_dtype(cell)
+    dtype = working_dtype(cell, x)
     inputs = [array.astype(dtype) for array in (x, *dt)]
     maps = _map_over_time(cell.transition, inputs)
     states = prefix_states(*_with_semantics(maps, cell, state, steps))

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import types
 from collections.abc import Callable
 from typing import Any
@@ -30,32 +31,37 @@ class Case:
     id: str
     build: Callable[..., Any]
     name: str | None = None
-    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    options: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+    # What the cell says of itself; declared, since building all cells takes long.
+    linear: bool = False
+    timed: bool = False
+    stochastic: bool = False
 
 
 def _registered(id: str, name: str, reference: dict[str, Any] | None = None, **options) -> Case:
     def build(key, dtype=None, input_size=I, hidden_size=H):
         return rz.make_cell(name, input_size, hidden_size, key=key, dtype=dtype, **options)
 
-    return Case(id, build, name, reference or {})
+    info = rz.cell_info(name)
+    return Case(id, build, name, reference or {}, linear=info.linear, timed=info.timed)
 
 
-def _wrapped(id: str, wrap: Callable[[Any], Any], name: str) -> Case:
+def _wrapped(id: str, wrap: Callable[[Any], Any], name: str, **flags) -> Case:
     def build(key, dtype=None, input_size=I, hidden_size=H):
         return wrap(rz.make_cell(name, input_size, hidden_size, key=key, dtype=dtype))
 
-    return Case(id, build)
+    info = rz.cell_info(name)
+    return Case(id, build, **{"linear": info.linear, "timed": info.timed, **flags})
 
 
 def _stacked(id: str, *names: str, dropout: float = 0.0) -> Case:
     def build(key, dtype=None, input_size=I, hidden_size=H):
         sizes = [input_size] + [hidden_size] * len(names)
-        cells = [
-            rz.make_cell(n, s, hidden_size, key=key, dtype=dtype) for n, s in zip(names, sizes)
-        ]
-        return rz.Stacked(cells, dropout=dropout)
+        made = [(n, s, hidden_size) for n, s in zip(names, sizes)]
+        return rz.Stacked([rz.make_cell(*m, key=key, dtype=dtype) for m in made], dropout=dropout)
 
-    return Case(id, build)
+    timed = any(rz.cell_info(n).timed for n in names)
+    return Case(id, build, timed=timed, stochastic=dropout > 0)
 
 
 def _block(key, dtype=None, input_size=I, hidden_size=H):
@@ -100,16 +106,19 @@ WRAPPED = [
     _wrapped("learned-lstm", rz.LearnedInitialState, "lstm"),
     _wrapped("learned-lru", rz.LearnedInitialState, "lru"),
     _wrapped("learned-leaky", rz.LearnedInitialState, "leaky_elman"),
-    _wrapped("zoneout-lstm", lambda c: rz.Zoneout(c, (0.3, 0.6)), "lstm"),
-    _wrapped("zoneout-lru", lambda c: rz.Zoneout(c, 0.4), "lru"),
-    _wrapped("zoneout-leaky", lambda c: rz.Zoneout(c, 0.4), "leaky_elman"),
+    _wrapped("frozen-hcornn", rz.Frozen, "hcornn"),
+    _wrapped("learned-clockwork", rz.LearnedInitialState, "clockwork"),
+    _wrapped("zoneout-lstm", lambda c: rz.Zoneout(c, (0.3, 0.6)), "lstm", stochastic=True),
+    _wrapped("zoneout-lru", lambda c: rz.Zoneout(c, 0.4), "lru", stochastic=True, linear=False),
+    _wrapped("zoneout-leaky", lambda c: rz.Zoneout(c, 0.4), "leaky_elman", stochastic=True),
+    _wrapped("zoneout-clockwork", lambda c: rz.Zoneout(c, 0.4), "clockwork", stochastic=True),
     _wrapped("recurrent-leaky", rz.Recurrent, "leaky_elman"),
     _stacked("stacked", "lstm", "leaky_elman", "lru", dropout=0.3),
-    Case("block-lru", _block),
+    Case("block-lru", _block, stochastic=True),
     Case("adopted-eqx-lstm", _adopted),
 ]
 ALL = DEFAULTS + WRAPPED
-LINEAR = [case for case in ALL if case.build(jr.key(0)).linear]
+LINEAR = [case for case in ALL if case.linear]
 EVERYTHING = DEFAULTS + MODES + WRAPPED
 
 
@@ -125,44 +134,61 @@ def float64():
         yield jnp.float64
 
 
-def noisy(cell, key, scale=0.3):
+def draw(seed, shape, dtype=None):
+    """Normal numbers from NumPy, which compiles nothing."""
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype or float)
+
+
+def noisy(cell, seed, scale=0.3):
     """The cell with noise on every parameter, so that no zero bias hides a mistake."""
-    params, rest = eqx.partition(cell, eqx.is_inexact_array)
-    leaves, treedef = jax.tree.flatten(params)
-    keys = jr.split(key, max(1, len(leaves)))
-    leaves = [p + scale * jr.normal(k, p.shape, p.dtype) for p, k in zip(leaves, keys)]
-    return eqx.combine(jax.tree.unflatten(treedef, leaves), rest)
+    rng = np.random.default_rng(seed)
+
+    def shake(p):
+        noise = scale * rng.normal(size=p.shape)
+        return jnp.asarray(np.asarray(p, np.float64) + noise, p.dtype)
+
+    return jax.tree.map(lambda p: shake(p) if eqx.is_inexact_array(p) else p, cell)
 
 
-def build(case, dtype=None, seed=0, **sizes):
-    """A cell of this case with noise on its parameters."""
-    key_cell, key_noise = jr.split(jr.key(seed))
-    return noisy(case.build(key_cell, dtype, **sizes), key_noise)
+@functools.cache
+def plain(case, dtype=None, seed=0):
+    """A cell of this case as it is built, the same object for all tests."""
+    return case.build(jr.key(seed), dtype)
 
 
-def random_state(cell, key):
+@functools.cache
+def build(case, dtype=None, seed=0):
+    """A cell of this case with noise on its parameters, the same object for all tests."""
+    return noisy(plain(case, dtype, seed), seed + 100)
+
+
+def random_state(cell, seed):
     """A state like the initial one, away from zero."""
+    rng = np.random.default_rng(seed)
 
-    def draw(leaf, k):
+    def shift(leaf):
         if not jnp.issubdtype(leaf.dtype, jnp.inexact):
             return leaf
-        return leaf + 0.5 * jr.normal(k, leaf.shape, leaf.dtype)
+        noise = rng.normal(size=leaf.shape)
+        if jnp.iscomplexobj(leaf):
+            noise = noise + 1j * rng.normal(size=leaf.shape)
+        return jnp.asarray(np.asarray(leaf) + 0.5 * noise, leaf.dtype)
 
-    leaves, treedef = jax.tree.flatten(cell.init_state())
-    keys = jr.split(key, max(1, len(leaves)))
-    return jax.tree.unflatten(treedef, [draw(leaf, k) for leaf, k in zip(leaves, keys)])
+    return jax.tree.map(shift, cell.init_state())
 
 
-def inputs(cell, time=T, seed=1, dtype=None):
-    """xs, and the keywords of a run with everything: state, dt, mask, reset, key."""
-    keys = jr.split(jr.key(seed), 4)
-    xs = jr.normal(keys[0], (time, cell.input_size), dtype or float)
+def inputs(cell, time=T, seed=1):
+    """xs, a state, and the keywords of a run with everything: dt, mask, reset, key."""
+    rng = np.random.default_rng(seed)
+    xs = jnp.asarray(rng.normal(size=(time, cell.input_size)), float)
     keywords = {"mask": jnp.asarray(MASK[:time]), "reset": jnp.asarray(RESET[:time])}
     if cell.timed:
-        keywords["dt"] = jr.uniform(keys[1], (time,), xs.dtype, 0.2, 1.8).at[5:6].set(0.0)
+        dt = rng.uniform(0.2, 1.8, size=time)
+        dt[5:6] = 0.0
+        keywords["dt"] = jnp.asarray(dt, float)
     if cell.stochastic:
-        keywords["key"] = keys[2]
-    return xs, random_state(cell, keys[3]), keywords
+        keywords["key"] = jr.key(seed)
+    return xs, random_state(cell, seed + 1), keywords
 
 
 def only(keywords, *names):

@@ -4,7 +4,7 @@ import jax
 import jax.random as jr
 import numpy as np
 import pytest
-from cases import DEFAULTS, EVERYTHING, MODES, H, I, arrays, build, float64, ids, random_state
+from cases import DEFAULTS, EVERYTHING, MODES, H, I, arrays, build, draw, float64, ids, random_state
 from references import REFERENCES
 
 import rnn_zoo as rz
@@ -18,9 +18,9 @@ def test_every_registered_cell_has_a_reference():
 def test_step_equals_the_paper(case):
     with float64() as dtype:
         cell = build(case, dtype)
-        state = random_state(cell, jr.key(7))
+        state = random_state(cell, 7)
         expected = jax.tree.map(np.asarray, state)
-        xs = np.asarray(jr.normal(jr.key(8), (6, I)))
+        xs = np.asarray(draw(8, (6, I)))
         dts = [1.0, 0.25, 1.7, 0.0, 3.0, 0.6]
         for x, dt in zip(xs, dts):
             time = (dt,) if cell.timed else ()
@@ -33,20 +33,20 @@ def test_step_equals_the_paper(case):
             np.testing.assert_allclose(y, expected_y, rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize(**ids([c for c in DEFAULTS if c.build(jr.key(0)).timed]))
+@pytest.mark.parametrize(**ids([c for c in DEFAULTS if c.timed]))
 def test_dt_defaults_to_one_nominal_step(case):
     cell = build(case)
-    state, x = random_state(cell, jr.key(1)), jr.normal(jr.key(2), (I,))
+    state, x = random_state(cell, 1), draw(2, (I,))
     one, two = cell.step(state, x), cell.step(state, x, 1.0)
     np.testing.assert_array_equal(one[1], two[1])
     np.testing.assert_array_equal(cell.step(state, x, dt=0.5)[1], cell.step(state, x, 0.5)[1])
     assert not np.allclose(one[1], cell.step(state, x, 0.5)[1])
 
 
-@pytest.mark.parametrize(**ids([c for c in DEFAULTS if c.build(jr.key(0)).timed]))
+@pytest.mark.parametrize(**ids([c for c in DEFAULTS if c.timed]))
 def test_dt_zero_holds_the_state(case):
     cell = build(case)
-    state, x = random_state(cell, jr.key(1)), jr.normal(jr.key(2), (I,))
+    state, x = random_state(cell, 1), draw(2, (I,))
     held, _ = cell.step(state, x, 0.0)
     for ours, before in zip(jax.tree.leaves(held), jax.tree.leaves(state)):
         np.testing.assert_array_equal(ours, before)
@@ -55,7 +55,7 @@ def test_dt_zero_holds_the_state(case):
 @pytest.mark.parametrize(**ids(EVERYTHING))
 def test_prepare_changes_nothing_but_the_cost(case):
     cell = build(case)
-    state, x = random_state(cell, jr.key(1)), jr.normal(jr.key(2), (I,))
+    state, x = random_state(cell, 1), draw(2, (I,))
     keywords = {"key": jr.key(3)} if cell.stochastic else {}
     prepared = cell.prepare()
     plain, once = cell.step(state, x, **keywords), prepared.step(state, x, **keywords)
@@ -68,7 +68,7 @@ def test_prepare_changes_nothing_but_the_cost(case):
 @pytest.mark.parametrize(**ids(DEFAULTS + MODES))
 def test_cells_without_bias_equal_zero_bias(case):
     if "use_bias" not in rz.registry.cell_options(case.name):
-        pytest.skip("no bias in this cell")
+        pytest.skip("no option use_bias")
     with_bias = rz.make_cell(case.name, I, H, key=jr.key(0))
     without = rz.make_cell(case.name, I, H, use_bias=False, key=jr.key(0))
     for name in ("bias", "bias_n"):
@@ -76,6 +76,6 @@ def test_cells_without_bias_equal_zero_bias(case):
             zero = np.zeros_like(getattr(with_bias, name))
             with_bias = rz.base.replace(with_bias, **{name: zero})
             assert getattr(without, name) is None
-    x = jr.normal(jr.key(1), (I,))
-    state = random_state(with_bias, jr.key(2))
+    x = draw(1, (I,))
+    state = random_state(with_bias, 2)
     np.testing.assert_allclose(with_bias.step(state, x)[1], without.step(state, x)[1], atol=1e-7)

@@ -21,6 +21,7 @@ from cases import (
     inputs,
     loop,
     only,
+    plain,
     random_state,
 )
 
@@ -208,7 +209,7 @@ def test_plain_jit_takes_a_layer_as_argument(case):
     assert_close(jax.jit(lambda layer, xs: layer(xs))(layer, xs), layer(xs), 1e-6)
 
 
-@pytest.mark.parametrize(**ids([c for c in ALL if c.build(jr.key(0)).stochastic]))
+@pytest.mark.parametrize(**ids([c for c in ALL if c.stochastic]))
 def test_draws_are_the_same_for_every_evaluator(case):
     cell = build(case)
     xs, _, keywords = inputs(cell)
@@ -227,7 +228,7 @@ def test_draws_are_the_same_for_every_evaluator(case):
 
 @pytest.mark.parametrize(**ids([case for case in DEFAULTS if case in LINEAR]))
 def test_float32_error_of_the_parallel_form(case):
-    cell = case.build(jr.key(0))
+    cell = plain(case)
     xs = jr.normal(jr.key(1), (1024, I))
     with float64() as dtype:
         exact_cell, exact_xs = jax.tree.map(
@@ -280,4 +281,4 @@ def test_trajectory_holds_the_state_of_masked_steps():
     states, ys = trajectory(cell, xs, mask=jnp.array([True, False, False, True]))
     np.testing.assert_array_equal(states[0], states[2])
     np.testing.assert_array_equal(ys[1:3], 0)
-    assert random_state(cell, jr.key(0)).shape == (H,)
+    assert random_state(cell, 0).shape == (H,)

@@ -18,16 +18,16 @@ KEY = jr.key(0)
 
 def make_stack():
     cells = [rz.LSTMCell(I, 4, key=KEY), rz.LeakyElmanCell(4, 5, key=KEY)]
-    return noisy(rz.Stacked([*cells, rz.LRUCell(5, 3, key=KEY)], dropout=0.4), jr.key(9))
+    return noisy(rz.Stacked([*cells, rz.LRUCell(5, 3, key=KEY)], dropout=0.4), 9)
 
 
 def make_block():
-    return noisy(rz.Block(rz.LRUCell(I, 5, key=KEY), dropout=0.3, key=KEY), jr.key(9))
+    return noisy(rz.Block(rz.LRUCell(I, 5, key=KEY), dropout=0.3, key=KEY), 9)
 
 
 def make_model():
     model = rz.make_model("lru", I, 2, hidden_size=4, num_layers=2, dropout=0.3, pool=None, key=KEY)
-    return noisy(model, jr.key(9))
+    return noisy(model, 9)
 
 
 STREAMS = pytest.mark.parametrize("make", [make_stack, make_block, make_model])
@@ -236,3 +236,50 @@ def test_prepared_layers_equal_unprepared_ones():
         state = quiet.init_state()
         assert_close(prepared.step(state, XS[0]), quiet.step(state, XS[0]), 0)
         assert_close(prepared.scan(XS), quiet.scan(XS), 1e-6)
+
+
+@pytest.mark.parametrize("name", ["gru", "lru"])
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_no_direction_of_a_pooled_model_is_dead(name, num_layers):
+    model = rz.make_model(
+        name, I, 2, hidden_size=4, num_layers=num_layers, bidirectional=True, key=KEY
+    )
+    grads = eqx.filter_grad(lambda m: jnp.sum(m(XS) ** 2))(noisy(model, 3))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
+        assert (np.asarray(leaf) != 0).any(), path
+
+
+def test_directions_pass_through_maps_and_blocks():
+    cell = rz.GRUCell(I, 4, key=KEY)
+    backward, both = rz.layers.Backward(cell), rz.Bidirectional(cell, cell)
+    same = rz.Pointwise(lambda x: x, 4, 4)
+    assert rz.Stacked([cell, same]).directions() == ((0, 4, False),)
+    assert rz.Stacked([backward, same]).directions() == ((0, 4, True),)
+    wide = rz.Pointwise(lambda x: x[:3], 8, 3)
+    assert rz.Stacked([both, wide]).directions() == ((0, 3, False), (0, 3, True))
+    forward_block = rz.Block(rz.GRUCell(4, 4, key=KEY), key=KEY)
+    assert rz.Stacked([backward, forward_block]).directions() == ((0, 4, False), (0, 4, True))
+    model = rz.SequenceModel(rz.Stacked([backward, same]), 2, key=KEY)
+    jacobian = jax.jacrev(model)(XS)
+    assert (np.asarray(jacobian) != 0).all()
+
+
+def test_sixteen_bits_are_rounded_once():
+    stack = eqx.nn.inference_mode(rz.LRU(I, 8, num_layers=3, key=KEY))
+    xs = XS.astype(jnp.bfloat16)
+    final, ys = stack.scan(xs)
+    state, outputs = stack.init_state(), []
+    for x in xs:
+        state, y = stack.step(state, x)
+        outputs.append(y)
+    assert_close(final, state, 1e-5)
+    assert_close(ys, jnp.stack(outputs), 1e-2)
+    assert_close(final, stack.scan(xs.astype(jnp.float32))[0], 1e-5)
+
+
+def test_batch_takes_keys_for_each_step():
+    layer = rz.Recurrent(rz.Zoneout(rz.GRUCell(I, 4, key=KEY), 0.5))
+    xs = jr.normal(KEY, (2, T, I))
+    keys = jr.split(jr.key(5), (2, T))
+    ys = rz.batch(layer)(xs, key=keys)
+    assert_close(ys[1], layer(xs[1], key=keys[1]), 1e-6)

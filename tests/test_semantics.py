@@ -13,7 +13,7 @@ from rnn_zoo.scan import trajectory, unroll
 
 
 # A stochastic cell draws by position, so what is moved in time draws anew.
-STEADY = [case for case in ALL if not case.build(jr.key(0)).stochastic]
+STEADY = [case for case in ALL if not case.stochastic]
 
 
 def methods(cell):
@@ -178,3 +178,12 @@ def test_elapsed_carries_the_time_of_masked_steps_over():
     with_gaps = unroll(cell, xs, mask=mask, dt=rz.elapsed(times, mask))[1][MASK]
     without = unroll(cell, xs[MASK], dt=rz.elapsed(times[MASK]))[1]
     assert_close(with_gaps, without, 1e-6)
+
+
+def test_elapsed_keeps_whole_seconds_and_64_bits():
+    seconds = 1_700_000_000 + np.array([0, 1, 3])
+    for times in (seconds, jnp.asarray(seconds), seconds.astype(np.float64)):
+        np.testing.assert_array_equal(rz.elapsed(times), [1, 1, 2])
+    padded = np.array([np.nan, 1.7e9, 1.7e9 + 0.25, np.nan])
+    mask = np.array([False, True, True, False])
+    np.testing.assert_allclose(rz.elapsed(padded, mask), [1, 1, 0.25, 1])

@@ -18,6 +18,7 @@ from cases import (
     float64,
     ids,
     inputs,
+    plain,
     random_state,
 )
 
@@ -49,7 +50,7 @@ def test_step_keeps_the_state_and_tells_the_truth_about_its_output(case):
 @pytest.mark.parametrize(**ids(ALL))
 def test_working_dtype(case):
     cell = build(case)
-    state = random_state(cell, jr.key(0))
+    state = random_state(cell, 0)
     x = jnp.linspace(-1.0, 1.0, I)
     expected, y = cell.step(state, x.astype(jnp.bfloat16), **keyed(cell))
     assert y.dtype == jnp.bfloat16
@@ -79,7 +80,7 @@ def test_float32_cell_stays_float32_under_x64(case):
 @pytest.mark.parametrize(**ids(DEFAULTS))
 def test_float64_cell_is_float64(case):
     with float64() as dtype:
-        cell = case.build(jr.key(0), dtype)
+        cell = plain(case, dtype)
         parameters = jax.tree.leaves(eqx.filter(cell, eqx.is_inexact_array))
         assert {p.dtype for p in parameters} == {jnp.dtype(dtype)}
         final, ys = unroll(cell, jr.normal(jr.key(1), (T, I)))
@@ -88,6 +89,17 @@ def test_float64_cell_is_float64(case):
 
 
 @pytest.mark.parametrize(**ids(DEFAULTS))
+def test_cells_are_built_in_bfloat16(case):
+    cell = plain(case, jnp.bfloat16)
+    for leaf in jax.tree.leaves(eqx.filter(cell, eqx.is_inexact_array)):
+        assert leaf.dtype == jnp.bfloat16
+        assert np.isfinite(leaf.astype(jnp.float32)).all()
+    final, ys = unroll(cell, jnp.ones((3, I)))
+    assert np.isfinite(ys).all()
+    assert jax.tree.leaves(final)[0].dtype in (jnp.float32, jnp.complex64)
+
+
+@pytest.mark.parametrize(**ids([case for case in ALL if not case.stochastic]))
 def test_bfloat16_parameters_keep_a_float32_carry(case):
     cell = build(case)
     half = jax.tree.map(lambda p: p.astype(jnp.bfloat16) if eqx.is_inexact_array(p) else p, cell)
@@ -97,7 +109,7 @@ def test_bfloat16_parameters_keep_a_float32_carry(case):
 
 @pytest.mark.parametrize(**ids(DEFAULTS))
 def test_parameters_are_real_arrays_and_nothing_else_is_a_leaf(case):
-    cell = case.build(jr.key(0))
+    cell = plain(case)
     for leaf in jax.tree.leaves(cell):
         assert isinstance(leaf, jax.Array)
         assert not jnp.iscomplexobj(leaf)
@@ -132,7 +144,7 @@ def test_ensembles_are_one_vmap(case):
 
 @pytest.mark.parametrize(**ids(DEFAULTS))
 def test_defaults_are_stable_over_10000_steps(case):
-    cell = case.build(jr.key(0))
+    cell = plain(case)
     xs = jr.normal(jr.key(1), (10_000, I))
 
     @eqx.filter_value_and_grad

@@ -212,6 +212,7 @@ class IndRNNCell(AbstractCell):
     weight_ih: Float[Array, "hidden input"]
     weight_hh: Float[Array, " hidden"]
     bias: Float[Array, " hidden"] | None
+    u: Float[Array, " hidden"] | None
     recurrent_range: tuple[float, float] = eqx.field(static=True)
     activation: Callable = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
@@ -245,6 +246,7 @@ class IndRNNCell(AbstractCell):
         self.weight_ih = make(key_ih, (hidden_size, input_size), dtype)
         self.weight_hh = uniform(key_hh, (hidden_size,), low, high, dtype)
         self.bias = jnp.zeros(hidden_size, dtype) if use_bias else None
+        self.u = None
         self.recurrent_range = (float(low), float(high))
         self.activation = activation
         self.input_size, self.output_size = input_size, hidden_size
@@ -253,16 +255,19 @@ class IndRNNCell(AbstractCell):
         return jnp.zeros(self.output_size, state_dtype(self.weight_hh))
 
     def prepare(self) -> "IndRNNCell":
+        if self.u is not None:
+            return self
         high = self.recurrent_range[1]
-        clipped = jnp.clip(self.weight_hh, -high, high)
-        through = self.weight_hh + lax.stop_gradient(clipped - self.weight_hh)
-        return replace(self, weight_hh=through)
+        clipped = lax.stop_gradient(jnp.clip(self.weight_hh, -high, high))
+        # The bracket is zero with the gradient one.
+        return replace(self, u=clipped + (self.weight_hh - lax.stop_gradient(self.weight_hh)))
 
     @contract
     def step(
         self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        u = self.prepare().weight_hh
+        u = self.prepare().u
+        assert u is not None
         z = self.weight_ih @ x + u * state
         h = self.activation(z if self.bias is None else z + self.bias)
         return h, h

@@ -137,8 +137,9 @@ class Zoneout(AbstractWrapper):
     (`eqx.nn.inference_mode(model)`) d is replaced by its mean p and no key is needed. `rate`
     p: one float, or one for each array of the state in the order of its fields (the paper's
     LSTM: `(0.05, 0.5)` for h and c). Integer parts of a state (a clock) are never held.
-    Where the cell's output is one of its state arrays (Elman, GRU, the h of an LSTM), the
-    output is that array after zoneout, as in the paper; other outputs pass unchanged.
+    Where the cell's step gives one of its new state arrays itself as output (Elman, GRU, the
+    h of an LSTM), the output is that array after zoneout, as in the paper; an output that
+    was computed from the state passes unchanged.
     Never linear: the parallel form of a linear cell has no place for the draw.
     """
 
@@ -146,10 +147,9 @@ class Zoneout(AbstractWrapper):
     rate: float | tuple[float, ...] = eqx.field(static=True)
     inference: bool
 
-    def __init__(
-        self, cell: AbstractCell, rate: float | tuple[float, ...], *, inference: bool = False
-    ):
+    def __init__(self, cell: AbstractCell, rate: Any, *, inference: bool = False):
         """`rate` in [0, 1), one or one per state array (ValueError otherwise)."""
+        rate = tuple(map(float, rate)) if isinstance(rate, tuple | list) else float(rate)
         parts = len(jax.tree.leaves(jax.eval_shape(cell.init_state)))
         rates = rate if isinstance(rate, tuple) else (rate,) * parts
         if len(rates) != parts or not all(0.0 <= r < 1.0 for r in rates):

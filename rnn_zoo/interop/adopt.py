@@ -29,12 +29,12 @@ class Adopted(AbstractCell):
 
     def __init__(self, function, input_size, initial, output, input_first, timed):
         self.arrays, self.function = eqx.partition(function, eqx.is_array)
-        self.initial = fix(jax.tree.map(jnp.asarray, initial))
+        self.initial = fix(jax.tree.map(_carry, initial))
         self.output, self.input_first, self.timed = output, input_first, timed
         self.input_size = input_size
         state = jax.eval_shape(lambda: unfix(self.initial))
         floats = [s.dtype for s in jax.tree.leaves(state) if jnp.issubdtype(s.dtype, jnp.inexact)]
-        dtype = jnp.finfo(jnp.result_type(*floats) if floats else float).dtype
+        dtype = jnp.finfo(jnp.result_type(*floats or [float])).dtype
         x = jax.ShapeDtypeStruct((input_size,), dtype)
         time = (jnp.ones((), dtype),) if timed else ()
         result = jax.eval_shape(lambda s, x: _call(function, input_first, s, x, *time), state, x)
@@ -75,6 +75,9 @@ def adopt(
 
     **Raises:** ValueError where a size is missing or the state changes its shape.
     """
+    if getattr(function, "__name__", "") == "__call__":
+        # A bound __call__ hides the arrays of its module.
+        function = getattr(function, "__self__", function)
     input_first = isinstance(function, eqx.nn.GRUCell | eqx.nn.LSTMCell)
     if isinstance(function, eqx.nn.GRUCell | eqx.nn.LSTMCell):
         zeros = jnp.zeros(function.hidden_size, function.weight_hh.dtype)
@@ -93,10 +96,17 @@ def _call(function: Callable, input_first: bool, state: State, x: Array, *dt: Ar
     return function(x, state, *dt) if input_first else function(state, x, *dt)
 
 
+def _carry(leaf: Any) -> Array:
+    """An array for the carry: no weak type, never below float32."""
+    dtype = jnp.result_type(leaf)
+    inexact = jnp.issubdtype(dtype, jnp.inexact)
+    return jnp.asarray(leaf, jnp.promote_types(dtype, jnp.float32) if inexact else dtype)
+
+
 def _alike(one: Any, two: Any) -> bool:
     same_tree = jax.tree.structure(one) == jax.tree.structure(two)
     leaves = zip(jax.tree.leaves(one), jax.tree.leaves(two))
-    return same_tree and all(a.shape == b.shape for a, b in leaves)
+    return same_tree and all((a.shape, a.dtype) == (b.shape, b.dtype) for a, b in leaves)
 
 
 def _read(output: Callable | None, state: State) -> Array:

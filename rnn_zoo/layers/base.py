@@ -11,6 +11,11 @@ from .._affine import select
 from ..base import AbstractCell, State
 
 
+Directions = tuple[tuple[int, int, bool], ...]
+"""(start, stop, backward): these features are complete at the last valid step, or, backward,
+at the first one. Runs may overlap: features that mix both directions stand in two."""
+
+
 class AbstractLayer(eqx.Module):
     """A map from a sequence (time, input_size) to a sequence (time, output_size).
 
@@ -23,12 +28,22 @@ class AbstractLayer(eqx.Module):
     output_size: eqx.AbstractVar[int]
     timed: eqx.AbstractVar[bool]
     stochastic: eqx.AbstractVar[bool]
-    directions: eqx.AbstractVar[tuple[tuple[int, bool], ...]]
-    """(size, backward) of each run of output features: which end of a sequence it ends at."""
 
     @abc.abstractmethod
     def init_state(self) -> State:
         """The state before the first step of a sequence."""
+
+    @abc.abstractmethod
+    def directions(self, before: Directions = ()) -> Directions:
+        """At which end of a sequence the output features have read all of it.
+
+        `before`: the same of the layers in front, for a layer that passes on what they read.
+        """
+
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether xs are integer tokens (time,) rather than features."""
+        return False
 
     @abc.abstractmethod
     def scan(
@@ -55,6 +70,12 @@ class AbstractLayer(eqx.Module):
     ) -> Array:
         """The outputs (time, output_size)."""
         return self.scan(xs, state, dt=dt, mask=mask, reset=reset, key=key)[1]
+
+
+def mixed(directions: Directions, size: int) -> Directions:
+    """Of `size` features that each depend on all of those before."""
+    ends = sorted({backward for _, _, backward in directions}) or [False]
+    return tuple((0, size, backward) for backward in ends)
 
 
 def hide(mask: Array | None, ys: Array) -> Array:

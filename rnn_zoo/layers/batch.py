@@ -9,14 +9,17 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import ArrayLike
 
+from .._checks import key_rank
+from .base import AbstractLayer
+
 
 def batch(function: Callable) -> Callable:
     """`batch(model)(xs, *, state, dt, mask, reset, key)` maps over axis 0 of what is given.
 
     `function` is a layer, a model, or the `scan` of one. xs: (batch, time, input_size);
     state: a leading batch axis on each array; dt: a scalar for all, (batch,), or
-    (batch, time); mask, reset: (batch, time); key: one key, split over the samples, or one
-    per sample. Returns what `function` returns with a leading batch axis.
+    (batch, time); mask, reset: (batch, time); key: one key, split over the samples, (batch,)
+    or (batch, time) keys. Returns what `function` returns with a leading batch axis.
     """
 
     def batched(
@@ -30,11 +33,9 @@ def batch(function: Callable) -> Callable:
     ):
         xs = jnp.asarray(xs)
         if xs.ndim < 2:
-            raise ValueError(
-                f"expected a batch, (batch, time, input_size), got {xs.shape}: call the layer "
-                "itself for one sequence"
-            )
-        if key is not None and not _is_key_batch(key):
+            raise ValueError(f"expected a batch, (batch, time, input_size), got {xs.shape}")
+        _check_rank(function, xs)
+        if key is not None and key_rank(key) == 0:
             key = jr.split(key, xs.shape[0])
         arguments = {"xs": xs, "state": state, "dt": dt, "mask": mask, "reset": reset, "key": key}
         arguments = jax.tree.map(lambda a: a if eqx.is_array(a) else jnp.asarray(a), arguments)
@@ -52,9 +53,13 @@ def _call(function: Callable, arguments: dict[str, Any]):
     return function(xs, state, **keywords)
 
 
-def _is_key_batch(key: Any) -> bool:
-    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    return key.ndim == (1 if typed else 2)
+def _check_rank(function: Callable, xs: Any) -> None:
+    layer: Any = getattr(function, "__self__", function)
+    if isinstance(layer, AbstractLayer) and not layer.reads_tokens and xs.ndim != 3:
+        raise ValueError(
+            f"expected a batch, (batch, time, {layer.input_size}), got {xs.shape}: call the layer "
+            "itself for one sequence"
+        )
 
 
 def _check_batch_size(name: str, argument: Any, size: int) -> None:

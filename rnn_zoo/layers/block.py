@@ -8,9 +8,10 @@ import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._checks import check_steps, spread_keys
-from ..base import AbstractCell, State, advance, contract, half_as, replace
-from .base import AbstractLayer, hide, require_step
-from .stacked import as_layer, drop_steps, make_dropout
+from ..base import AbstractCell, State, advance, contract, half_as, replace, working_dtype
+from .base import AbstractLayer, Directions, hide, mixed, require_step
+from .dropout import Dropout, drop_steps, make_dropout
+from .stacked import as_layer
 
 
 class GLU(eqx.Module):
@@ -61,7 +62,7 @@ class Block(AbstractLayer, AbstractCell):
     norm: eqx.nn.LayerNorm
     layer: Any
     mix: Any
-    dropout: eqx.nn.Dropout | None
+    dropout: Dropout | None
 
     def __init__(
         self,
@@ -101,10 +102,8 @@ class Block(AbstractLayer, AbstractCell):
     def stochastic(self) -> bool:
         return self.dropout is not None or self.layer.stochastic
 
-    @property
-    def directions(self) -> tuple[tuple[int, bool], ...]:
-        """Backward only if all of the layer inside is; a mixture reads forward."""
-        return ((self.output_size, all(backward for _, backward in self.layer.directions)),)
+    def directions(self, before: Directions = ()) -> Directions:
+        return mixed(before + self.layer.directions(), self.output_size)
 
     def init_state(self) -> State:
         return self.layer.init_state()
@@ -137,7 +136,7 @@ class Block(AbstractLayer, AbstractCell):
         steps = check_steps(self, xs, dt, mask, reset, key)
         keys = spread_keys(steps.key, 2)
         # Before the norm: a NaN in padding would come back through its gradient.
-        xs = hide(steps.mask, steps.x)
+        xs = hide(steps.mask, steps.x).astype(working_dtype(self, steps.x))
         state, zs = self.layer.scan(
             jax.vmap(self.norm)(xs),
             state,
@@ -149,4 +148,4 @@ class Block(AbstractLayer, AbstractCell):
         zs = jax.vmap(self.mix)(zs)
         if self.dropout is not None:
             zs = drop_steps(self.dropout, zs, keys[1])
-        return state, hide(steps.mask, half_as(xs, xs + zs))
+        return state, hide(steps.mask, half_as(steps.x, xs + zs))

@@ -6,9 +6,9 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
-from .._checks import check_steps
+from .._checks import check_state, check_steps
 from ..base import AbstractCell, State, contract
-from .base import AbstractLayer, hide
+from .base import AbstractLayer, Directions, hide, mixed
 
 
 class Pointwise(AbstractLayer, AbstractCell):
@@ -35,9 +35,8 @@ class Pointwise(AbstractLayer, AbstractCell):
     def stochastic(self) -> bool:
         return False
 
-    @property
-    def directions(self) -> tuple[tuple[int, bool], ...]:
-        return ((self.output_size, False),)
+    def directions(self, before: Directions = ()) -> Directions:
+        return mixed(before, self.output_size)
 
     def init_state(self) -> State:
         return ()
@@ -59,6 +58,7 @@ class Pointwise(AbstractLayer, AbstractCell):
     ) -> tuple[State, Array]:
         """f of each step; zero where masked."""
         steps = check_steps(self, xs, dt, mask, reset, key)
+        check_state(self, state)
         ys = jax.vmap(lambda x: self.step((), x)[1])(hide(steps.mask, steps.x))
         return (), hide(steps.mask, ys)
 

@@ -6,11 +6,11 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
-from .._checks import check_steps, spread_keys
+from .._checks import check_cell, check_parts, check_steps, spread_keys
 from ..base import AbstractCell, State, replace
 from ..cells.wrappers import AbstractTransparentWrapper
 from ..scan import resolve_method, unroll
-from .base import AbstractLayer, timed_only
+from .base import AbstractLayer, Directions, timed_only
 
 
 class Recurrent(AbstractTransparentWrapper, AbstractLayer):
@@ -27,9 +27,8 @@ class Recurrent(AbstractTransparentWrapper, AbstractLayer):
         self.cell = _checked(cell, method)
         self.method = method
 
-    @property
-    def directions(self) -> tuple[tuple[int, bool], ...]:
-        return ((self.output_size, False),)
+    def directions(self, before: Directions = ()) -> Directions:
+        return ((0, self.output_size, False),)
 
     def init_state(self) -> State:
         return self.cell.init_state()
@@ -90,9 +89,8 @@ class Backward(AbstractLayer):
     def stochastic(self) -> bool:
         return self.cell.stochastic
 
-    @property
-    def directions(self) -> tuple[tuple[int, bool], ...]:
-        return ((self.output_size, True),)
+    def directions(self, before: Directions = ()) -> Directions:
+        return ((0, self.output_size, True),)
 
     def init_state(self) -> State:
         return self.cell.init_state()
@@ -126,11 +124,7 @@ class Backward(AbstractLayer):
 
 
 def _checked(cell: Any, method: str) -> AbstractCell:
-    if not isinstance(cell, AbstractCell):
-        raise TypeError(
-            f"expected a cell, got {type(cell).__name__}: rz.adopt makes a cell of a "
-            "function f(h, x) or of another library's cell"
-        )
+    check_cell(cell)
     resolve_method(cell, method, 1)
     return cell
 
@@ -147,8 +141,10 @@ class Bidirectional(AbstractLayer):
     forward: Recurrent
     backward: Backward
 
-    def __init__(self, forward: AbstractCell, backward: AbstractCell):
+    def __init__(self, forward: Any, backward: Any):
         """Two cells (or layers that step) of one input size (ValueError otherwise)."""
+        check_cell(forward)
+        check_cell(backward)
         if forward.input_size != backward.input_size:
             raise ValueError(
                 "expected two cells of one input_size, got "
@@ -173,9 +169,9 @@ class Bidirectional(AbstractLayer):
     def stochastic(self) -> bool:
         return self.forward.stochastic or self.backward.stochastic
 
-    @property
-    def directions(self) -> tuple[tuple[int, bool], ...]:
-        return self.forward.directions + self.backward.directions
+    def directions(self, before: Directions = ()) -> Directions:
+        split = self.forward.output_size
+        return ((0, split, False), (split, self.output_size, True))
 
     def init_state(self) -> State:
         return (self.forward.init_state(), self.backward.init_state())
@@ -195,7 +191,7 @@ class Bidirectional(AbstractLayer):
     ) -> tuple[State, Array]:
         """The pair of final states, and (time, forward + backward size) outputs."""
         steps = check_steps(self, xs, dt, mask, reset, key)
-        before = (None, None) if state is None else state
+        before = check_parts(state, 2, "Bidirectional")
         keys = spread_keys(steps.key, 2)
         ended = steps.reset
         if ended is not None:

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-import equinox as eqx
-import jax
 import jax.random as jr
 from jaxtyping import Array, ArrayLike
 
-from .._checks import check_steps, spread_keys
-from ..base import AbstractCell, State, advance, contract, replace, show
-from .base import AbstractLayer, require_step, timed_only
+from .._checks import check_parts, check_steps, spread_keys
+from ..base import AbstractCell, State, advance, contract, half_as, replace, working_dtype
+from .base import AbstractLayer, Directions, require_step, timed_only
+from .dropout import Dropout, drop_steps, make_dropout
 from .recurrent import Recurrent
 
 
@@ -25,7 +24,7 @@ class Stacked(AbstractLayer, AbstractCell):
     """
 
     layers: tuple[Any, ...]
-    dropout: eqx.nn.Dropout | None
+    dropout: Dropout | None
 
     def __init__(self, layers: Sequence[Any], *, dropout: float = 0.0):
         """Cells or layers whose sizes fit; `dropout` in [0, 1) needs two or more of them."""
@@ -43,7 +42,7 @@ class Stacked(AbstractLayer, AbstractCell):
         if dropout and len(parts) == 1:
             raise ValueError(
                 f"dropout={dropout} acts between layers and there is one layer: stack two or "
-                "more, or drop its outputs yourself with eqx.nn.Dropout"
+                "more, or drop its outputs yourself with rz.layers.Dropout"
             )
         self.layers = parts
         self.dropout = make_dropout(dropout)
@@ -68,9 +67,10 @@ class Stacked(AbstractLayer, AbstractCell):
     def stochastic(self) -> bool:
         return self.dropout is not None or any(layer.stochastic for layer in self.layers)
 
-    @property
-    def directions(self) -> tuple[tuple[int, bool], ...]:
-        return self.layers[-1].directions
+    def directions(self, before: Directions = ()) -> Directions:
+        for layer in self.layers:
+            before = layer.directions(before)
+        return before
 
     def init_state(self) -> State:
         return tuple(layer.init_state() for layer in self.layers)
@@ -107,14 +107,10 @@ class Stacked(AbstractLayer, AbstractCell):
     ) -> tuple[State, Array]:
         """The tuple of final states, and the outputs of the last layer."""
         steps = check_steps(self, xs, dt, mask, reset, key)
-        before = (None,) * len(self.layers) if state is None else state
-        if not isinstance(before, tuple) or len(before) != len(self.layers):
-            raise ValueError(
-                f"expected the state of {len(self.layers)} layers as a tuple, one entry each, "
-                f"got {show(state)}"
-            )
+        before = check_parts(state, len(self.layers), f"{len(self.layers)} layers")
         keys = spread_keys(steps.key, 2 * len(self.layers))
-        ys, after = steps.x, []
+        # Rounded once, at the end: what passes between the layers keeps the working dtype.
+        ys, after = steps.x.astype(working_dtype(self, steps.x)), []
         for i, layer in enumerate(self.layers):
             if i > 0 and self.dropout is not None:
                 ys = drop_steps(self.dropout, ys, keys[2 * i])
@@ -127,23 +123,9 @@ class Stacked(AbstractLayer, AbstractCell):
                 key=keys[2 * i + 1],
             )
             after.append(final)
-        return tuple(after), ys
+        return tuple(after), half_as(steps.x, ys)
 
 
 def as_layer(part: Any) -> Any:
     """A layer as it is, a cell in a `Recurrent`."""
     return part if isinstance(part, AbstractLayer) else Recurrent(part)
-
-
-def make_dropout(rate: float) -> eqx.nn.Dropout | None:
-    """A dropout, or no part at all for the rate 0."""
-    if not 0.0 <= rate < 1.0:
-        raise ValueError(f"expected dropout in [0, 1), got {rate}")
-    return eqx.nn.Dropout(rate) if rate else None
-
-
-def drop_steps(dropout: eqx.nn.Dropout, ys: Array, keys: Array | None) -> Array:
-    """Dropout with one key per step, so that steps one by one draw the same."""
-    if keys is None:
-        return dropout(ys)
-    return jax.vmap(lambda y, key: dropout(y, key=key))(ys, keys)

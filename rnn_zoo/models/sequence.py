@@ -9,10 +9,12 @@ import jax.random as jr
 from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
 from .._checks import Steps, beside, check_inputs, check_tokens, spread_keys
-from ..base import State, advance, half_as, replace
-from ..layers.base import AbstractLayer, hide, require_step
+from ..base import State, advance, half_as, replace, working_dtype
+from ..init import check_sizes
+from ..layers.base import AbstractLayer, Directions, hide, mixed, require_step
 from ..layers.deep import deep
-from ..layers.stacked import drop_steps, make_dropout
+from ..layers.dropout import Dropout, drop_steps, make_dropout
+from ..layers.stacked import as_layer
 from ..registry import cell_info, cell_options, make_cell, suggest
 
 
@@ -23,11 +25,11 @@ class SequenceModel(AbstractLayer):
     """encoder -> layer -> pool -> dropout -> linear head.
 
     `pool`: "last", each direction's output at the last valid step it processes (forward:
-    the last, backward: the first; a residual block reads forward); "mean", over the valid
-    steps; None, an output for every step, zero where masked. A sequence without a valid
-    step pools to zeros. `model(xs)` gives (output_size,), or (time, output_size) with
-    `pool=None`; `model.scan(xs, state)` gives the final state as well. With `pool=None`
-    a model also streams: `state, y = model.step(state, x)`.
+    the last, backward: the first; features that mix both directions are read at both
+    ends); "mean", over the valid steps; None, an output for every step, zero where masked.
+    A sequence without a valid step pools to zeros. `model(xs)` gives (output_size,), or
+    (time, output_size) with `pool=None`; `model.scan(xs, state)` gives the final state as
+    well. With `pool=None` a model also streams: `state, y = model.step(state, x)`.
 
     `encoder`: an `eqx.nn.Linear`, or an `eqx.nn.Embedding` that reads integer tokens, xs of
     shape (time,); None for none.
@@ -35,7 +37,7 @@ class SequenceModel(AbstractLayer):
 
     encoder: Any
     layer: Any
-    dropout: eqx.nn.Dropout | None
+    dropout: Dropout | None
     head: eqx.nn.Linear
     pool: str | None = eqx.field(static=True)
     recipe: tuple[tuple[str, Any], ...] | None = eqx.field(static=True)
@@ -43,7 +45,7 @@ class SequenceModel(AbstractLayer):
 
     def __init__(
         self,
-        layer: AbstractLayer,
+        layer: Any,
         output_size: int,
         *,
         encoder: Any = None,
@@ -53,9 +55,11 @@ class SequenceModel(AbstractLayer):
         recipe: tuple[tuple[str, Any], ...] | None = None,
         key: PRNGKeyArray,
     ):
-        """A layer, the number of outputs, and `key` for the head. `dropout` before the head."""
+        """A layer or cell and the number of outputs; `dropout` and `key` are the head's."""
         if pool not in POOLS:
             raise ValueError(f"expected pool to be one of {POOLS}, got {pool!r}")
+        check_sizes(output_size=output_size)
+        layer = as_layer(layer)
         given = None if encoder is None else _encoder_sizes(encoder)[1]
         if given not in (None, layer.input_size):
             raise ValueError(
@@ -64,7 +68,9 @@ class SequenceModel(AbstractLayer):
         self.encoder = encoder
         self.layer = layer
         self.dropout = make_dropout(dropout)
-        self.head = eqx.nn.Linear(layer.output_size, output_size, dtype=dtype, key=key)
+        read = layer.directions() if pool == "last" else ((0, layer.output_size, False),)
+        features = sum(stop - start for start, stop, _ in read)
+        self.head = eqx.nn.Linear(features, output_size, dtype=dtype, key=key)
         self.pool = pool
         self.recipe = recipe
 
@@ -85,8 +91,11 @@ class SequenceModel(AbstractLayer):
         return self.dropout is not None or self.layer.stochastic
 
     @property
-    def directions(self) -> tuple[tuple[int, bool], ...]:
-        return ((self.output_size, False),)
+    def reads_tokens(self) -> bool:
+        return isinstance(self.encoder, eqx.nn.Embedding)
+
+    def directions(self, before: Directions = ()) -> Directions:
+        return mixed(self.layer.directions(), self.output_size)
 
     def init_state(self) -> State:
         return self.layer.init_state()
@@ -105,7 +114,11 @@ class SequenceModel(AbstractLayer):
                 "to step through it"
             )
         require_step(self.layer)
-        steps = beside(self, self._check(jnp.asarray(x)[None]), dt, None, None, None)
+        x = jnp.asarray(x)
+        shape = () if self.reads_tokens else (self.input_size,)
+        if x.shape != shape:
+            raise ValueError(f"expected x of shape {shape}, one step of one sample, got {x.shape}")
+        steps = beside(self, self._check(x[None]), dt, None, None, None)
         keys = [None, None] if key is None else jr.split(key)
         state, y = advance(self.layer, state, self._encode(steps.x)[0], dt, key=keys[0])
         y = self.head(y if self.dropout is None else self.dropout(y, key=keys[1]))
@@ -135,23 +148,31 @@ class SequenceModel(AbstractLayer):
         if self.pool is None:
             ys = ys if self.dropout is None else drop_steps(self.dropout, ys, keys[1])
             return state, hide(steps.mask, half_as(steps.x, jax.vmap(self.head)(ys)))
-        pooled = _pool(self.pool, self.layer.directions, ys, steps)
+        pooled = _pool(self.pool, self.layer.directions(), ys, steps)
         if self.dropout is not None and steps.length:
             pooled = self.dropout(pooled, key=None if keys[1] is None else keys[1][0])
         return state, half_as(steps.x, self.head(pooled))
 
     def _check(self, xs: ArrayLike) -> Array:
-        tokens = isinstance(self.encoder, eqx.nn.Embedding)
-        return check_tokens(xs) if tokens else check_inputs(xs, self.input_size)
+        return check_tokens(xs) if self.reads_tokens else check_inputs(xs, self.input_size)
 
     def _encode(self, xs: Array) -> Array:
+        if self.reads_tokens:
+            outside = jnp.any((xs < 0) | (xs >= self.input_size))
+            xs = eqx.error_if(xs, outside, f"tokens must lie in [0, {self.input_size})")
+        else:
+            xs = xs.astype(working_dtype(self, xs))
         return xs if self.encoder is None else jax.vmap(self.encoder)(xs)
 
 
 def _encoder_sizes(encoder: Any) -> tuple[int, int]:
     if isinstance(encoder, eqx.nn.Embedding):
         return encoder.num_embeddings, encoder.embedding_size
-    return encoder.in_features, encoder.out_features
+    if isinstance(encoder, eqx.nn.Linear):
+        return int(encoder.in_features), int(encoder.out_features)
+    raise TypeError(
+        f"expected encoder to be an eqx.nn.Linear or eqx.nn.Embedding, got {type(encoder).__name__}"
+    )
 
 
 def _pool(pool: str, directions, ys: Array, steps: Steps) -> Array:
@@ -159,15 +180,13 @@ def _pool(pool: str, directions, ys: Array, steps: Steps) -> Array:
     if pool == "mean":
         return jnp.sum(ys, axis=0) / jnp.maximum(jnp.sum(mask), 1).astype(ys.dtype)
     if steps.length == 0:
-        return jnp.zeros(ys.shape[1:], ys.dtype)
+        features = sum(stop - start for start, stop, _ in directions)
+        return jnp.zeros(features, ys.dtype)
     last = steps.length - 1 - jnp.argmax(mask[::-1])
     first = jnp.argmax(mask)
-    parts, start = [], 0
-    for size, backward in directions:
-        parts.append(ys[first if backward else last, start : start + size])
-        start += size
     # Without a valid step both indices name a masked one, whose output is zero.
-    return jnp.concatenate(parts)
+    ends = [ys[first if backward else last, start:stop] for start, stop, backward in directions]
+    return jnp.concatenate(ends)
 
 
 def make_model(

@@ -66,9 +66,11 @@ class LRUCell(AbstractLinearCell):
             )
         dtype = working_float(dtype)
         key_ring, key_B, key_C, key_D = jr.split(key, 4)
-        self.nu_log, self.theta_log = ring(key_ring, hidden_size, r_min, r_max, max_phase, dtype)
+        nu_log, theta_log = ring(key_ring, hidden_size, r_min, r_max, max_phase, dtype)
         # log sqrt(1 - |lambda|^2) without cancellation: |lambda|^2 = exp(-2 exp(nu)).
-        self.gamma_log = 0.5 * jnp.log(-jnp.expm1(-2 * jnp.exp(self.nu_log)))
+        gamma_log = 0.5 * jnp.log(-jnp.expm1(-2 * jnp.exp(nu_log)))
+        self.nu_log, self.theta_log = nu_log.astype(dtype), theta_log.astype(dtype)
+        self.gamma_log = gamma_log.astype(dtype)
         self.B = _normal(key_B, (2, hidden_size, input_size), 2 * input_size, dtype)
         self.C = _normal(key_C, (2, hidden_size, hidden_size), hidden_size, dtype)
         self.D = _normal(key_D, (hidden_size, input_size), input_size, dtype)
