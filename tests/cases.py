@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import pytest
 import references as refs
 
 import rnn_zoo as rz
@@ -122,9 +123,26 @@ LINEAR = [case for case in ALL if case.linear]
 EVERYTHING = DEFAULTS + MODES + WRAPPED
 
 
+# One cell of each kind in each wrapper, of which the default run takes a part.
+SLOW = {
+    "frozen-gru",
+    "frozen-hcornn",
+    "learned-lstm",
+    "learned-leaky",
+    "learned-clockwork",
+    "zoneout-lru",
+    "zoneout-leaky",
+    "zoneout-clockwork",
+    "recurrent-leaky",
+    "adopted-eqx-lstm",
+}
+
+
 def ids(cases):
     """Keyword arguments for a parametrisation over cases."""
-    return {"argnames": "case", "argvalues": cases, "ids": [case.id for case in cases]}
+    marks = {case.id: [pytest.mark.slow] if case.id in SLOW else [] for case in cases}
+    values = [pytest.param(case, marks=marks[case.id], id=case.id) for case in cases]
+    return {"argnames": "case", "argvalues": values}
 
 
 @contextlib.contextmanager

@@ -168,7 +168,7 @@ def test_jit_equals_a_bare_call_and_the_second_call_does_not_trace(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(DEFAULTS))
 def test_compiled_equals_op_by_op(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)

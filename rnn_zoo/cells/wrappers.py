@@ -97,9 +97,11 @@ def _to_pair(leaf: Array) -> Array:
 
 
 def _from_pair(like: Any, leaf: Array) -> Array:
-    return (
-        lax.complex(leaf[0], leaf[1]) if jnp.issubdtype(like.dtype, jnp.complexfloating) else leaf
-    )
+    # The carry is never below float32, whatever a cast made of the parameters.
+    if jnp.issubdtype(like.dtype, jnp.complexfloating):
+        real, imag = leaf.astype(jnp.finfo(like.dtype).dtype)
+        return lax.complex(real, imag)
+    return leaf.astype(like.dtype)
 
 
 class Frozen(AbstractTransparentWrapper):
