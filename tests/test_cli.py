@@ -114,19 +114,27 @@ def test_a_loss_that_is_not_finite_is_explained(tmp_path, capsys):
 
 
 def test_ctrl_c_saves_and_evaluates(tmp_path):
-    command = [sys.executable, "-m", "rnn_zoo", "train", "--steps", "1000000", "--hidden-size", "4"]
-    process = subprocess.Popen(
-        [*command, "--out", str(tmp_path)],
+    # A process started in the background of a shell inherits a SIGINT that is ignored.
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from rnn_zoo.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    options = ["train", "--steps", "1000000", "--hidden-size", "4", "--out", str(tmp_path)]
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         bufsize=0,
         env={**os.environ, "PYTHONWARNINGS": "error"},
-    )
-    seen = b""
-    while b" 1/1000000" not in seen and process.poll() is None:
-        seen += process.stderr.read(64)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    ) as process:
+        seen = b""
+        try:
+            while b" 1/1000000" not in seen and process.poll() is None:
+                seen += process.stderr.read(64)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 0, err
     assert out.startswith(b"test_accuracy=0.")
     assert rows(tmp_path / "history.csv")[-1]["interrupted"] == "True"
