@@ -15,8 +15,7 @@ TIME = 10
 
 # Cells that are made for stacks, or whose default step is meant for hundreds of steps.
 OPTIONS = {
-    # The paper: near the upper end in what only the last step is read of.
-    "indrnn": {"num_layers": 2, "recurrent_range": (0.9, 1.0)},
+    "indrnn": {"num_layers": 3},
     "lipschitz": {"epsilon": 0.5},
     "cornn": {"delta": 0.3},
     "hcornn": {"delta": 0.3},
