@@ -130,10 +130,10 @@ class AbstractLinearCell(AbstractCell):
         """The output that belongs to the state after the step."""
 
     @contract
-    def step(self, state: State, x: Array, *dt: ArrayLike) -> tuple[State, Array]:
+    def step(self, state: State, x: Array, dt: ArrayLike | None = None) -> tuple[State, Array]:
         """`transition` applied to the state, then `readout`."""
         cell = cast(AbstractLinearCell, self.prepare())
-        state = cell.transition(x, *dt).apply(state)
+        state = cell.transition(x, *(() if dt is None else (dt,))).apply(state)
         return state, cell.readout(state, x)
 
 
