@@ -8,6 +8,7 @@ import pytest
 from cases import draw, noisy
 
 import rnn_zoo as rz
+from rnn_zoo.cells.unitary import mod_relu
 from rnn_zoo.scan import trajectory, unroll
 
 

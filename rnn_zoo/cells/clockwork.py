@@ -1,7 +1,6 @@
 """The clockwork network: blocks of units that run at different rates."""
 
 import math
-from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -53,7 +52,7 @@ class ClockworkCell(AbstractCell):
         input_size: int,
         hidden_size: int,
         *,
-        periods: Sequence[int] | None = None,
+        periods: Any = None,
         use_bias: bool = True,
         dtype: Any = None,
         key: PRNGKeyArray,
@@ -93,7 +92,7 @@ class ClockworkCell(AbstractCell):
         return ClockworkState(h, (state.t + 1) % math.lcm(*self.periods)), h
 
 
-def _check_periods(periods: Sequence[int] | None, hidden_size: int) -> tuple[int, ...]:
+def _check_periods(periods: Any, hidden_size: int) -> tuple[int, ...]:
     if periods is None:
         return (1, 2, 4, 8)[:hidden_size]
     ordered = tuple(sorted(int(p) for p in periods))
