@@ -173,7 +173,7 @@ def working_dtype(cell: Any, x: ArrayLike) -> Any:
     return jnp.result_type(float)
 
 
-def state_dtype(parameter: Array) -> Any:
+def state_dtype(parameter: Any) -> Any:
     """The dtype of a carry beside this parameter: never below float32."""
     return jnp.promote_types(parameter.dtype, jnp.float32)
 

@@ -55,6 +55,29 @@ def _wrapped(id: str, wrap: Callable[[Any], Any], name: str, **flags) -> Case:
     return Case(id, build, **{"linear": info.linear, "timed": info.timed, **flags})
 
 
+def _residual(id: str, name: str) -> Case:
+    def build(key, dtype=None, input_size=I, hidden_size=H):
+        return rz.Residual(rz.make_cell(name, input_size, input_size, key=key, dtype=dtype))
+
+    info = rz.cell_info(name)
+    return Case(id, build, linear=info.linear, timed=info.timed)
+
+
+def _normed(id: str, name: str) -> Case:
+    def build(key, dtype=None, input_size=I, hidden_size=H):
+        cell = rz.make_cell(name, input_size, hidden_size, key=key, dtype=dtype)
+        return rz.LayerNormed(cell, dtype=dtype)
+
+    info = rz.cell_info(name)
+    return Case(id, build, linear=info.linear, timed=info.timed)
+
+
+def _dropped(id: str, name: str, **rates) -> Case:
+    return _wrapped(
+        id, lambda c: rz.VariationalDropout(c, **rates), name, stochastic=True, linear=False
+    )
+
+
 def _stacked(id: str, *names: str, dropout: float = 0.0) -> Case:
     def build(key, dtype=None, input_size=I, hidden_size=H):
         sizes = [input_size] + [hidden_size] * len(names)
@@ -113,6 +136,22 @@ WRAPPED = [
     _wrapped("zoneout-lru", lambda c: rz.Zoneout(c, 0.4), "lru", stochastic=True, linear=False),
     _wrapped("zoneout-leaky", lambda c: rz.Zoneout(c, 0.4), "leaky_elman", stochastic=True),
     _wrapped("zoneout-clockwork", lambda c: rz.Zoneout(c, 0.4), "clockwork", stochastic=True),
+    _wrapped("frozen-clockwork", rz.Frozen, "clockwork"),
+    _residual("residual-lru", "lru"),
+    _residual("residual-gru", "gru"),
+    _residual("residual-lem", "lem"),
+    _residual("residual-unitary", "unitary"),
+    _residual("residual-clockwork", "clockwork"),
+    _normed("normed-lru", "lru"),
+    _normed("normed-lstm", "lstm"),
+    _normed("normed-cornn", "cornn"),
+    _normed("normed-clockwork", "clockwork"),
+    _dropped("dropped-lstm", "lstm", input_rate=0.2, state_rate=0.4),
+    _dropped("dropped-leaky", "leaky_elman", state_rate=0.4),
+    _dropped("dropped-cornn", "cornn", input_rate=0.2, state_rate=0.4),
+    _dropped("dropped-clockwork", "clockwork", state_rate=0.4),
+    _dropped("dropped-exprnn", "exprnn", state_rate=0.4),
+    _dropped("dropped-lru", "lru", input_rate=0.4),
     _wrapped("recurrent-leaky", rz.Recurrent, "leaky_elman"),
     _stacked("stacked", "lstm", "leaky_elman", "lru", dropout=0.3),
     Case("block-lru", _block, stochastic=True),
@@ -133,6 +172,19 @@ SLOW = {
     "zoneout-lru",
     "zoneout-leaky",
     "zoneout-clockwork",
+    "frozen-clockwork",
+    "residual-gru",
+    "residual-lem",
+    "residual-unitary",
+    "residual-clockwork",
+    "normed-lru",
+    "normed-lstm",
+    "normed-clockwork",
+    "dropped-leaky",
+    "dropped-cornn",
+    "dropped-clockwork",
+    "dropped-exprnn",
+    "dropped-lru",
     "recurrent-leaky",
     "adopted-eqx-lstm",
 }

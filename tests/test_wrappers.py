@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import pytest
 from cases import DEFAULTS, I, T, assert_close, build
 
 import rnn_zoo as rz
@@ -93,6 +94,97 @@ def test_zoneout_passes_outputs_that_are_no_state():
     cell = rz.Zoneout(inner, 0.5)
     state = inner.init_state()
     assert_close(cell.step(state, XS[0], key=KEY)[1], inner.step(state, XS[0])[1], 0)
+
+
+def test_residual_adds_the_input():
+    cell = rz.LEMCell(I, I, key=KEY)
+    ys = unroll(rz.Residual(cell), XS, dt=0.5)[1]
+    np.testing.assert_allclose(ys, XS + unroll(cell, XS, dt=0.5)[1], rtol=1e-6)
+
+
+def test_layer_normed_outputs_have_mean_0_and_variance_1():
+    states, ys = trajectory(rz.LayerNormed(LSTM), 3 * XS)
+    assert_close(states, trajectory(LSTM, 3 * XS)[0], 0)
+    np.testing.assert_allclose(ys.mean(1), 0, atol=1e-6)
+    np.testing.assert_allclose(ys.std(1), 1, atol=1e-2)
+    scaled = eqx.tree_at(lambda c: c.norm.bias, rz.LayerNormed(LSTM), jnp.full(5, 2.0))
+    np.testing.assert_allclose(unroll(scaled, 3 * XS)[1], ys + 2, atol=1e-6)
+
+
+DROPPABLE = {
+    "elman": "weight_hh",
+    "leaky_elman": "weight_hh",
+    "wilson_cowan": "weight_hh",
+    "lstm": "weight_hh",
+    "gru": "weight_hh",
+    "mgu": "weight_hh",
+    "antisymmetric": "matrix",
+    "gated_antisymmetric": "matrix",
+    "clockwork": "matrix",
+    "exprnn": "matrix",
+    "hcornn": "weight_hh",
+}
+
+
+@pytest.mark.parametrize("name", DROPPABLE)
+def test_variational_dropout_drops_columns_of_the_recurrent_matrix(name):
+    cell = rz.make_cell(name, I, 5, key=KEY).prepare()
+    dropped = rz.VariationalDropout(cell, state_rate=0.5)
+    states, ys = trajectory(dropped, XS, key=KEY)
+    (keep,) = states.keep_state
+    np.testing.assert_array_equal(keep, jnp.broadcast_to(keep[0], keep.shape))
+    assert 0 < keep[0].sum() < 5
+    field = DROPPABLE[name]
+    matrix = jnp.where(keep[0], getattr(cell, field) / 0.5, 0)
+    same = eqx.tree_at(lambda c: getattr(c, field), cell, matrix)
+    np.testing.assert_allclose(ys, unroll(same, XS)[1], atol=1e-5)
+
+
+def test_variational_dropout_reaches_both_forms_of_the_gru_and_both_matrices():
+    for make in (
+        lambda: rz.GRUCell(I, 5, reset_after=False, key=KEY),
+        lambda: rz.LEMCell(I, 5, key=KEY),
+        lambda: rz.CoRNNCell(I, 5, key=KEY),
+    ):
+        states, ys = trajectory(rz.VariationalDropout(make(), state_rate=0.5), XS, key=KEY)
+        cell = make()
+        names = ["weight_hh", "weight_hz"][: len(states.keep_state)]
+        for field, keep in zip(names, states.keep_state):
+            matrix = jnp.where(keep[0], getattr(cell, field) / 0.5, 0)
+            cell = rz.base.replace(cell, **{field: matrix})
+        np.testing.assert_allclose(ys, unroll(cell, XS)[1], atol=1e-5)
+
+
+def test_variational_dropout_draws_once_per_sequence_at_the_asked_rate():
+    cell = rz.VariationalDropout(rz.ElmanCell(500, 400, key=KEY), input_rate=0.2, state_rate=0.6)
+    reset = jnp.zeros(T, bool).at[4].set(True)
+    states, _ = trajectory(cell, jnp.ones((T, 500)), reset=reset, key=KEY)
+    for keep, rate in ((states.keep_input, 0.2), (states.keep_state[0], 0.6)):
+        assert abs(1 - keep[0].mean() - rate) < 0.06
+        np.testing.assert_array_equal(keep[0], keep[3])
+        assert (keep[3] != keep[4]).any()
+        np.testing.assert_array_equal(keep[4], keep[-1])
+
+
+def test_variational_dropout_scales_inputs():
+    cell = rz.VariationalDropout(rz.ElmanCell(I, 5, key=KEY), input_rate=0.5)
+    states, ys = trajectory(cell, XS, key=jr.key(3))
+    keep = states.keep_input[0]
+    assert 0 < keep.sum() < I
+    np.testing.assert_allclose(ys, unroll(cell.cell, jnp.where(keep, 2 * XS, 0))[1], atol=1e-6)
+
+
+def test_variational_dropout_in_inference_is_the_cell():
+    cell = rz.VariationalDropout(LSTM, input_rate=0.5, state_rate=0.5)
+    assert_close(unroll(eqx.nn.inference_mode(cell), XS)[1], unroll(LSTM, XS)[1], 1e-6)
+
+
+@pytest.mark.parametrize("name", ["lru", "indrnn", "lipschitz", "unitary", "unicornn", "mingru"])
+def test_variational_dropout_needs_a_recurrent_matrix(name):
+    cell = rz.make_cell(name, I, 5, key=KEY)
+    with pytest.raises(ValueError, match="applies no matrix weight_hh to its state"):
+        rz.VariationalDropout(cell, state_rate=0.5)
+    assert rz.VariationalDropout(cell, input_rate=0.5).input_size == I
 
 
 def test_adopted_functions():

@@ -5,6 +5,10 @@ from .antisymmetric import (
     GatedAntisymmetricCell as GatedAntisymmetricCell,
 )
 from .clockwork import ClockworkCell as ClockworkCell, ClockworkState as ClockworkState
+from .dropout import (
+    VariationalDropout as VariationalDropout,
+    VariationalDropoutState as VariationalDropoutState,
+)
 from .gated import (
     GRUCell as GRUCell,
     LSTMCell as LSTMCell,
@@ -30,6 +34,8 @@ from .vanilla import (
 )
 from .wrappers import (
     Frozen as Frozen,
+    LayerNormed as LayerNormed,
     LearnedInitialState as LearnedInitialState,
+    Residual as Residual,
     Zoneout as Zoneout,
 )

@@ -189,7 +189,10 @@ class MGUCell(AbstractCell):
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
         from_x = self.weight_ih @ x
         from_x_f, from_x_h = jnp.split(from_x if self.bias is None else from_x + self.bias, 2)
-        weight_f, weight_h = jnp.split(self.weight_hh, 2)
+        weight_f, weight_h = (
+            self.weight_hh[: self.output_size],
+            self.weight_hh[self.output_size :],
+        )
         f = jax.nn.sigmoid(from_x_f + weight_f @ state)
         candidate = jnp.tanh(from_x_h + weight_h @ (f * state))
         h = (1 - f) * state + f * candidate

@@ -1,5 +1,6 @@
 """Cells around a cell. Each is a cell again: it steps, scans, stacks and saves."""
 
+import abc
 from typing import Any
 
 import equinox as eqx
@@ -32,8 +33,8 @@ class AbstractWrapper(AbstractCell):
         return self.cell.timed
 
 
-class AbstractTransparentWrapper(AbstractWrapper):
-    """A wrapper that leaves the step as it is: linear, timed, stochastic as the cell inside."""
+class AbstractOutputWrapper(AbstractWrapper):
+    """A wrapper that leaves the state as it is: linear, timed, stochastic as the cell inside."""
 
     @property
     def linear(self) -> bool:
@@ -43,18 +44,30 @@ class AbstractTransparentWrapper(AbstractWrapper):
     def stochastic(self) -> bool:
         return self.cell.stochastic
 
+    @abc.abstractmethod
+    def emit(self, x: Array, y: Array) -> Array:
+        """What leaves the wrapper where y leaves the cell."""
+
     @contract
     def step(self, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None):
-        """The step of the cell."""
-        return advance(self.cell, state, x, dt, key=key)
+        """The step of the cell, and what the wrapper makes of its output."""
+        state, y = advance(self.cell, state, x, dt, key=key)
+        return state, self.emit(x, y)
 
     def transition(self, x: Array, *dt: ArrayLike) -> AffineMap:
         """The transition of a linear cell."""
         return self.cell.transition(x, *dt)
 
     def readout(self, state: State, x: Array) -> Array:
-        """The readout of a linear cell."""
-        return self.cell.readout(state, x)
+        """The readout of a linear cell, and what the wrapper makes of it."""
+        return self.emit(x, self.cell.readout(state, x))
+
+
+class AbstractTransparentWrapper(AbstractOutputWrapper):
+    """A wrapper whose step is the step of the cell."""
+
+    def emit(self, x: Array, y: Array) -> Array:
+        return y
 
 
 class LearnedInitialState(AbstractTransparentWrapper):
@@ -128,6 +141,63 @@ class Frozen(AbstractTransparentWrapper):
 
     def prepare(self) -> "Frozen":
         return replace(self, fixed=fix(self.cell.prepare()))
+
+
+class Residual(AbstractOutputWrapper):
+    r"""A cell with a skip connection, $y_t = x_t + \mathrm{cell}(x)_t$.
+
+    The state is that of the cell. Linear, timed and stochastic as the cell inside. For deep
+    stacks; `rz.Block` adds the norm and the gate that go with it there.
+    """
+
+    cell: Any
+
+    def __init__(self, cell: AbstractCell):
+        """A cell whose outputs have the size of its inputs (ValueError otherwise)."""
+        if cell.input_size != cell.output_size:
+            raise ValueError(
+                f"expected a cell with outputs of the size of its inputs, since they are added, "
+                f"got input_size={cell.input_size} and output_size={cell.output_size}: put a "
+                "linear layer in front, as rz.make_model does"
+            )
+        self.cell = cell
+
+    def init_state(self) -> State:
+        return self.cell.init_state()
+
+    def prepare(self) -> "Residual":
+        return replace(self, cell=self.cell.prepare())
+
+    def emit(self, x: Array, y: Array) -> Array:
+        return x + y
+
+
+class LayerNormed(AbstractOutputWrapper):
+    r"""A cell with normalised outputs (Ba et al. 2016, arXiv:1607.06450).
+
+    $$y = g \odot \frac{o - \mathrm{mean}(o)}{\sqrt{\mathrm{var}(o) + 10^{-5}}} + b$$
+
+    with o the output of the cell and g, b learned, 1 and 0 at the start. Only what leaves the
+    cell is normalised: the state goes on as it is, so a held state (dt = 0, an idle clock)
+    stays held, and linear cells stay linear. Linear, timed and stochastic as the cell inside.
+    """
+
+    cell: Any
+    norm: eqx.nn.LayerNorm
+
+    def __init__(self, cell: AbstractCell, *, dtype: Any = None):
+        """`dtype`: of g and b, by default JAX's default float."""
+        self.cell = cell
+        self.norm = eqx.nn.LayerNorm(cell.output_size, dtype=dtype)
+
+    def init_state(self) -> State:
+        return self.cell.init_state()
+
+    def prepare(self) -> "LayerNormed":
+        return replace(self, cell=self.cell.prepare())
+
+    def emit(self, x: Array, y: Array) -> Array:
+        return self.norm(y)
 
 
 class Zoneout(AbstractWrapper):
