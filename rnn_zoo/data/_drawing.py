@@ -1,6 +1,7 @@
 """From a rule that draws samples to the three parts of a data set."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from jax import Array
@@ -10,7 +11,7 @@ from .batches import Batch, to_jax
 
 
 # A number of samples to the fields of their batch, in the order of `Batch`.
-Sample = Callable[[np.random.Generator, int], tuple[np.ndarray, ...]]
+Sample = Callable[[np.random.Generator, int], tuple[Any, ...]]
 
 
 def draw(

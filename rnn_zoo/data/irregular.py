@@ -103,7 +103,7 @@ def _run_lengths(bits: np.ndarray, there: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def _event_baselines(min_length: int, length: int) -> tuple[Baseline, ...]:
     bound = _without_times(min_length, length)
-    source = "arXiv:2106.13898, event-based, 100 000 streams to train"
+    source = "arXiv:2106.13898, event-based, up to 31 bits, 100 000 streams"
     return (
         Baseline("bits without times", "accuracy", bound, "the best possible, counted"),
         Baseline("LSTM", "accuracy", 0.897, source),
