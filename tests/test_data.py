@@ -527,7 +527,7 @@ def test_generated_data_need_a_key(name):
 def test_unknown_names_and_options_are_explained():
     with pytest.raises(ValueError, match="did you mean 'mackey_glass'"):
         load("mackeyglass")
-    with pytest.raises(ValueError, match="unknown data set 'zzz'; known are adding, co2_weekly"):
+    with pytest.raises(ValueError, match="unknown data set 'zzz'; known are adding, bitstream_xor"):
         load("zzz")
     with pytest.raises(TypeError, match="'adding' has no option 'size'; its options are length"):
         load("adding", key=KEY, size=3)

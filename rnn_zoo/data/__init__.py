@@ -24,6 +24,12 @@ from .files import (
     santafe_laser as santafe_laser,
     sunspots_yearly as sunspots_yearly,
 )
+from .irregular import (
+    bitstream_xor as bitstream_xor,
+    lorenz_irregular as lorenz_irregular,
+    lorenz_irregular_series as lorenz_irregular_series,
+    spirals as spirals,
+)
 from .memory import (
     adding as adding,
     copy_memory as copy_memory,

@@ -1,36 +1,12 @@
 """Tasks that test memory: what was seen early decides what is right late."""
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from jax import Array
 
-from ._random import generator
-from .batches import Batch, to_jax
+from ._drawing import draw, drawn_splits
 from .dataset import GENERATED, Baseline, Dataset, DatasetInfo
-
-
-def _draw(
-    sample: Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]],
-    key: Array,
-    sizes: tuple[int, int, int],
-) -> tuple[Batch, Batch | None, Batch]:
-    """Train, valid and test parts from streams of their own, so that the size of one part never
-    changes the samples of another."""
-    n_train, n_valid, n_test = sizes
-    if n_train < 1 or n_valid < 0 or n_test < 1:
-        raise ValueError(f"expected n_train >= 1, n_valid >= 0 and n_test >= 1, got {sizes}")
-
-    def part(rng, n):
-        return to_jax(Batch(*sample(rng, n)))
-
-    train, valid, test = generator(key).spawn(3)
-    return part(train, n_train), part(valid, n_valid) if n_valid else None, part(test, n_test)
-
-
-def _splits(sizes: tuple[int, int, int]) -> str:
-    return "{} train, {} valid, {} test sequences, drawn independently".format(*sizes)
 
 
 def adding(
@@ -71,10 +47,10 @@ def adding(
         citation="Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735; "
         "Arjovsky et al. 2016, arXiv:1511.06464",
         licence=GENERATED,
-        splits=_splits(sizes),
+        splits=drawn_splits(sizes),
         baselines=(Baseline("always 1", "mse", 1 / 6, "variance of the target"),),
     )
-    return Dataset(*_draw(sample, key, sizes), info)
+    return Dataset(*draw(sample, key, sizes), info)
 
 
 def copy_memory(
@@ -128,12 +104,12 @@ def copy_memory(
         citation="Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735; "
         "Arjovsky et al. 2016, arXiv:1511.06464",
         licence=GENERATED,
-        splits=_splits(sizes),
+        splits=drawn_splits(sizes),
         baselines=(
             Baseline("without memory", "cross_entropy", memoryless, "n_items ln n_symbols / time"),
         ),
     )
-    return Dataset(*_draw(sample, key, sizes), info)
+    return Dataset(*draw(sample, key, sizes), info)
 
 
 def delayed_recall(
@@ -179,7 +155,7 @@ def delayed_recall(
         source="generated",
         citation="in the manner of Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735",
         licence=GENERATED,
-        splits=_splits(sizes),
+        splits=drawn_splits(sizes),
         baselines=(Baseline("guessing", "accuracy", 1 / n_symbols, "1 / n_symbols"),),
     )
-    return Dataset(*_draw(sample, key, sizes), info)
+    return Dataset(*draw(sample, key, sizes), info)

@@ -6,22 +6,25 @@ from typing import Any
 
 from jax import Array
 
-from . import dynamics, files, memory
+from . import dynamics, files, irregular, memory
 from .dataset import Dataset
 
 
 _LOADERS = {
     "adding": memory.adding,
+    "bitstream_xor": irregular.bitstream_xor,
     "co2_weekly": files.co2_weekly,
     "copy_memory": memory.copy_memory,
     "delayed_recall": memory.delayed_recall,
     "digits": files.digits,
     "japanese_vowels": files.japanese_vowels,
     "lorenz": dynamics.lorenz,
+    "lorenz_irregular": irregular.lorenz_irregular,
     "mackey_glass": dynamics.mackey_glass,
     "multiple_sinusoids": dynamics.multiple_sinusoids,
     "narma10": dynamics.narma10,
     "santafe_laser": files.santafe_laser,
+    "spirals": irregular.spirals,
     "sunspots_yearly": files.sunspots_yearly,
 }
 
