@@ -96,10 +96,10 @@ def lyapunov_spectrum(
 
     The unit is that of `dt`: exponents are per elapsed time for a timed cell, per step
     for the others. The error falls like 1 / time for regular motion and 1 / sqrt(time)
-    for chaos: double the length to see it. An exponent is -inf where a step loses a
-    direction, and its values are noise where one step shrinks it, against the largest,
-    beyond the precision of the dtype; `jax.enable_x64(True)` around the making and the
-    running of the cell gives float64.
+    for chaos: double the length to see it. A direction that one step shrinks, against the
+    largest, beyond the precision of the dtype has an exponent of rounding only: very
+    negative, or -inf. `jax.enable_x64(True)` around the making and the running of the cell
+    gives float64.
 
     **Raises:** as `scan.unroll`; ValueError for a `count` not in [1, n] or a `washout`
     that leaves no step. A `dt` whose sum is not positive is a runtime error.
@@ -162,7 +162,8 @@ def _lyapunov(cell, state, steps: Steps, count: int, washout: int) -> Float[Arra
     cell = cell.prepare()
 
     def body(carry, at: Steps):
-        after, pushed = _push(cell, *carry, at)
+        state, frame = carry
+        after, pushed = _push(cell, state, frame, at)
         frame, r = jnp.linalg.qr(pushed)
         return (after, frame), jnp.log(jnp.abs(jnp.diagonal(r)))
 

@@ -181,7 +181,7 @@ def test_exponents_are_per_elapsed_time():
             np.testing.assert_allclose(exponents, math.log(1 - 0.3), rtol=1e-12)
 
 
-def test_a_contracting_map_has_negative_exponents_and_a_lost_direction_minus_infinity():
+def test_a_contracting_map_has_negative_exponents():
     with float64():
         shrink = jnp.array([0.25, 0.5, 0.0])
         cell = rz.adopt(
@@ -189,7 +189,7 @@ def test_a_contracting_map_has_negative_exponents_and_a_lost_direction_minus_inf
         )
         exponents = lyapunov_spectrum(cell, jnp.zeros((150, 1)), washout=100)
         np.testing.assert_allclose(exponents[:2], np.log([0.5, 0.25]), rtol=1e-9)
-        assert exponents[2] < -30
+        assert exponents[2] < -30  # a direction that is lost: rounding, or -inf
 
 
 # Gradients over time
