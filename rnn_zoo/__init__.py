@@ -8,6 +8,7 @@ import importlib.metadata
 
 from . import (
     data as data,
+    dynamics as dynamics,
     interop as interop,
     layers as layers,
     scan as scan,

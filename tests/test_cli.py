@@ -173,6 +173,39 @@ def test_curves_show_what_the_history_has():
     matplotlib.pyplot.close("all")
 
 
+def test_eigenvalues_lie_where_they_are():
+    values = np.array([[0.5, 1j], [-1.5, 1 + 2e-6j]])
+    ax = viz.eigenvalues(values)
+    circle, points = ax.lines[0], ax.lines[-1]
+    np.testing.assert_allclose(np.hypot(*circle.get_data()), 1)
+    np.testing.assert_allclose(points.get_xdata() + 1j * points.get_ydata(), values.ravel())
+    assert points.get_label() == "1 of 4 outside"
+    assert ax.get_aspect() == 1
+    before = len(ax.lines)
+    assert viz.eigenvalues(2 * values, ax, label="doubled") is ax
+    assert len(ax.lines) == before + 1, "one circle"
+    shown = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert shown == ["1 of 4 outside", "doubled: 3 of 4 outside"]
+    for bad in ([], [np.nan]):
+        with pytest.raises(ValueError, match="finite eigenvalues"):
+            viz.eigenvalues(bad)
+    matplotlib.pyplot.close("all")
+
+
+def test_gradients_over_the_lag_begin_at_zero():
+    ax = viz.gradient_lag([1.0, 0.1, 0.0])
+    np.testing.assert_array_equal(ax.lines[-1].get_xdata(), [0, 1, 2])
+    np.testing.assert_array_equal(ax.lines[-1].get_ydata(), [1.0, 0.1, np.nan])
+    assert ax.get_yscale() == "log"
+    before = len(ax.lines)
+    assert viz.gradient_lag(np.ones(4), ax, label="kept") is ax
+    assert len(ax.lines) == before + 1, "one line at 1"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["kept"]
+    with pytest.raises(ValueError, match=r"\(lags,\), got \(2, 2\)"):
+        viz.gradient_lag(np.ones((2, 2)))
+    matplotlib.pyplot.close("all")
+
+
 def test_pictures_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"rnn-zoo\[plot\]"):

@@ -112,7 +112,20 @@ BAD = {
     "batch sizes": (lambda: rz.batch(layer())(jnp.ones((8, 7, 3)), mask=jnp.ones((4, 7), bool)), ValueError, "leading batch axis of 8"),
     "tokens": (lambda: token_model()(jnp.ones(7)), ValueError, "integer tokens"),
     "token batch": (lambda: token_model()(jnp.ones((2, 7), int)), ValueError, "rz.batch"),
+    "dynamics of a function": (lambda: rz.dynamics.jacobians(jnp.tanh, X), TypeError, "rz.adopt"),
+    "dynamics of a batch": (lambda: rz.dynamics.gradient_norms(gru(), jnp.ones((8, 7, 3))), ValueError, "for a batch use rz.batch"),
+    "dynamics, dt for no time": (lambda: rz.dynamics.jacobians(gru(), X, dt=0.1), TypeError, "no physical time"),
+    "dynamics, no key": (lambda: rz.dynamics.jacobians(rz.Zoneout(gru(), 0.5), X), RuntimeError, "needs key"),
+    "dynamics of counters": (lambda: rz.dynamics.jacobians(counter(), X), ValueError, r"real or complex arrays, got i32\[2\]"),
+    "exponents": (lambda: rz.dynamics.lyapunov_spectrum(gru(), X, count=5), ValueError, r"count in \[1, 4\].*got 5"),
+    "washout": (lambda: rz.dynamics.lyapunov_spectrum(gru(), X, washout=7), ValueError, r"washout in \[0, 7\).*got 7"),
+    "exponents in no time": (lambda: rz.dynamics.lyapunov_spectrum(leaky(), X, dt=0.0), RuntimeError, "dt with a positive sum"),
+    "spectrum": (lambda: rz.dynamics.spectrum(jnp.ones((7, 3, 4))), ValueError, r"square matrices \(\.\.\., n, n\), got shape \(7, 3, 4\)"),
 }  # fmt: skip
+
+
+def counter():
+    return rz.adopt(lambda t, x: (t + 1, x), input_size=3, init_state=jnp.zeros(2, "int32"))
 
 
 def token_model():

@@ -71,6 +71,13 @@ MUTANTS = {
     "zoneout rescales in inference": ("cells/wrappers.py", "return rate * old + (1 - rate) * new", "return new", "test_wrappers.py -k zoneout_in_inference"),
     "block norms what is masked": ("layers/block.py", "xs = hide(steps.mask, steps.x).astype", "xs = steps.x.astype", "test_layers.py -k masked_outputs"),
     "block without skip": ("layers/block.py", "half_as(steps.x, xs + zs)", "half_as(steps.x, zs)", "test_layers.py -k 'equation or steps_equal'"),
+    "jacobian of the real part twice": ("dynamics.py", "jnp.concatenate([leaf.real, leaf.imag])", "jnp.concatenate([leaf.real, leaf.real])", "test_dynamics.py -k 'jacobians_equal and lru'"),
+    "exponents per step, whatever dt": ("dynamics.py", "time = steps.dt[washout:].sum()", "time = 0 * steps.dt.sum() + steps.length - washout", "test_dynamics.py -k elapsed"),
+    "washout in the mean": ("dynamics.py", "growth[washout:].sum(axis=0)", "growth.sum(axis=0)", "test_dynamics.py -k elapsed"),
+    "a frame that is left to collapse": ("dynamics.py", "return (after, frame), jnp.log", "return (after, pushed), jnp.log", "test_dynamics.py -k logarithms"),
+    "a frame along the axes": ("dynamics.py", "jnp.linalg.qr(jr.normal(jr.key(0), (vector.shape[0], count), vector.dtype))[0]", "jnp.eye(vector.shape[0], count, dtype=vector.dtype)", "test_dynamics.py -k logarithms"),
+    "jacobians multiplied from the left": ("dynamics.py", "product = product @ jacobian", "product = jacobian @ product", "test_dynamics.py -k 'whole_run'"),
+    "gradients from the start": ("dynamics.py", "lax.scan(body, start, matrices, reverse=True)", "lax.scan(body, start, matrices)", "test_dynamics.py -k 'whole_run'"),
 }  # fmt: skip
 
 

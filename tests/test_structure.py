@@ -27,6 +27,7 @@ RANKS = {
             ("cells", "ssm"),
             ("_checks", "registry", "interop"),
             ("scan",),
+            ("dynamics",),
             ("layers",),
             ("models",),
             ("data",),
