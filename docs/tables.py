@@ -4,6 +4,7 @@ python docs/tables.py            rewrites the tables between their markers in RE
 python docs/tables.py --check    exits with 1 if the README differs
 """
 
+import csv
 import re
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ import jax
 import rnn_zoo as rz
 
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
 
 
 def cells() -> str:
@@ -38,10 +40,47 @@ def data() -> str:
     return "\n".join(lines)
 
 
+def measured() -> dict[tuple[str, str], dict[str, str]]:
+    with open(ROOT / "benchmarks" / "zoo.csv", newline="") as file:
+        return {(row["task"], row["cell"]): row for row in csv.DictReader(file)}
+
+
+def zoo() -> str:
+    rows = measured()
+    lines = [
+        "| cell | adding, 200 steps: error | seconds | permuted digits: accuracy | seconds "
+        "| parameters | options |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in rz.list_cells():
+        if ("adding_200", name) not in rows or ("permuted_digits", name) not in rows:
+            continue
+        one, two = rows["adding_200", name], rows["permuted_digits", name]
+        cells = [f"`{name}`", error(one), one["seconds"], f"{float(two['figure']):.3f}"]
+        cells += [two["seconds"], one["parameters"], one["options"]]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def memory() -> str:
+    lines = ["| cell | error | training steps | seconds | parameters | options |"]
+    lines.append("|---|---|---|---|---|---|")
+    for (task, name), row in measured().items():
+        if task == "adding_500":
+            cells = [f"`{name}`", error(row), row["steps"], row["seconds"]]
+            lines.append("| " + " | ".join([*cells, row["parameters"], row["options"]]) + " |")
+    return "\n".join(lines)
+
+
+def error(row: dict[str, str]) -> str:
+    figure = f"{float(row['figure']):.2g}"
+    return f"**{figure}**" if float(row["figure"]) < 0.02 else figure
+
+
 def main() -> int:
     old = README.read_text()
     new = old
-    for name, make in {"cells": cells, "data": data}.items():
+    for name, make in {"cells": cells, "data": data, "zoo": zoo, "memory": memory}.items():
         start, end = f"<!-- {name}: made by docs/tables.py -->\n", f"<!-- end of {name} -->"
         before, rest = new.split(start)
         new = before + start + make() + "\n" + end + rest.split(end, 1)[1]

@@ -104,7 +104,7 @@ MUTANTS = {
     "hcornn trains its stiffness": ("cells/oscillatory.py", "return Fixed(uniform(key, (size,), low, high, dtype))", "return uniform(key, (size,), low, high, dtype)", "test_gradients.py -k 'weight_decay and hcornn'"),
     "lem reads the old z": ("cells/oscillatory.py", "target = jnp.tanh(self.weight_hz @ z + from_x", "target = jnp.tanh(self.weight_hz @ state.z + from_x", EQUATION.format("lem")),
     "lem time scales swapped": ("cells/oscillatory.py", "one, two, pre_z = jnp.split(pre, 3)", "two, one, pre_z = jnp.split(pre, 3)", EQUATION.format("lem")),
-    "unicornn spring with the wrong sign": ("cells/oscillatory.py", "+ b) + self.alpha * h", "+ b) - self.alpha * h", EQUATION.format("unicornn")),
+    "unicornn spring with the wrong sign": ("cells/oscillatory.py", "u + self.bias) + self.alpha * h", "u + self.bias) - self.alpha * h", EQUATION.format("unicornn")),
     "residual forgets the input": ("cells/wrappers.py", "return x + y", "return y", "test_wrappers.py -k residual_adds"),
     "variational masks drawn at every step": ("cells/dropout.py", "return jnp.where(state.drawn, before,", "return jnp.where(False, before,", "test_wrappers.py -k draws_once"),
     "variational dropout not rescaled": ("cells/dropout.py", "jnp.where(self.keep, h / self.share, jnp.zeros_like(h))", "jnp.where(self.keep, h, jnp.zeros_like(h))", "test_wrappers.py -k 'columns_of and elman'"),

@@ -1,0 +1,158 @@
+"""A training step of each cell that RNN-JAX has as well, in one run.
+
+    pip install --no-deps rnn-jax && python benchmarks/against_rnn_jax.py      (Python >= 3.12)
+
+A step is forward and gradient of a loss of the last output, and a gradient descent update,
+compiled, at (batch, time, input, hidden) = (32, 256, 16, 128); medians of interleaved runs.
+"same" says whether the peer computes the same function: with our weights copied into it, its
+outputs agree to 1e-4. Where they do not, the ratio compares unlike work, and says so.
+"""
+
+import sys
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from timing import machine, medians
+
+import rnn_zoo as rz
+
+
+try:
+    import rnn_jax.cells as peer
+    from rnn_jax.layers.encoder import RNNEncoder
+except ImportError as error:
+    sys.exit(f"RNN-JAX is not installed ({error}): pip install --no-deps rnn-jax")
+# RNN-JAX switches this on for the whole process; neither side should pay for it.
+jax.config.update("jax_debug_nans", False)
+
+B, T, I, H = 32, 256, 16, 128
+KEY = jr.key(0)
+
+
+def elman(cell, theirs):
+    fields = lambda c: (c.w_ih, c.w_hh, c.b)
+    return eqx.tree_at(fields, theirs, (cell.weight_ih, cell.weight_hh, cell.bias))
+
+
+def lstm(cell, theirs):
+    fields = lambda c: (c.lstm.weight_ih, c.lstm.weight_hh, c.lstm.bias)
+    return eqx.tree_at(fields, theirs, (cell.weight_ih, cell.weight_hh, cell.bias))
+
+
+def indrnn(cell, theirs):
+    fields = lambda c: (c.w_ih, c.w_hh, c.b)
+    return eqx.tree_at(fields, theirs, (cell.weight_ih, cell.weight_hh, cell.bias))
+
+
+def antisymmetric(cell, theirs):
+    upper = jnp.zeros((H, H)).at[jnp.triu_indices(H, 1)].set(cell.weight_hh)
+    if not hasattr(theirs, "w_g"):
+        fields = lambda c: (c.w_in, c.w_hh, c.b)
+        return eqx.tree_at(fields, theirs, (cell.weight_ih, upper, cell.bias))
+    fields = lambda c: (c.w_g, c.w_in, c.w_hh, c.b_g, c.b)
+    gate, new = jnp.split(cell.weight_ih, 2)
+    return eqx.tree_at(fields, theirs, (gate, new, upper, *jnp.split(cell.bias, 2)))
+
+
+# RNN-JAX subtracts the diffusion as a number, not as a matrix: equal at 0.
+# Ours, theirs with the options that come nearest, and how weights are copied where they can be.
+PAIRS = {
+    "elman": (
+        lambda: rz.ElmanCell(I, H, key=KEY),
+        lambda: peer.ElmanRNNCell(I, H, nonlinearity=jnp.tanh, key=KEY),
+        elman,
+    ),
+    "lstm": (
+        lambda: rz.LSTMCell(I, H, key=KEY),
+        lambda: peer.LongShortTermMemory(I, H, key=KEY),
+        lstm,
+    ),
+    "gru": (
+        lambda: rz.GRUCell(I, H, key=KEY),
+        lambda: peer.GatedRecurrentUnit(I, H, nonlinearity=jnp.tanh, key=KEY),
+        None,
+    ),
+    "indrnn": (
+        lambda: rz.IndRNNCell(I, H, key=KEY),
+        lambda: peer.IndRNNCell(I, H, key=KEY),
+        indrnn,
+    ),
+    "antisymmetric": (
+        lambda: rz.AntisymmetricCell(I, H, epsilon=0.1, gamma=0.0, key=KEY),
+        lambda: peer.AntiSymmetricRNNCell(I, H, 0.1, 0.0, nonlinearity=jnp.tanh, key=KEY),
+        antisymmetric,
+    ),
+    "gated_antisymmetric": (
+        lambda: rz.GatedAntisymmetricCell(I, H, epsilon=0.1, gamma=0.0, key=KEY),
+        lambda: peer.GatedAntiSymmetricRNNCell(I, H, 0.1, 0.0, nonlinearity=jnp.tanh, key=KEY),
+        antisymmetric,
+    ),
+    "clockwork": (
+        lambda: rz.ClockworkCell(I, H, key=KEY),
+        lambda: peer.ClockWorkRNNCell(I, [H // 4] * 4, [1, 2, 4, 8], jnp.tanh, key=KEY),
+        None,
+    ),
+    "lipschitz": (
+        lambda: rz.LipschitzCell(I, H, key=KEY),
+        lambda: peer.LipschitzRNNCell(I, H, 0.8, 0.01, 0.8, 0.01, 0.01, 0.1, key=KEY),
+        None,
+    ),
+    "unitary": (
+        lambda: rz.UnitaryCell(I, H, key=KEY),
+        lambda: peer.UnitaryEvolutionRNNCell(I, H, key=KEY),
+        None,
+    ),
+    "cornn": (
+        lambda: rz.CoRNNCell(I, H, key=KEY),
+        lambda: peer.CoupledOscillatoryRNNCell(
+            I, H, 2.7, 4.7, 0.042, nonlinearity=jnp.tanh, key=KEY
+        ),
+        None,
+    ),
+}
+
+
+def train_step(layer, xs):
+    @eqx.filter_jit
+    def step(layer, xs):
+        def loss(layer):
+            ys = eqx.filter_vmap(layer)(xs)[:, -1]
+            return jnp.mean(ys.real**2)
+
+        value, grads = eqx.filter_value_and_grad(loss)(layer)
+        return eqx.apply_updates(layer, jax.tree.map(lambda g: -1e-3 * g, grads)), value
+
+    return lambda: eqx.filter(step(layer, xs), eqx.is_array)
+
+
+def same(ours, theirs, xs):
+    return bool(np.allclose(eqx.filter_jit(ours)(xs), eqx.filter_jit(theirs)(xs), atol=1e-4))
+
+
+def main() -> None:
+    print(machine(), f"(B, T, I, H) = {(B, T, I, H)}")
+    print(f"{'cell':<22}{'ours ms':>9}{'RNN-JAX ms':>12}{'ratio':>8}  same function")
+    xs = jr.normal(jr.key(1), (B, T, I))
+    chosen = sys.argv[1:] or list(PAIRS)
+    for name in chosen:
+        make_ours, make_theirs, copy = PAIRS[name]
+        cell = make_ours()
+        ours = rz.Recurrent(cell)
+        try:
+            their_cell = make_theirs()
+            their_cell = their_cell if copy is None else copy(cell, their_cell)
+            theirs = RNNEncoder(their_cell)
+            equal = copy is not None and same(ours, theirs, xs[0])
+            times = medians({"ours": train_step(ours, xs), "theirs": train_step(theirs, xs)})
+        except Exception as error:  # what does not run has no time
+            print(f"{name:<22}  RNN-JAX fails: {type(error).__name__}", flush=True)
+            continue
+        a, b = 1e3 * times["ours"], 1e3 * times["theirs"]
+        print(f"{name:<22}{a:>9.1f}{b:>12.1f}{a / b:>8.2f}  {'yes' if equal else 'no'}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
