@@ -6,6 +6,8 @@ into a layer, `make_model(name, ...)` into a model, `batch(model)` maps it over 
 
 import importlib.metadata
 
+import equinox as eqx
+
 from . import (
     data as data,
     interop as interop,
@@ -14,10 +16,12 @@ from . import (
     train as train,
     viz as viz,
 )
+from ._activations import LeCunTanh as LeCunTanh, lecun_tanh as lecun_tanh
 from ._affine import AffineMap as AffineMap, Block2x2 as Block2x2, Diagonal as Diagonal
 from .base import AbstractCell as AbstractCell, AbstractLinearCell as AbstractLinearCell
 from .cells import (
     AntisymmetricCell as AntisymmetricCell,
+    CfCCell as CfCCell,
     ClockworkCell as ClockworkCell,
     ClockworkState as ClockworkState,
     CoRNNCell as CoRNNCell,
@@ -37,7 +41,12 @@ from .cells import (
     MGUCell as MGUCell,
     MinGRUCell as MinGRUCell,
     MinLSTMCell as MinLSTMCell,
+    MixedMemory as MixedMemory,
+    MixedMemoryState as MixedMemoryState,
     OscillatorState as OscillatorState,
+    StrideAwareCfC as StrideAwareCfC,
+    Strided as Strided,
+    StridedState as StridedState,
     UnICORNNCell as UnICORNNCell,
     UnitaryCell as UnitaryCell,
     WilsonCowanCell as WilsonCowanCell,
@@ -53,6 +62,7 @@ from .layers import (
     Backward as Backward,
     Bidirectional as Bidirectional,
     Block as Block,
+    CfC as CfC,
     Pointwise as Pointwise,
     Recurrent as Recurrent,
     Stacked as Stacked,
@@ -68,5 +78,8 @@ from .registry import (
 from .scan import elapsed as elapsed, lengths_to_mask as lengths_to_mask
 from .ssm import LRUCell as LRUCell
 
+
+Dense = eqx.nn.Linear
+Sequential = eqx.nn.Sequential
 
 __version__ = importlib.metadata.version("rnn-zoo")

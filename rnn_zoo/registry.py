@@ -180,6 +180,14 @@ _ROWS = (
         timed=True,
     ),
     CellInfo(
+        "cfc",
+        cells.CfCCell,
+        "liquid",
+        "Hasani et al. 2022, arXiv:2106.13898",
+        "h' = (1 - s) * tanh(f1) + s * tanh(f2), s = sig(a dt + b)",
+        timed=True,
+    ),
+    CellInfo(
         "lru",
         ssm.LRUCell,
         "state-space",

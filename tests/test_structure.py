@@ -23,7 +23,7 @@ RANKS = {
         [
             ("_affine",),
             ("base",),
-            ("_fixed", "init", "wiring"),
+            ("_activations", "_dropout", "_fixed", "init", "wiring"),
             ("cells", "ssm"),
             ("_checks", "registry", "interop"),
             ("scan",),

@@ -14,12 +14,19 @@ from .gated import (
     MinLSTMCell as MinLSTMCell,
 )
 from .lipschitz import LipschitzCell as LipschitzCell
+from .liquid import CfCCell as CfCCell
+from .mixed_memory import MixedMemory as MixedMemory, MixedMemoryState as MixedMemoryState
 from .oscillatory import (
     CoRNNCell as CoRNNCell,
     HCoRNNCell as HCoRNNCell,
     LEMCell as LEMCell,
     OscillatorState as OscillatorState,
     UnICORNNCell as UnICORNNCell,
+)
+from .strided import (
+    StrideAwareCfC as StrideAwareCfC,
+    Strided as Strided,
+    StridedState as StridedState,
 )
 from .unitary import ExpRNNCell as ExpRNNCell, UnitaryCell as UnitaryCell
 from .vanilla import (

@@ -7,7 +7,7 @@ import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
 from ..base import AbstractCell
-from ..cells import ElmanCell, GRUCell, LSTMCell
+from ..cells import CfCCell, ElmanCell, GRUCell, LSTMCell, MixedMemory
 from ..init import check_sizes
 from ..ssm import LRUCell
 from .base import AbstractLayer
@@ -96,3 +96,64 @@ RNN = _shortcut(ElmanCell, "RNN", "Elman layers")
 LSTM = _shortcut(LSTMCell, "LSTM", "LSTM layers")
 GRU = _shortcut(GRUCell, "GRU", "GRU layers")
 LRU = _shortcut(LRUCell, "LRU", "Residual blocks of LRU cells")
+
+
+def CfC(
+    input_size: int,
+    hidden_size: Any,
+    *,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    mixed_memory: bool = False,
+    proj_size: int | None = None,
+    key: PRNGKeyArray,
+    **options: Any,
+) -> Stacked:
+    """CfC layers; see `deep`. `options` are those of `CfCCell`.
+
+    `mixed_memory` puts an LSTM into every layer (`MixedMemory`); `proj_size` adds a linear
+    map of the outputs at the end.
+    """
+    return liquid(
+        CfCCell,
+        input_size,
+        hidden_size,
+        num_layers=num_layers,
+        bidirectional=bidirectional,
+        dropout=dropout,
+        mixed_memory=mixed_memory,
+        proj_size=proj_size,
+        key=key,
+        **options,
+    )
+
+
+def liquid(
+    make: Callable[..., AbstractCell],
+    input_size: int,
+    hidden_size: int,
+    *,
+    mixed_memory: bool = False,
+    proj_size: int | None = None,
+    key: PRNGKeyArray,
+    **options: Any,
+) -> Stacked:
+    """`deep`, with a memory in every layer and a projection at the end, if asked for."""
+    key_layers, key_proj = jr.split(key)
+    cell = _remembering(make) if mixed_memory else make
+    layers = deep(cell, input_size, hidden_size, key=key_layers, **options)
+    if proj_size is None:
+        return layers
+    check_sizes(proj_size=proj_size)
+    dtype = options.get("dtype")
+    return Stacked([layers, linear(layers.output_size, proj_size, dtype=dtype, key=key_proj)])
+
+
+def _remembering(make: Callable[..., AbstractCell]) -> Callable[..., MixedMemory]:
+    def cell(input_size: int, hidden_size: int, *, key: PRNGKeyArray, **options: Any):
+        key_cell, key_memory = jr.split(key)
+        inner = make(input_size, hidden_size, key=key_cell, **options)
+        return MixedMemory(inner, dtype=options.get("dtype"), key=key_memory)
+
+    return cell
