@@ -15,6 +15,7 @@ from . import (
     scan as scan,
     train as train,
     viz as viz,
+    wiring as wiring,
 )
 from ._activations import LeCunTanh as LeCunTanh, lecun_tanh as lecun_tanh
 from ._affine import AffineMap as AffineMap, Block2x2 as Block2x2, Diagonal as Diagonal
@@ -77,6 +78,14 @@ from .registry import (
 )
 from .scan import elapsed as elapsed, lengths_to_mask as lengths_to_mask
 from .ssm import LRUCell as LRUCell
+from .wiring import (
+    AutoNCPMap as AutoNCPMap,
+    FullyConnectedMap as FullyConnectedMap,
+    NCPMap as NCPMap,
+    NeuronMap as NeuronMap,
+    RandomMap as RandomMap,
+    auto_ncp as auto_ncp,
+)
 
 
 Dense = eqx.nn.Linear
