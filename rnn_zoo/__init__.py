@@ -46,11 +46,13 @@ from .cells import (
     MixedMemoryState as MixedMemoryState,
     OscillatorState as OscillatorState,
     StrideAwareCfC as StrideAwareCfC,
+    StrideAwareWiredCfCCell as StrideAwareWiredCfCCell,
     Strided as Strided,
     StridedState as StridedState,
     UnICORNNCell as UnICORNNCell,
     UnitaryCell as UnitaryCell,
     WilsonCowanCell as WilsonCowanCell,
+    WiredCfCCell as WiredCfCCell,
     Zoneout as Zoneout,
 )
 from .interop import adopt as adopt

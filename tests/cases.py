@@ -37,6 +37,13 @@ class Case:
     linear: bool = False
     timed: bool = False
     stochastic: bool = False
+    # The output size that belongs to a hidden size, where it is another number.
+    outputs: Callable[[int], int] = lambda hidden: hidden
+
+
+# The fewest units, and the outputs of so many, of cells that differ from their kind.
+SMALLEST = {"wired_cfc": 4}
+OUTPUTS = {"wired_cfc": lambda hidden: max(1, hidden // 4)}
 
 
 def _registered(id: str, name: str, reference: dict[str, Any] | None = None, **options) -> Case:
@@ -44,7 +51,8 @@ def _registered(id: str, name: str, reference: dict[str, Any] | None = None, **o
         return rz.make_cell(name, input_size, hidden_size, key=key, dtype=dtype, **options)
 
     info = rz.cell_info(name)
-    return Case(id, build, name, reference or {}, linear=info.linear, timed=info.timed)
+    sizes = {"outputs": OUTPUTS[name]} if name in OUTPUTS else {}
+    return Case(id, build, name, reference or {}, linear=info.linear, timed=info.timed, **sizes)
 
 
 def _wrapped(id: str, wrap: Callable[[Any], Any], name: str, **flags) -> Case:
@@ -89,9 +97,22 @@ def _stride_bank(key, dtype=None, input_size=I, hidden_size=H):
     )
 
 
+def _wired_bank(key, dtype=None, input_size=I, hidden_size=H):
+    wiring = rz.wiring.FullyConnectedMap(input_size, hidden_size, 1)
+    return rz.StrideAwareWiredCfCCell(input_size, wiring, strides=(1, 2), dtype=dtype, key=key)
+
+
 def _dropping_cfc(key, dtype=None, input_size=I, hidden_size=H):
     options = {"backbone_units": 7, "backbone_dropout": 0.3}
     return rz.CfCCell(input_size, hidden_size, dtype=dtype, key=key, **options)
+
+
+RANDOM = rz.wiring.RandomMap(I, H)
+
+
+def _random_wired(key, dtype=None):
+    options = {"fully_recurrent": False, "time_scale_factor": 2.0}
+    return rz.WiredCfCCell(I, RANDOM, dtype=dtype, key=key, **options)
 
 
 DEFAULTS = [_registered(name, name) for name in rz.list_cells()]
@@ -129,6 +150,21 @@ MODES = [
         activation=jax.nn.relu,
         time_scale_factor=0.3,
     ),
+    _registered("wired_cfc-pure", "wired_cfc", {"mode": "pure"}, mode="pure"),
+    _registered(
+        "wired_cfc-own_synapses",
+        "wired_cfc",
+        {"inside": (np.zeros((3, 3)), np.ones((1, 1)), np.zeros((1, 1))), "mode": "no_gate"},
+        mode="no_gate",
+        fully_recurrent=False,
+    ),
+    Case(
+        "wired_cfc-random_map",
+        _random_wired,
+        "wired_cfc",
+        {"layers": (RANDOM.sensory_adjacency,), "inside": (RANDOM.adjacency,), "scale": 2.0},
+        timed=True,
+    ),
     _registered("mingru-plain", "mingru", {"g": lambda z: z}, activation=lambda z: z),
 ]
 WRAPPED = [
@@ -152,6 +188,7 @@ WRAPPED = [
     _wrapped("strided-lru", lambda c: rz.Strided(c, 2), "lru", linear=False),
     _wrapped("strided-clockwork", lambda c: rz.Strided(c, 2), "clockwork"),
     Case("stride_aware_cfc", _stride_bank, timed=True),
+    Case("stride_aware_wired", _wired_bank, timed=True, outputs=lambda hidden: 2),
     Case("dropping-cfc", _dropping_cfc, timed=True, stochastic=True),
     Case("block-lru", _block, stochastic=True),
     Case("adopted-eqx-lstm", _adopted),
@@ -178,6 +215,7 @@ SLOW = {
     "strided-lru",
     "strided-clockwork",
     "stride_aware_cfc",
+    "stride_aware_wired",
     "dropping-cfc",
 }
 

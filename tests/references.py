@@ -257,6 +257,33 @@ def _heads(p, u, size, time, mode, masks):
     return h, h
 
 
+# AutoNCP(5, 1) of ncps for 3 inputs, written out, a row for each source: inter neurons 2, 3, 4,
+# the command neuron 1, the motor neuron 0.
+NCP_5 = {
+    "sensory": np.array([[0, 0, 1], [0, 1, 0], [1, 0, 1]]),
+    "inter_to_command": np.array([[1], [1], [1]]),
+    "command_to_motor": np.array([[1]]),
+}
+
+
+def wired_cfc(p, h, x, dt, mode="default", layers=None, inside=None, outputs=None, scale=1.0):
+    """`layers`: for each, which features before it feed which neuron, (sources, neurons).
+
+    `inside`: the same within each layer, everything by default.
+    """
+    layers = tuple(NCP_5.values()) if layers is None else layers
+    after, start = [], 0
+    for k, incoming in enumerate(layers):
+        size = incoming.shape[1]
+        own = np.ones((size, size)) if inside is None else inside[k]
+        masks = np.concatenate([incoming, own]).T != 0
+        u = np.concatenate([x, h[start : start + size]])
+        x, _ = _heads(p.layers[k], u, size, scale * dt, mode, masks)
+        after.append(x)
+        start += size
+    return np.concatenate(after), x if outputs is None else x[outputs]
+
+
 REFERENCES = {
     "elman": elman,
     "leaky_elman": leaky_elman,
@@ -279,4 +306,5 @@ REFERENCES = {
     "lem": lem,
     "unicornn": unicornn,
     "cfc": cfc,
+    "wired_cfc": wired_cfc,
 }

@@ -292,3 +292,124 @@ def test_a_closed_form_model_trains():
     params = eqx.filter(layer, eqx.is_inexact_array)
     updates, _ = optimizer.update(grads, optimizer.init(params), params)
     assert loss(eqx.apply_updates(layer, updates))[0] < before
+
+
+# Wired networks.
+
+
+def ncp():
+    fans = {"sensory_fanout": 2, "inter_fanout": 2, "motor_fanin": 2}
+    return rz.wiring.NCPMap(I, 5, 3, 2, recurrent_command_synapses=3, **fans)
+
+
+def adamw_steps(cell, steps=3):
+    """The cell after steps with weight decay, on inputs that use all of it."""
+    optimizer = optax.adamw(1e-2, weight_decay=0.5)
+    opt_state = optimizer.init(eqx.filter(cell, eqx.is_inexact_array))
+    grad = eqx.filter_jit(eqx.filter_grad(lambda c: jnp.sum(unroll(c, XS)[1] ** 2)))
+    for _ in range(steps):
+        params = eqx.filter(cell, eqx.is_inexact_array)
+        updates, opt_state = optimizer.update(grad(cell), opt_state, params)
+        cell = eqx.apply_updates(cell, updates)
+    return cell
+
+
+@pytest.mark.parametrize("fully_recurrent", [True, False])
+def test_synapses_that_do_not_exist_stay_zero_in_training(fully_recurrent):
+    wiring = ncp()
+    cell = rz.WiredCfCCell(I, wiring, fully_recurrent=fully_recurrent, key=KEY)
+    trained = adamw_steps(cell)
+    assert not eqx.tree_equal(cell, trained)
+    inter, command, motor = map(list, wiring.layers)
+    incoming = (
+        wiring.sensory_adjacency[:, inter],
+        wiring.adjacency[inter][:, command],
+        wiring.adjacency[command][:, motor],
+    )
+    for layer, sources, own in zip(trained.layers, incoming, wiring.layers):
+        inside = abs(wiring.adjacency[list(own)][:, list(own)])
+        inside = np.ones_like(inside) if fully_recurrent else inside
+        present = np.concatenate([sources, inside]).T != 0
+        f_1, f_2, a, b = np.split(np.asarray(layer.heads.weight), 4)
+        for weight in (f_1, f_2):
+            np.testing.assert_array_equal(weight != 0, present)
+        assert (a != 0).all()
+        assert (b != 0).all()
+
+
+def test_weights_of_absent_synapses_are_not_used():
+    cell = rz.WiredCfCCell(I, ncp(), key=KEY)
+    dirty = jax.tree.map(
+        lambda p: jnp.where(p == 0, 7.0, p) if eqx.is_inexact_array(p) else p, cell.layers
+    )
+    zeros = jax.tree.map(lambda p: jnp.all(p != 0), eqx.filter(cell.layers, eqx.is_array))
+    assert not all(jax.tree.leaves(zeros))
+    assert_close(unroll(rz.base.replace(cell, layers=dirty), XS), unroll(cell, XS), 0)
+
+
+def test_motor_neurons_hear_of_the_input_through_the_command_neurons_only():
+    """f_1 and f_2 of a layer read the layer before; the state is in the order of the layers."""
+    wiring = ncp()
+    cell = noisy(rz.WiredCfCCell(I, wiring, key=KEY), 1)
+    assert (cell.output_size, cell.init_state().shape) == (2, (10,))
+    state, y = cell.step(jnp.zeros(10), XS[0])
+    np.testing.assert_array_equal(y, state[-2:])
+    silent = cell.layers[2]
+    weight = silent.heads.weight.at[:, :3].set(0.0)
+    silent = rz.base.replace(silent, heads=rz.base.replace(silent.heads, weight=weight))
+    cut = rz.base.replace(cell, layers=(*cell.layers[:2], silent))
+    jacobian = jax.jacfwd(lambda x: cut.step(jnp.ones(10), x)[1])(XS[0])
+    np.testing.assert_array_equal(jacobian, 0)
+
+
+def test_one_layer_maps_give_their_motor_neurons():
+    wiring = rz.wiring.FullyConnectedMap(I, H, 2)
+    cell = rz.WiredCfCCell(I, wiring, key=KEY)
+    state, y = cell.step(jnp.ones(H), XS[0])
+    assert y.shape == (2,)
+    np.testing.assert_array_equal(y, state[:2])
+
+
+def test_recurrent_synapses_of_a_map_can_shape_the_cell():
+    outputs = []
+    for self_connections in (True, False):
+        wiring = rz.wiring.FullyConnectedMap(I, H, self_connections=self_connections)
+        for fully_recurrent in (True, False):
+            cell = rz.WiredCfCCell(I, wiring, fully_recurrent=fully_recurrent, key=KEY)
+            outputs.append(np.asarray(cell.step(jnp.ones(H), XS[0])[1]))
+    all_1, own_1, all_2, own_2 = outputs
+    np.testing.assert_array_equal(all_1, own_1)
+    np.testing.assert_array_equal(all_1, all_2)
+    assert not np.allclose(all_2, own_2)
+
+
+def test_wired_layers_and_sizes():
+    layer = rz.CfC(I, ncp(), mixed_memory=True, proj_size=4, key=KEY, fully_recurrent=False)
+    assert layer(XS, dt=0.5).shape == (T, 4)
+    assert rz.CfC(I, ncp(), bidirectional=True, key=KEY)(XS).shape == (T, 4)
+    with pytest.raises(ValueError, match="drawn for 3 inputs and the cell reads 2"):
+        rz.CfC(I, ncp(), num_layers=2, key=KEY)
+    with pytest.raises(ValueError, match="hidden_size of at least 4, got 3"):
+        rz.WiredCfCCell(I, 3, key=KEY)
+    bank = rz.StrideAwareWiredCfCCell(I, 9, strides=(1, 2), key=KEY)
+    assert [cell.cell.wiring.units for cell in bank.cells] == [5, 4]
+    with pytest.raises(ValueError, match=r"8 for strides=\(1, 2\), got 7"):
+        rz.StrideAwareWiredCfCCell(I, 7, strides=(1, 2), key=KEY)
+
+
+class Backwards(rz.wiring.NeuronMap):
+    """A map of one's own, with layers that are not those of a network."""
+
+    def __init__(self, layers):
+        wires = np.ones((4, 4)), np.ones((I, 4))
+        self.seal(*wires, 1, layers, config={"layers": layers})
+
+
+def test_maps_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match="motor neurons in the last layer"):
+        rz.WiredCfCCell(I, Backwards([[0, 1], [2, 3]]), key=KEY)
+    with pytest.raises(ValueError, match="each of the 4 neurons once"):
+        rz.WiredCfCCell(I, Backwards([[1, 2], [0]]), key=KEY)
+    own = rz.WiredCfCCell(I, Backwards([[3, 1], [2, 0]]), key=KEY)
+    state, y = own.step(jnp.ones(4), XS[0])
+    np.testing.assert_array_equal(y, state[-1:])

@@ -25,6 +25,7 @@ from .oscillatory import (
 )
 from .strided import (
     StrideAwareCfC as StrideAwareCfC,
+    StrideAwareWiredCfCCell as StrideAwareWiredCfCCell,
     Strided as Strided,
     StridedState as StridedState,
 )
@@ -35,6 +36,7 @@ from .vanilla import (
     LeakyElmanCell as LeakyElmanCell,
     WilsonCowanCell as WilsonCowanCell,
 )
+from .wired import WiredCfCCell as WiredCfCCell
 from .wrappers import (
     Frozen as Frozen,
     LearnedInitialState as LearnedInitialState,

@@ -12,7 +12,9 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 from .._affine import select
 from ..base import AbstractCell, State, advance, contract, replace, working_dtype
 from ..init import check_positive, check_sizes
+from ..wiring import NeuronMap
 from .liquid import CfCCell
+from .wired import SMALLEST, WiredCfCCell
 from .wrappers import AbstractWrapper
 
 
@@ -162,6 +164,44 @@ class StrideAwareCfC(AbstractBank):
         self.cells = tuple(
             Strided(CfCCell(input_size, share, key=k, **options), stride, time_scale)
             for share, stride, k in zip(shares, strides, jr.split(key, len(shares)))
+        )
+
+
+class StrideAwareWiredCfCCell(AbstractBank):
+    r"""Wired CfC networks side by side, each with a stride of its own.
+
+    $$y = [y^{(1)}, \dots, y^{(g)}], \qquad
+    y^{(i)} = \mathrm{Strided}(\mathrm{WiredCfC}^{(i)}, s_i)(x)$$
+
+    State: the tuple of the `StridedState` of each. `hidden_size` counts the neurons of all
+    and is shared out as in `StrideAwareCfC`; a map is the map of each of them. The output
+    holds the motor neurons of all. Timed. The networks do not read each other.
+    """
+
+    cells: tuple[Any, ...]
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int | NeuronMap,
+        *,
+        strides: tuple[int, ...] = (1, 2, 4),
+        time_scale: float = 1.0,
+        key: PRNGKeyArray,
+        **options: Any,
+    ):
+        """`time_scale` as in `Strided`; `options` of `WiredCfCCell`.
+
+        ValueError for less than four neurons for each stride.
+        """
+        check_sizes(input_size=input_size)
+        shares: Any = [hidden_size] * len(strides)
+        if not isinstance(hidden_size, NeuronMap):
+            check_sizes(hidden_size=hidden_size)
+            shares = _shares(hidden_size, strides, SMALLEST)
+        self.cells = tuple(
+            Strided(WiredCfCCell(input_size, share, key=k, **options), stride, time_scale)
+            for share, stride, k in zip(shares, strides, jr.split(key, len(strides)))
         )
 
 

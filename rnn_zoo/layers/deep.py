@@ -7,9 +7,10 @@ import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
 from ..base import AbstractCell
-from ..cells import CfCCell, ElmanCell, GRUCell, LSTMCell, MixedMemory
+from ..cells import CfCCell, ElmanCell, GRUCell, LSTMCell, MixedMemory, WiredCfCCell
 from ..init import check_sizes
 from ..ssm import LRUCell
+from ..wiring import NeuronMap
 from .base import AbstractLayer
 from .block import Block
 from .pointwise import linear
@@ -110,13 +111,14 @@ def CfC(
     key: PRNGKeyArray,
     **options: Any,
 ) -> Stacked:
-    """CfC layers; see `deep`. `options` are those of `CfCCell`.
+    """CfC layers; see `deep`. `hidden_size` may be a neuron map, for a `WiredCfCCell`.
 
+    `options` are those of the cell.
     `mixed_memory` puts an LSTM into every layer (`MixedMemory`); `proj_size` adds a linear
     map of the outputs at the end.
     """
     return liquid(
-        CfCCell,
+        WiredCfCCell if isinstance(hidden_size, NeuronMap) else CfCCell,
         input_size,
         hidden_size,
         num_layers=num_layers,
@@ -132,14 +134,19 @@ def CfC(
 def liquid(
     make: Callable[..., AbstractCell],
     input_size: int,
-    hidden_size: int,
+    hidden_size: Any,
     *,
     mixed_memory: bool = False,
     proj_size: int | None = None,
     key: PRNGKeyArray,
     **options: Any,
 ) -> Stacked:
-    """`deep`, with a memory in every layer and a projection at the end, if asked for."""
+    """`deep` for cells that also take a neuron map in the place of `hidden_size`.
+
+    `mixed_memory`: a memory in every layer; `proj_size`: a linear map at the end.
+    """
+    if isinstance(hidden_size, NeuronMap):
+        make, hidden_size = _wired(make, hidden_size), hidden_size.units
     key_layers, key_proj = jr.split(key)
     cell = _remembering(make) if mixed_memory else make
     layers = deep(cell, input_size, hidden_size, key=key_layers, **options)
@@ -148,6 +155,13 @@ def liquid(
     check_sizes(proj_size=proj_size)
     dtype = options.get("dtype")
     return Stacked([layers, linear(layers.output_size, proj_size, dtype=dtype, key=key_proj)])
+
+
+def _wired(make: Callable[..., AbstractCell], wiring: NeuronMap) -> Callable[..., AbstractCell]:
+    def cell(input_size: int, hidden_size: int, *, key: PRNGKeyArray, **options: Any):
+        return make(input_size, wiring, key=key, **options)
+
+    return cell
 
 
 def _remembering(make: Callable[..., AbstractCell]) -> Callable[..., MixedMemory]:
