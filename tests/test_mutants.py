@@ -71,6 +71,18 @@ MUTANTS = {
     "zoneout rescales in inference": ("cells/wrappers.py", "return rate * old + (1 - rate) * new", "return new", "test_wrappers.py -k zoneout_in_inference"),
     "block norms what is masked": ("layers/block.py", "xs = hide(steps.mask, steps.x).astype", "xs = steps.x.astype", "test_layers.py -k masked_outputs"),
     "block without skip": ("layers/block.py", "half_as(steps.x, xs + zs)", "half_as(steps.x, zs)", "test_layers.py -k 'equation or steps_equal'"),
+    "cfc without its tanh": ("cells/liquid.py", "return (1 - s) * jnp.tanh(f_1) + s * jnp.tanh(f_2)", "return (1 - s) * f_1 + s * f_2", EQUATION.format("cfc")),
+    "cfc time with the other sign": ("cells/liquid.py", "s = jax.nn.sigmoid(a * time + b)", "s = jax.nn.sigmoid(-a * time + b)", EQUATION.format("cfc")),
+    "cfc time constant is dead at its start": ("cells/liquid.py", "w_tau = jnp.where(w_tau >= 0, w_tau, -w_tau)", "w_tau = jnp.abs(w_tau)", "test_liquid.py -k time_constant"),
+    "cfc drops nothing behind the first layer": ("cells/liquid.py", "u = u if self.dropout is None else", "u = u if self.dropout is None or layer is self.backbone[0] else", "test_liquid.py -k backbone_dropout"),
+    "wired cfc without masks": ("cells/wired.py", "weight=jnp.where(mask, weight, 0.0)", "weight=weight", EQUATION.format("wired_cfc")),
+    "wired cfc masks its time gates": ("cells/wired.py", "dense = [np.ones_like(present)] * (blocks - 2)", "dense = [present] * (blocks - 2)", EQUATION.format("wired_cfc")),
+    "wired cfc reads a diagonal": ("cells/wired.py", "inside = wiring.adjacency[np.ix_(own, own)]", "inside = np.diag(wiring.adjacency[own, own])", EQUATION.format("wired_cfc")),
+    "mixed memory keeps the old state": ("cells/mixed_memory.py", "start, seen = (h, x) if", "start, seen = (state.h, x) if", "test_liquid.py -k rewrites"),
+    "strides lose time": ("cells/strided.py", "passed = state.elapsed + (1.0 if dt is None else dt)", "passed = 0 * state.elapsed + (1.0 if dt is None else dt)", "test_liquid.py -k 'third_step or longer'"),
+    "a longer wait makes a shorter step": ("cells/strided.py", "self.time_scale * passed", "self.time_scale / passed", "test_liquid.py -k longer"),
+    "strides act on their last step": ("cells/strided.py", "select(state.k == 0,", "select(state.k == self.stride - 1,", "test_liquid.py -k third_step"),
+    "ncps forget bias lost": ("interop/ncps.py", 'fields["bias"][1] = fields["bias"][1] + 1.0', 'fields["bias"][1] = fields["bias"][1]', "test_ncps_parity.py -k 'equals_ncps and mixed'"),
 }  # fmt: skip
 
 
