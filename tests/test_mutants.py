@@ -73,7 +73,7 @@ MUTANTS = {
     "block without skip": ("layers/block.py", "half_as(steps.x, xs + zs)", "half_as(steps.x, zs)", "test_layers.py -k 'equation or steps_equal'"),
     "cfc without its tanh": ("cells/liquid.py", "return (1 - s) * jnp.tanh(f_1) + s * jnp.tanh(f_2)", "return (1 - s) * f_1 + s * f_2", EQUATION.format("cfc")),
     "cfc time with the other sign": ("cells/liquid.py", "s = jax.nn.sigmoid(a * time + b)", "s = jax.nn.sigmoid(-a * time + b)", EQUATION.format("cfc")),
-    "cfc time constant is dead at its start": ("cells/liquid.py", "w_tau = jnp.where(w_tau >= 0, w_tau, -w_tau)", "w_tau = jnp.abs(w_tau)", "test_liquid.py -k time_constant"),
+    "cfc time constant is dead at its start": ("cells/liquid.py", "-time * (jnp.abs(w_tau)", "-time * (jnp.sign(w_tau) * w_tau", "test_liquid.py -k time_constant"),
     "cfc drops nothing behind the first layer": ("cells/liquid.py", "u = u if self.dropout is None else", "u = u if self.dropout is None or layer is self.backbone[0] else", "test_liquid.py -k backbone_dropout"),
     "wired cfc without masks": ("cells/wired.py", "weight=jnp.where(mask, weight, 0.0)", "weight=weight", EQUATION.format("wired_cfc")),
     "wired cfc masks its time gates": ("cells/wired.py", "dense = [np.ones_like(present)] * (blocks - 2)", "dense = [present] * (blocks - 2)", EQUATION.format("wired_cfc")),

@@ -135,9 +135,8 @@ def _no_gate(z, time):
 
 
 def _pure(f_1, A, w_tau, time):
-    # |w| with slope 1 at 0: with the usual slope 0 the parameter would never leave its start.
-    w_tau = jnp.where(w_tau >= 0, w_tau, -w_tau)
-    return A - A * jnp.exp(-time * (w_tau + jnp.abs(f_1))) * f_1
+    # JAX gives |w| the slope 1 at 0; with PyTorch's slope 0, w_tau would never leave its start.
+    return A - A * jnp.exp(-time * (jnp.abs(w_tau) + jnp.abs(f_1))) * f_1
 
 
 def _dense(key: PRNGKeyArray, blocks: int, rows: int, columns: int, dtype: Any) -> eqx.nn.Linear:
