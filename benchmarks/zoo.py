@@ -44,7 +44,7 @@ MEMORY = {
     "cornn": {"learning_rate": 2e-2, "delta": 0.06, "gamma": 66.0, "epsilon": 15.0},
     "lem": {"learning_rate": 5e-3, "delta": 0.2},
     "unitary": {"learning_rate": 3e-3},
-    "exprnn": {"learning_rate": 1e-3},
+    "exprnn": {"learning_rate": 2e-3},
 }
 
 
