@@ -272,10 +272,18 @@ SLOW = {
 }
 
 
-def ids(cases):
-    """Keyword arguments for a parametrisation over cases."""
-    marks = {case.id: [pytest.mark.slow] if case.id in SLOW else [] for case in cases}
-    values = [pytest.param(case, marks=marks[case.id], id=case.id) for case in cases]
+# One cell of each kind, for laws that are dear and say more of the layers than of the cell.
+KINDS = {"elman", "leaky_elman", "lstm", "clockwork", "unitary", "hcornn", "mingru", "lru", "cfc"}
+
+
+def ids(cases, *, kinds=False):
+    """Keyword arguments for a parametrisation over cases; `kinds`: those of KINDS, others slow."""
+
+    def marks(case):
+        slow = case.id in SLOW or (kinds and case.id not in KINDS)
+        return [pytest.mark.slow] if slow else []
+
+    values = [pytest.param(case, marks=marks(case), id=case.id) for case in cases]
     return {"argnames": "case", "argvalues": values}
 
 

@@ -68,7 +68,7 @@ def test_working_dtype(case):
     np.testing.assert_allclose(ys.astype(jnp.float32), full, rtol=0.02, atol=0.02)
 
 
-@pytest.mark.parametrize(**ids(DEFAULTS))
+@pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 def test_float32_cell_stays_float32_under_x64(case):
     cell = build(case)
     with jax.enable_x64(True):
@@ -90,7 +90,7 @@ def test_float64_cell_is_float64(case):
         assert jax.tree.leaves(final)[0].dtype in (jnp.float64, jnp.complex128)
 
 
-@pytest.mark.parametrize(**ids(DEFAULTS))
+@pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 def test_cells_are_built_in_bfloat16(case):
     cell = plain(case, jnp.bfloat16)
     for leaf in jax.tree.leaves(eqx.filter(cell, eqx.is_inexact_array)):
@@ -138,7 +138,7 @@ def test_impossible_sizes_are_named(case, sizes):
         case.build(jr.key(0), input_size=sizes[0], hidden_size=sizes[1])
 
 
-@pytest.mark.parametrize(**ids(DEFAULTS))
+@pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 def test_ensembles_are_one_vmap(case):
     keys = jr.split(jr.key(0), 3)
     cells = eqx.filter_vmap(lambda k: rz.make_cell(case.name, I, H, key=k))(keys)
