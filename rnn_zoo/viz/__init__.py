@@ -2,3 +2,4 @@
 
 from .curves import training_curves as training_curves
 from .states import states_heatmap as states_heatmap
+from .wiring import draw_wiring as draw_wiring
