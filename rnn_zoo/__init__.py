@@ -41,6 +41,7 @@ from .cells import (
     LipschitzCell as LipschitzCell,
     LSTMCell as LSTMCell,
     LSTMState as LSTMState,
+    LTCCell as LTCCell,
     MGUCell as MGUCell,
     MinGRUCell as MinGRUCell,
     MinLSTMCell as MinLSTMCell,

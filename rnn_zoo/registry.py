@@ -180,6 +180,14 @@ _ROWS = (
         timed=True,
     ),
     CellInfo(
+        "ltc",
+        cells.LTCCell,
+        "liquid",
+        "Hasani et al. 2021, arXiv:2006.04439",
+        "c v' = g (v0 - v) + sum_j w sig(s (v_j - m)) (E - v) + the same of x",
+        timed=True,
+    ),
+    CellInfo(
         "cfc",
         cells.CfCCell,
         "liquid",

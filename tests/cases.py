@@ -133,6 +133,13 @@ def _dropping_cfc(key, dtype=None, input_size=I, hidden_size=H):
 RANDOM = rz.wiring.RandomMap(I, H)
 
 
+NCP = rz.wiring.AutoNCPMap(I, 8, 2)
+
+
+def _wired_ltc(key, dtype=None, input_size=I, hidden_size=H):
+    return rz.LTCCell(input_size, NCP, key=key, dtype=dtype)
+
+
 def _random_wired(key, dtype=None):
     options = {"fully_recurrent": False, "time_scale_factor": 2.0}
     return rz.WiredCfCCell(I, RANDOM, dtype=dtype, key=key, **options)
@@ -172,6 +179,23 @@ MODES = [
         backbone_units=6,
         activation=jax.nn.relu,
         time_scale_factor=0.3,
+    ),
+    _registered(
+        "ltc-explicit",
+        "ltc",
+        {"implicit": False, "unfolds": 2},
+        constraint="explicit",
+        ode_unfolds=2,
+        input_mapping="linear",
+        output_mapping=None,
+    ),
+    Case(
+        "ltc-ncp",
+        _wired_ltc,
+        "ltc",
+        {"adjacency": NCP.adjacency, "sensory": NCP.sensory_adjacency, "outputs": 2},
+        timed=True,
+        outputs=lambda hidden: 2,
     ),
     _registered("wired_cfc-pure", "wired_cfc", {"mode": "pure"}, mode="pure"),
     _registered(

@@ -266,6 +266,36 @@ NCP_5 = {
 }
 
 
+def ltc(p, v, x, dt, adjacency=None, sensory=None, outputs=None, unfolds=6, implicit=True):
+    """The fused step in the form of ncps, with dense matrices and c = c_m unfolds / dt."""
+    units = len(v)
+    adjacency = np.ones((units, units)) if adjacency is None else adjacency
+    sensory = np.ones((len(x), units)) if sensory is None else sensory
+    outputs = units if outputs is None else outputs
+
+    def positive(value, least=0.0):
+        return np.log1p(np.exp(value)) if implicit else np.maximum(value, least)
+
+    def currents(part, mask, source):
+        w, mu, sigma, E = np.zeros((4, *mask.shape))
+        for full, values in zip((w, mu, sigma, E), vars(part).values()):
+            full[np.nonzero(mask)] = values
+        w[np.nonzero(mask)] = positive(part.weight)
+        S = w * sigmoid(sigma * (source[:, None] - mu))
+        return (S * E).sum(0), S.sum(0)
+
+    u = x * getattr(p, "input_weight", 1.0) + getattr(p, "input_bias", 0.0)
+    g, c_m = positive(p.g_leak), positive(p.c_m, 1e-5)
+    for _ in range(unfolds if dt else 0):
+        c = c_m * unfolds / dt
+        drive, conductance = currents(p.recurrent, adjacency, v)
+        drive_x, conductance_x = currents(p.sensory, sensory, u)
+        total = c * v + g * p.v_leak + drive + drive_x
+        v = total / (c + g + conductance + conductance_x + 1e-8)
+    y = v[:outputs] * getattr(p, "output_weight", 1.0) + getattr(p, "output_bias", 0.0)
+    return v, y
+
+
 def wired_cfc(p, h, x, dt, mode="default", layers=None, inside=None, outputs=None, scale=1.0):
     """`layers`: for each, which features before it feed which neuron, (sources, neurons).
 
@@ -306,5 +336,6 @@ REFERENCES = {
     "lem": lem,
     "unicornn": unicornn,
     "cfc": cfc,
+    "ltc": ltc,
     "wired_cfc": wired_cfc,
 }

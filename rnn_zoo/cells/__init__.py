@@ -19,6 +19,7 @@ from .gated import (
 )
 from .lipschitz import LipschitzCell as LipschitzCell
 from .liquid import CfCCell as CfCCell
+from .ltc import LTCCell as LTCCell
 from .mixed_memory import MixedMemory as MixedMemory, MixedMemoryState as MixedMemoryState
 from .oscillatory import (
     CoRNNCell as CoRNNCell,
