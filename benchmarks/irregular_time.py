@@ -14,7 +14,6 @@ import sys
 import time
 from pathlib import Path
 
-import equinox as eqx
 import jax.random as jr
 import optax
 

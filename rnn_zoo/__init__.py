@@ -22,7 +22,9 @@ from ._activations import LeCunTanh as LeCunTanh, lecun_tanh as lecun_tanh
 from ._affine import AffineMap as AffineMap, Block2x2 as Block2x2, Diagonal as Diagonal
 from .base import AbstractCell as AbstractCell, AbstractLinearCell as AbstractLinearCell
 from .cells import (
+    NCP as NCP,
     AntisymmetricCell as AntisymmetricCell,
+    AutoNCP as AutoNCP,
     CfCCell as CfCCell,
     ClockworkCell as ClockworkCell,
     ClockworkState as ClockworkState,
@@ -47,6 +49,7 @@ from .cells import (
     MinLSTMCell as MinLSTMCell,
     MixedMemory as MixedMemory,
     MixedMemoryState as MixedMemoryState,
+    NCPCell as NCPCell,
     OscillatorState as OscillatorState,
     Residual as Residual,
     StrideAwareCfC as StrideAwareCfC,
@@ -66,6 +69,7 @@ from .layers import (
     GRU as GRU,
     LRU as LRU,
     LSTM as LSTM,
+    LTC as LTC,
     RNN as RNN,
     AbstractLayer as AbstractLayer,
     Backward as Backward,

@@ -140,6 +140,10 @@ def _wired_ltc(key, dtype=None, input_size=I, hidden_size=H):
     return rz.LTCCell(input_size, NCP, key=key, dtype=dtype)
 
 
+def _ncp(key, dtype=None, input_size=I, hidden_size=H):
+    return rz.NCPCell(rz.wiring.AutoNCPMap(input_size, hidden_size + 3, 2), dtype=dtype, key=key)
+
+
 def _random_wired(key, dtype=None):
     options = {"fully_recurrent": False, "time_scale_factor": 2.0}
     return rz.WiredCfCCell(I, RANDOM, dtype=dtype, key=key, **options)
@@ -255,6 +259,7 @@ WRAPPED = [
     Case("dropping-cfc", _dropping_cfc, timed=True, stochastic=True),
     Case("block-lru", _block, stochastic=True),
     Case("adopted-eqx-lstm", _adopted),
+    Case("ncp", _ncp, outputs=lambda hidden: 2),
 ]
 ALL = DEFAULTS + WRAPPED
 LINEAR = [case for case in ALL if case.linear]
@@ -286,6 +291,7 @@ SLOW = {
     "dropped-lru",
     "recurrent-leaky",
     "adopted-eqx-lstm",
+    "ncp",
     "mixed_input-cornn",
     "strided-gru",
     "strided-lru",

@@ -120,6 +120,13 @@ MUTANTS = {
     "a longer wait makes a shorter step": ("cells/strided.py", "self.time_scale * passed", "self.time_scale / passed", "test_liquid.py -k longer"),
     "strides act on their last step": ("cells/strided.py", "select(state.k == 0,", "select(state.k == self.stride - 1,", "test_liquid.py -k third_step"),
     "ncps forget bias lost": ("interop/ncps.py", 'fields["bias"][1] = fields["bias"][1] + 1.0', 'fields["bias"][1] = fields["bias"][1]', "test_ncps_parity.py -k 'equals_ncps and mixed'"),
+    "ltc polarity ignored": ("cells/ltc.py", "weight, weight * polarity, mu, sigma)", "weight, weight, mu, sigma)", EQUATION.format("ltc")),
+    "ltc reads by target": ("cells/ltc.py", "np.flatnonzero(targets == neuron)", "np.flatnonzero(sources == neuron)[: np.sum(targets == neuron)]", "test_ltc.py -k neurons_read"),
+    "ltc time left out of the unfolds": ("cells/ltc.py", "tau = jnp.asarray(dt, state.dtype) / (self.ode_unfolds * constants.c_m)", "tau = jnp.asarray(dt, state.dtype) / constants.c_m", EQUATION.format("ltc")),
+    "ltc clips away its gradient": ("cells/ltc.py", "return lax.stop_gradient(jnp.maximum(raw, least)) + (raw - lax.stop_gradient(raw))", "return jnp.maximum(raw, least)", "test_ltc.py -k comes_back"),
+    "ltc raw ranges under softplus": ("cells/ltc.py", "inverse = constraint == \"implicit\" and initialisation == \"effective\"", "inverse = False", "test_ltc.py -k published"),
+    "ltc sensory polarity dropped": ("cells/ltc.py", "drive_x = drive_x + constants.leak", "drive_x = conductance_x + constants.leak", EQUATION.format("ltc")),
+    "ncp unmasked": ("cells/ncp.py", "jnp.where(mask, weight, 0.0)", "weight", "test_ltc.py -k ncp_keeps"),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""CfC and LTC equal those of ncps in PyTorch: outputs, final states and gradients, and loads its weights.
+"""CfC and LTC equal those of ncps in PyTorch: outputs, final states, gradients; loading.
 
 The golden values need no PyTorch; where it is installed with ncps, `from_ncps` also reads
 modules that are made on the spot.
@@ -153,7 +153,8 @@ def test_reads_modules_of_ncps_itself():
     for module in (
         CfC(3, 5, backbone_layers=2, activation="relu"),
         CfC(3, wiring, mode="no_gate", mixed_memory=True, proj_size=4),
-        LTC(3, wiring, mixed_memory=True),
+        # A wiring of its own: ncps draws more synapses when a wiring is built again.
+        LTC(3, ncps.wirings.AutoNCP(8, 2), mixed_memory=True),
     ):
         expected = module.eval()(xs, timespans=dt)[0].detach().numpy()
         np.testing.assert_allclose(

@@ -21,6 +21,7 @@ from .lipschitz import LipschitzCell as LipschitzCell
 from .liquid import CfCCell as CfCCell
 from .ltc import LTCCell as LTCCell
 from .mixed_memory import MixedMemory as MixedMemory, MixedMemoryState as MixedMemoryState
+from .ncp import NCP as NCP, AutoNCP as AutoNCP, NCPCell as NCPCell
 from .oscillatory import (
     CoRNNCell as CoRNNCell,
     HCoRNNCell as HCoRNNCell,

@@ -63,9 +63,7 @@ def _cfc(module: Any, arrays: dict[str, Array]) -> AbstractCell:
 def _ltc(module: Any, arrays: dict[str, Array]) -> LTCCell:
     theirs = module.rnn_cell
     wiring = theirs._wiring
-    adjacency, sensory = map(
-        np.asarray, (wiring.adjacency_matrix, wiring.sensory_adjacency_matrix)
-    )
+    adjacency, sensory = map(np.asarray, (wiring.adjacency_matrix, wiring.sensory_adjacency_matrix))
     given = GivenMap(adjacency, sensory, wiring.output_dim, [range(len(adjacency))])
     cell = LTCCell(
         len(sensory),

@@ -7,7 +7,7 @@ import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
 from ..base import AbstractCell
-from ..cells import CfCCell, ElmanCell, GRUCell, LSTMCell, MixedMemory, WiredCfCCell
+from ..cells import CfCCell, ElmanCell, GRUCell, LSTMCell, LTCCell, MixedMemory, WiredCfCCell
 from ..init import check_sizes
 from ..ssm import LRUCell
 from ..wiring import NeuronMap
@@ -119,6 +119,33 @@ def CfC(
     """
     return liquid(
         WiredCfCCell if isinstance(hidden_size, NeuronMap) else CfCCell,
+        input_size,
+        hidden_size,
+        num_layers=num_layers,
+        bidirectional=bidirectional,
+        dropout=dropout,
+        mixed_memory=mixed_memory,
+        proj_size=proj_size,
+        key=key,
+        **options,
+    )
+
+
+def LTC(
+    input_size: int,
+    hidden_size: Any,
+    *,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    mixed_memory: bool = False,
+    proj_size: int | None = None,
+    key: PRNGKeyArray,
+    **options: Any,
+) -> Stacked:
+    """LTC layers; see `deep`. `hidden_size` may be a neuron map, all else as in `CfC`."""
+    return liquid(
+        LTCCell,
         input_size,
         hidden_size,
         num_layers=num_layers,
