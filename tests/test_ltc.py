@@ -141,7 +141,7 @@ def test_bad_options_are_named(given, message):
 
 
 def test_layers_take_a_map():
-    layer = rz.LTC(I, NCP, num_layers=2, mixed_memory=True, proj_size=4, key=KEY)
+    layer = rz.LTC(I, NCP, mixed_memory=True, proj_size=4, key=KEY)
     assert layer(XS, dt=jnp.full(T, 0.5)).shape == (T, 4)
     assert rz.LTC(I, 5, bidirectional=True, key=KEY)(XS).shape == (T, 10)
 
@@ -161,5 +161,3 @@ def test_ncp_keeps_absent_synapses_at_zero_and_masks_weights_not_states():
     np.testing.assert_array_equal(np.sign(cell.weight_hh), NCP.adjacency.T)
     relu = rz.NCP(NCP, jax.nn.relu, key=KEY)
     assert (relu.step(h, x)[0] >= 0).all()
-    with pytest.raises(TypeError, match="expected a neuron map"):
-        rz.NCP(10, key=KEY)

@@ -39,7 +39,7 @@ class NCPCell(AbstractCell):
 
     def __init__(
         self,
-        wiring: NeuronMap,
+        wiring: Any,
         activation: Callable[[Array], Array] = jnp.tanh,
         *,
         use_bias: bool = True,
