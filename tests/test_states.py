@@ -44,7 +44,7 @@ def test_step_keeps_the_state_and_tells_the_truth_about_its_output(case):
     assert y.shape == (cell.output_size,)
     assert y.dtype == jnp.float32
     assert cell.input_size == I
-    assert cell.output_size == (I if isinstance(cell, rz.Block | rz.Residual) else H)
+    assert cell.output_size == (I if isinstance(cell, rz.Block | rz.Residual | rz.ShortConv) else H)
 
 
 @pytest.mark.parametrize(**ids(ALL))

@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 from ..base import AbstractCell
 from ..cells import ElmanCell, GRUCell, LSTMCell
 from ..init import check_sizes
-from ..ssm import LRUCell
+from ..ssm import LRUCell, S5Cell
 from .base import AbstractLayer
 from .block import Block
 from .pointwise import linear
@@ -96,3 +96,4 @@ RNN = _shortcut(ElmanCell, "RNN", "Elman layers")
 LSTM = _shortcut(LSTMCell, "LSTM", "LSTM layers")
 GRU = _shortcut(GRUCell, "GRU", "GRU layers")
 LRU = _shortcut(LRUCell, "LRU", "Residual blocks of LRU cells")
+S5 = _shortcut(S5Cell, "S5", "Residual blocks of S5 cells")
