@@ -40,6 +40,7 @@ from .cells import (
     LeakyElmanCell as LeakyElmanCell,
     LearnedInitialState as LearnedInitialState,
     LEMCell as LEMCell,
+    LinearIndRNNCell as LinearIndRNNCell,
     LipschitzCell as LipschitzCell,
     LSTMCell as LSTMCell,
     LSTMState as LSTMState,
@@ -71,11 +72,13 @@ from .layers import (
     LSTM as LSTM,
     LTC as LTC,
     RNN as RNN,
+    S5 as S5,
     AbstractLayer as AbstractLayer,
     Backward as Backward,
     Bidirectional as Bidirectional,
     Block as Block,
     CfC as CfC,
+    MambaBlock as MambaBlock,
     Pointwise as Pointwise,
     Recurrent as Recurrent,
     Stacked as Stacked,
@@ -89,7 +92,15 @@ from .registry import (
     make_cell as make_cell,
 )
 from .scan import elapsed as elapsed, lengths_to_mask as lengths_to_mask
-from .ssm import LRUCell as LRUCell
+from .ssm import (
+    LinOSSCell as LinOSSCell,
+    LRUCell as LRUCell,
+    MambaCell as MambaCell,
+    RGLRUCell as RGLRUCell,
+    S4DCell as S4DCell,
+    S5Cell as S5Cell,
+    ShortConv as ShortConv,
+)
 from .wiring import (
     AutoNCPMap as AutoNCPMap,
     FullyConnectedMap as FullyConnectedMap,

@@ -102,6 +102,10 @@ def _block(key, dtype=None, input_size=I, hidden_size=H):
     return rz.Block(cell, dropout=0.2, dtype=dtype, key=keys[1])
 
 
+def _short_conv(key, dtype=None, input_size=I, hidden_size=H):
+    return rz.ShortConv(input_size, kernel_size=3, dtype=dtype, key=key)
+
+
 def _adopted(key, dtype=None, input_size=I, hidden_size=H):
     cell = eqx.nn.LSTMCell(input_size, hidden_size, dtype=dtype, key=key)
     return rz.adopt(cell)
@@ -216,6 +220,19 @@ MODES = [
         {"layers": (RANDOM.sensory_adjacency,), "inside": (RANDOM.adjacency,), "scale": 2.0},
         timed=True,
     ),
+    _registered(
+        "linear_indrnn-bound.5", "linear_indrnn", {"bound": 0.5}, recurrent_range=(0.0, 0.5)
+    ),
+    _registered(
+        "s4d-bilinear", "s4d", {"discretise": refs.tustin}, discretisation="bilinear", state_size=4
+    ),
+    _registered("s5-bilinear", "s5", {"discretise": refs.tustin}, discretisation="bilinear"),
+    _registered("s5-blocks", "s5", blocks=2, state_size=12),
+    _registered("s5-no-conj", "s5", {"conj_sym": False}, conj_sym=False, blocks=2),
+    _registered("mamba-zoh", "mamba", {"zoh": True}, discretisation="zoh", state_size=3, rank=2),
+    _registered("linoss-im", "linoss", {"scheme": "im"}, scheme="im"),
+    _registered("linoss-damped", "linoss", {"scheme": "damped"}, scheme="damped", state_size=7),
+    _registered("rglru-blocks", "rglru", blocks=H),
     _registered("mingru-plain", "mingru", {"g": lambda z: z}, activation=lambda z: z),
 ]
 WRAPPED = [
@@ -260,13 +277,14 @@ WRAPPED = [
     Case("block-lru", _block, stochastic=True),
     Case("adopted-eqx-lstm", _adopted),
     Case("ncp", _ncp, outputs=lambda hidden: 2),
+    Case("short_conv", _short_conv),
 ]
 ALL = DEFAULTS + WRAPPED
 LINEAR = [case for case in ALL if case.linear]
 EVERYTHING = DEFAULTS + MODES + WRAPPED
 
 
-# One cell of each kind in each wrapper, of which the default run takes a part.
+# One cell of each kind in each wrapper, and its modes; the default run takes a part.
 SLOW = {
     "frozen-gru",
     "frozen-hcornn",
@@ -299,6 +317,14 @@ SLOW = {
     "stride_aware_cfc",
     "stride_aware_wired",
     "dropping-cfc",
+    "short_conv",
+    "s4d-bilinear",
+    "s5-blocks",
+    "s5-no-conj",
+    "mamba-zoh",
+    "linoss-im",
+    "rglru-blocks",
+    "linear_indrnn-bound.5",
 }
 
 

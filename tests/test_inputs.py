@@ -101,6 +101,8 @@ BAD = {
     "ring": (lambda: rz.LRUCell(3, 4, r_min=0.9, r_max=0.5, key=KEY), ValueError, "r_min < r_max"),
     "zoneout rate": (lambda: rz.Zoneout(rz.LSTMCell(3, 4, key=KEY), (0.1, 0.2, 0.3)), ValueError, "a tuple of 2"),
     "mix": (lambda: rz.Block(rz.LRUCell(3, 3, key=KEY), mix="relu", key=KEY), ValueError, "mix to be one of"),
+    "mix of another size": (lambda: rz.Block(rz.LRUCell(3, 4, key=KEY), mix="gelu", key=KEY), ValueError, "gives the 3 features that it reads for mix='gelu', got 4"),
+    "state of a block with one mask": (lambda: rz.Block(rz.LRUCell(3, 3, key=KEY), dropout=0.5, broadcast_dropout=True, key=KEY)(X, jnp.zeros(3), key=KEY), ValueError, "as a tuple of 2"),
     "complex parameters": (lambda: gru(dtype=jnp.complex64), ValueError, "real dtype"),
     "residual sizes": (lambda: rz.Residual(gru()), ValueError, "input_size=3 and output_size=4: put a linear layer"),
     "dropout of a state rate": (lambda: rz.VariationalDropout(gru(), state_rate=1.0), ValueError, r"state_rate in \[0, 1\), got 1.0"),

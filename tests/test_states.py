@@ -45,7 +45,7 @@ def test_step_keeps_the_state_and_tells_the_truth_about_its_output(case):
     assert y.shape == (cell.output_size,)
     assert y.dtype == jnp.float32
     assert cell.input_size == I
-    fixed = isinstance(cell, rz.Block | rz.Residual)
+    fixed = isinstance(cell, rz.Block | rz.Residual | rz.ShortConv)
     assert cell.output_size == (I if fixed else case.outputs(H))
 
 

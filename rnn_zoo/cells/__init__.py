@@ -40,6 +40,7 @@ from .vanilla import (
     ElmanCell as ElmanCell,
     IndRNNCell as IndRNNCell,
     LeakyElmanCell as LeakyElmanCell,
+    LinearIndRNNCell as LinearIndRNNCell,
     WilsonCowanCell as WilsonCowanCell,
 )
 from .wired import WiredCfCCell as WiredCfCCell

@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 from ..base import AbstractCell
 from ..cells import CfCCell, ElmanCell, GRUCell, LSTMCell, LTCCell, MixedMemory, WiredCfCCell
 from ..init import check_sizes
-from ..ssm import LRUCell
+from ..ssm import LRUCell, S5Cell
 from ..wiring import NeuronMap
 from .base import AbstractLayer
 from .block import Block
@@ -97,6 +97,7 @@ RNN = _shortcut(ElmanCell, "RNN", "Elman layers")
 LSTM = _shortcut(LSTMCell, "LSTM", "LSTM layers")
 GRU = _shortcut(GRUCell, "GRU", "GRU layers")
 LRU = _shortcut(LRUCell, "LRU", "Residual blocks of LRU cells")
+S5 = _shortcut(S5Cell, "S5", "Residual blocks of S5 cells")
 
 
 def CfC(
