@@ -9,7 +9,6 @@ import jax.random as jr
 from jaxtyping import Array, Bool, Float
 
 from .._dropout import Dropout as Dropout, make_dropout as make_dropout
-from .._dropout import Dropout as Dropout, make_dropout as make_dropout
 from ..base import AbstractCell, contract
 
 
