@@ -39,7 +39,6 @@ TIME_SCALES = {
     "cornn": {"delta": 0.06, "gamma": 66.0, "epsilon": 15.0},
     "hcornn": {"delta": 0.06, "gamma": (60.0, 72.0), "epsilon": (12.0, 18.0)},
     "unicornn": {"delta": 0.1},
-    "lru": {"r_min": 0.9, "r_max": 0.999, "max_phase": 0.314},
 }
 MEMORY = {
     "elman": {"learning_rate": 1e-3},

@@ -328,15 +328,16 @@ SLOW = {
 }
 
 
-# One cell of each kind, for laws that are dear and say more of the layers than of the cell.
+# One cell of each kind, for laws that say more of the evaluators and layers than of the cell.
 KINDS = {"elman", "leaky_elman", "lstm", "clockwork", "unitary", "hcornn", "mingru", "lru", "cfc"}
 
 
 def ids(cases, *, kinds=False):
-    """Keyword arguments for a parametrisation over cases; `kinds`: those of KINDS, others slow."""
+    """Keyword arguments for a parametrisation over cases; `kinds`: the other cells are slow."""
+    others = {case.id for case in DEFAULTS} - KINDS if kinds else set()
 
     def marks(case):
-        slow = case.id in SLOW or (kinds and case.id not in KINDS)
+        slow = case.id in SLOW | others
         return [pytest.mark.slow] if slow else []
 
     values = [pytest.param(case, marks=marks(case), id=case.id) for case in cases]

@@ -79,7 +79,7 @@ def test_parallel_at_small_lengths(case, time):
         assert_close(unroll(cell, xs, state, method="parallel", **keywords), (final, ys), 1e-11)
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_length_one(case):
     cell = build(case)
     xs, state, keywords = inputs(cell, 1)
@@ -87,7 +87,7 @@ def test_length_one(case):
     assert_close(unroll(cell, xs, state, **keywords), (final, ys), 1e-6)
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_length_zero(case):
     cell = build(case)
     xs, state, keywords = inputs(cell, 0)
@@ -127,7 +127,7 @@ def test_chunks_equal_the_whole(case):
         assert_close((carried, jnp.concatenate(outputs)), whole, 1e-6)
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_reverse_equals_flip(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
@@ -137,7 +137,7 @@ def test_reverse_equals_flip(case):
     assert_close((final, ys), (expected, ys_flipped[::-1]), 1e-6)
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_vmap_equals_the_loop_over_samples(case):
     cell = build(case)
     samples = [inputs(cell, seed=seed) for seed in (1, 2, 3)]
@@ -150,7 +150,7 @@ def test_vmap_equals_the_loop_over_samples(case):
         assert_close(jax.tree.map(lambda leaf, i=i: leaf[i], (finals, ys)), one, 1e-6)
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_jit_equals_a_bare_call_and_the_second_call_does_not_trace(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
@@ -209,7 +209,7 @@ def test_plain_jit_takes_a_layer_as_argument(case):
     assert_close(jax.jit(lambda layer, xs: layer(xs))(layer, xs), layer(xs), 1e-6)
 
 
-@pytest.mark.parametrize(**ids([c for c in ALL if c.stochastic]))
+@pytest.mark.parametrize(**ids([c for c in ALL if c.stochastic], kinds=True))
 def test_draws_are_the_same_for_every_evaluator(case):
     cell = build(case)
     xs, _, keywords = inputs(cell)
