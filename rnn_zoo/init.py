@@ -95,7 +95,7 @@ def log_uniform(
     return uniform(key, shape, math.log(low), math.log(high), dtype)
 
 
-def hippo_legs(size: int) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+def hippo_legs(size: int) -> tuple[NDArray[np.complexfloating], NDArray[np.complexfloating]]:
     r"""Eigenvalues and unitary eigenvectors of the normal part of the HiPPO-LegS matrix.
 
     $A_{nk} = -\sqrt{(2n+1)(2k+1)}$ below the diagonal and $-(n+1)$ on it is a normal matrix

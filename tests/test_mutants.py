@@ -143,12 +143,12 @@ MUTANTS = {
     "linoss im and imex swapped": ("ssm/linoss.py", 'if self.scheme == "im":\n            return', 'if self.scheme != "im":\n            return', EQUATION.format("linoss")),
     "linoss damping explicit": ("ssm/discretise.py", "shrink = 1 / (1 + step * damping)", "shrink = 1 - step * damping", EQUATION.format("linoss-damped")),
     "mamba writes whatever it reads": ("ssm/mamba.py", "(gain * B * u[:, None]).ravel()", "(gain * jnp.ones_like(B) * u[:, None]).ravel()", EQUATION.format("mamba")),
-    "mamba without time": ("ssm/mamba.py", "step = dt * jax.nn.softplus", "step = jax.nn.softplus", "test_equations.py -k 'dt_ and mamba'"),
+    "mamba without time": ("ssm/mamba.py", "step = jnp.asarray(dt) * jax.nn.softplus", "step = jax.nn.softplus", "test_equations.py -k 'dt_ and mamba'"),
     "convolution from the oldest": ("ssm/short_conv.py", "self.weight[::-1] * window", "self.weight * window", "test_ssm.py -k short_convolution"),
     "convolution that forgets an input too early": ("ssm/short_conv.py", "return window[1:], y", "return window[:-1], y", "test_ssm.py -k short_convolution"),
     "mamba block without its gate": ("layers/mamba.py", "vs * jax.nn.silu(gates)", "vs", "test_ssm.py -k mamba_block"),
     "state spaces decay": ("train/groups.py", "own = {name: _all(getattr(node, name), \"ssm\") for name in node.ssm_parameters}", "own = {}", "test_ssm.py -k 'labels or by_group'"),
-    "one mask for all documents": ("layers/block.py", "unroll(self.dropout, zs, kept, **flags, key=keys[1])", "unroll(self.dropout, zs, kept, mask=steps.mask, key=keys[1])", "test_layers.py -k broadcast"),
+    "one mask for all documents": ("layers/block.py", "self.dropout, zs, kept, mask=steps.mask, reset=steps.reset, key", "self.dropout, zs, kept, mask=steps.mask, key", "test_layers.py -k broadcast"),
     "a mask for each step": ("layers/dropout.py", "keep = jnp.where(state.drawn, state.keep, drawn)", "keep = drawn", "test_layers.py -k broadcast"),
 }  # fmt: skip
 

@@ -219,13 +219,19 @@ class Block(AbstractLayer, AbstractCell):
         keys = spread_keys(steps.key, 2)
         # Before the norm: a NaN in padding would come back through its gradient.
         xs = hide(steps.mask, steps.x).astype(working_dtype(self, steps.x))
-        flags = {"mask": steps.mask, "reset": steps.reset}
         after, zs = self.layer.scan(
-            jax.vmap(self._before)(xs), inner, dt=steps.dt, **flags, key=keys[0]
+            jax.vmap(self._before)(xs),
+            inner,
+            dt=steps.dt,
+            mask=steps.mask,
+            reset=steps.reset,
+            key=keys[0],
         )
         zs = jax.vmap(self.mix)(zs)
         if isinstance(self.dropout, SequenceDropout):
-            kept, zs = unroll(self.dropout, zs, kept, **flags, key=keys[1])
+            kept, zs = unroll(
+                self.dropout, zs, kept, mask=steps.mask, reset=steps.reset, key=keys[1]
+            )
             after = (after, kept)
         elif self.dropout is not None:
             zs = drop_steps(self.dropout, zs, keys[1])

@@ -108,7 +108,7 @@ class LinOSSCell(AbstractLinearCell):
         assert constants is not None
         stiffness, damping, step, block, gain = constants
         if dt is not None:
-            block, gain = self._discretise(stiffness, damping, dt * step)
+            block, gain = self._discretise(stiffness, damping, jnp.asarray(dt) * step)
         return AffineMap(Block2x2(block), gain * (self.B @ x))
 
     def readout(

@@ -116,7 +116,7 @@ class MambaCell(AbstractLinearCell):
         u = self._project(x)
         rank, size = self.weight_dt.shape[1], A.shape[1]
         small, B = jnp.split(self.weight_x[: rank + size] @ u, [rank])
-        step = dt * jax.nn.softplus(self.weight_dt @ small + self.bias_dt)
+        step = jnp.asarray(dt) * jax.nn.softplus(self.weight_dt @ small + self.bias_dt)
         decay, gain = DISCRETISATIONS[self.discretisation](A, step[:, None])
         return AffineMap(Diagonal(decay.ravel()), (gain * B * u[:, None]).ravel())
 

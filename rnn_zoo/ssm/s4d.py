@@ -125,7 +125,7 @@ class S4DCell(AbstractLinearCell):
         decay, gain = constants.decay, constants.gain
         if dt is not None:
             discretise = DISCRETISATIONS[self.discretisation]
-            decay, gain = discretise(constants.eigenvalues, dt * constants.step)
+            decay, gain = discretise(constants.eigenvalues, jnp.asarray(dt) * constants.step)
         return AffineMap(Diagonal(decay.ravel()), (gain * self._project(x)[:, None]).ravel())
 
     def readout(
@@ -140,7 +140,7 @@ class S4DCell(AbstractLinearCell):
         return u if self.bias is None else u + self.bias
 
 
-def s4d_eigenvalues(initialisation: str, state_size: int) -> NDArray[np.complex128]:
+def s4d_eigenvalues(initialisation: str, state_size: int) -> NDArray[np.complexfloating]:
     """One of each conjugate pair: the half of `state_size` with imaginary part >= 0."""
     check_choice("initialisation", initialisation, ("lin", "inv", "legs"))
     n = np.arange(state_size // 2)

@@ -139,7 +139,7 @@ class S5Cell(AbstractLinearCell):
         decay, gain = constants.decay, constants.gain
         if dt is not None:
             discretise = DISCRETISATIONS[self.discretisation]
-            decay, gain = discretise(constants.eigenvalues, dt * constants.step)
+            decay, gain = discretise(constants.eigenvalues, jnp.asarray(dt) * constants.step)
         return AffineMap(Diagonal(decay), gain * lax.complex(*jnp.split(constants.B @ x, 2)))
 
     def readout(
@@ -151,7 +151,7 @@ class S5Cell(AbstractLinearCell):
 
 def s5_eigenvectors(
     state_size: int, blocks: int = 1, conj_sym: bool = True
-) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
+) -> tuple[NDArray[np.complexfloating], NDArray[np.complexfloating]]:
     """Lambda (modes,) and V (state_size, modes) of `blocks` HiPPO-LegS matrices."""
     size = state_size // blocks
     eigenvalues, V = hippo_legs(size)
@@ -159,11 +159,11 @@ def s5_eigenvectors(
     return np.tile(eigenvalues[:kept], blocks), np.kron(np.eye(blocks), V[:, :kept])
 
 
-def _adjoint(V: NDArray[np.complex128], B: Array) -> Array:
+def _adjoint(V: NDArray[np.complexfloating], B: Array) -> Array:
     """V* B as (real, imaginary)."""
     return jnp.stack([V.real.T @ B, -V.imag.T @ B])
 
 
-def _right(C: Array, V: NDArray[np.complex128]) -> Array:
+def _right(C: Array, V: NDArray[np.complexfloating]) -> Array:
     """C V as (real, imaginary), for C given so."""
     return jnp.stack([C[0] @ V.real - C[1] @ V.imag, C[0] @ V.imag + C[1] @ V.real])
