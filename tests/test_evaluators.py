@@ -51,7 +51,7 @@ def test_unroll_and_trajectory_equal_the_loop(case):
             assert_close(jax.tree.map(lambda s: s[0], states), last, 0)
 
 
-@pytest.mark.parametrize(**ids(LINEAR))
+@pytest.mark.parametrize(**ids(LINEAR, kinds=True))
 def test_parallel_gradient_equals_sequential(case):
     with float64() as dtype:
         cell = build(case, dtype)
@@ -69,7 +69,7 @@ def test_parallel_gradient_equals_sequential(case):
         assert_close(one, two, 1e-10)
 
 
-@pytest.mark.parametrize(**ids(LINEAR))
+@pytest.mark.parametrize(**ids(LINEAR, kinds=True))
 @pytest.mark.parametrize("time", [1, 2, 4, 7])
 def test_parallel_at_small_lengths(case, time):
     with float64() as dtype:
@@ -111,7 +111,7 @@ def test_scalar_dt_equals_a_constant_dt(case):
         assert_close(one, unroll(cell, xs, state, method=method, **keywords), 1e-6)
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_chunks_equal_the_whole(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)

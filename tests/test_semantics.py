@@ -53,7 +53,7 @@ def test_padded_equals_unpadded(case):
             assert_close((after, ys_padded[mask]), (final, ys), 1e-5)
 
 
-@pytest.mark.parametrize(**ids(STEADY))
+@pytest.mark.parametrize(**ids(STEADY, kinds=True))
 def test_resets_equal_separate_sequences(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
@@ -82,7 +82,7 @@ def test_reset_acts_first_even_on_a_masked_step(case):
         assert_close(jax.tree.map(lambda s: s[2], states), initial, 1e-7)
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_nan_in_masked_steps_reaches_no_gradient(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
