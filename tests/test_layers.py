@@ -240,7 +240,7 @@ def test_models_take_length_zero(pool):
 
 
 @pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
-@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("bidirectional", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_every_cell_makes_a_model(case, bidirectional):
     sizes = {"hidden_size": 8, "num_layers": 2, "bidirectional": bidirectional}
     model = rz.make_model(case.name, I, 2, **sizes, dropout=0.1, key=KEY)
