@@ -3,6 +3,7 @@
     python benchmarks/zoo.py zoo        adding (200 steps) and permuted digits, all cells
     python benchmarks/zoo.py memory     adding (500 steps), cells made for long memory and others
     python benchmarks/zoo.py zoo lstm cornn      some cells only
+    python benchmarks/zoo.py memory --seconds 200 elman      with less time
 
 Rows go to benchmarks/zoo.csv; what stands there is not run again, so a run that was ended
 goes on, and a row to be measured anew is deleted first. `python docs/tables.py` writes the
@@ -165,12 +166,17 @@ SUITES = {"zoo": (adding_200, digits), "memory": (adding_500,)}
 
 def main() -> None:
     suite, *cells = sys.argv[1:] or ["zoo"]
+    limit = float("inf")
+    if "--seconds" in cells:
+        where = cells.index("--seconds")
+        limit = float(cells[where + 1])
+        del cells[where : where + 2]
     cells = cells or (rz.list_cells() if suite == "zoo" else tuple(MEMORY))
     for make in SUITES[suite]:
         for cell in cells:
             task = make(cell)
             if (task.name, cell) not in {(row["task"], row["cell"]) for row in rows()}:
-                add(run(task, cell))
+                add(run(dataclasses.replace(task, seconds=min(task.seconds, limit)), cell))
 
 
 if __name__ == "__main__":
