@@ -14,7 +14,7 @@ from rnn_zoo.init import hippo_legs
 from rnn_zoo.scan import trajectory, unroll
 from rnn_zoo.ssm import discretise
 from rnn_zoo.ssm.rglru import bounded_sqrt
-from rnn_zoo.ssm.s5 import s5_eigenvectors
+from rnn_zoo.ssm.s5 import _adjoint, s5_eigenvectors
 
 
 KEY = jr.key(0)
@@ -140,6 +140,10 @@ def test_s5_starts_with_half_the_pairs_of_each_block():
 def test_s5_input_matrix_is_real_before_its_change_of_basis():
     cell = rz.S5Cell(3, 8, conj_sym=False, key=KEY)
     V = s5_eigenvectors(8, conj_sym=False)[1]
+    drawn = draw(1, (8, 3))
+    real, imaginary = _adjoint(V, drawn)
+    # A transposed V would give another real matrix in its place, with the same statistics.
+    np.testing.assert_allclose(real + 1j * imaginary, V.conj().T @ drawn, atol=1e-5)
     back = V @ (cell.B[0] + 1j * cell.B[1])
     np.testing.assert_allclose(back.imag, 0, atol=1e-6)
     assert abs(back.real).max() > 0.1
