@@ -217,7 +217,9 @@ def test_draws_are_the_same_for_every_evaluator(case):
     one_key = unroll(cell, xs, key=key)[1]
     per_step = unroll(cell, xs, key=jr.split(key, T))[1]
     assert_close(one_key, per_step, 0)
-    assert not np.allclose(one_key, unroll(cell, xs, key=jr.key(99))[1])
+    # Masks of three inputs agree by chance now and then: one key that differs is enough.
+    others = [unroll(cell, xs, key=other)[1] for other in jr.split(jr.key(99), 4)]
+    assert not all(np.allclose(one_key, other) for other in others)
     if isinstance(cell, rz.AbstractLayer):
         assert_close(one_key, cell(xs, key=key), 1e-6)
     quiet = eqx.nn.inference_mode(cell)
