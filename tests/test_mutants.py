@@ -170,7 +170,9 @@ def test_mutant_is_killed(name, tmp_path):
     target.write_text(target.read_text().replace(old, new))
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{TESTS}"}
     environment.pop("PYTEST_XDIST_WORKER", None)
-    command = f"{sys.executable} -m pytest -x -q -n 0 -p no:cacheprovider --rootdir={TESTS.parent} "
+    # Without the options of the project: checks of every call would take half of the time.
+    options = f"-o addopts= -m 'not slow' -p no:cacheprovider --rootdir={TESTS.parent}"
+    command = f"{sys.executable} -m pytest -x -q {options} "
     run = subprocess.run(
         command + tests, shell=True, cwd=TESTS, env=environment, capture_output=True, text=True
     )
