@@ -29,6 +29,10 @@ class AbstractLinearMap(eqx.Module):
         """The product A A_earlier."""
 
     @abc.abstractmethod
+    def transpose(self) -> Any:
+        """A transposed, not conjugated."""
+
+    @abc.abstractmethod
     def identity(self) -> Any:
         """The identity of the same shape and dtype."""
 
@@ -45,6 +49,9 @@ class Diagonal(AbstractLinearMap):
     def compose(self, earlier: "Diagonal") -> "Diagonal":
         return Diagonal(self.a * earlier.a)
 
+    def transpose(self) -> "Diagonal":
+        return self
+
     def identity(self) -> "Diagonal":
         return Diagonal(jnp.ones_like(self.a))
 
@@ -60,6 +67,9 @@ class Block2x2(AbstractLinearMap):
 
     def compose(self, earlier: "Block2x2") -> "Block2x2":
         return Block2x2(jnp.einsum("...ijp,...jkp->...ikp", self.a, earlier.a))
+
+    def transpose(self) -> "Block2x2":
+        return Block2x2(jnp.swapaxes(self.a, -3, -2))
 
     def identity(self) -> "Block2x2":
         eye = jnp.eye(2, dtype=self.a.dtype)[:, :, None]

@@ -15,8 +15,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, Shaped
 
-from ._affine import AffineMap, prefix_states, select, varies
+from ._affine import AffineMap, select, varies
 from ._checks import Steps, check_cell, check_state, check_steps
+from ._recurrence import Recurrence, solve
 from .base import AbstractCell, State, advance, half_as, working_dtype
 
 
@@ -148,8 +149,10 @@ def _evaluate(cell, xs, state, dt, mask, reset, reverse, key, method, *, keep_st
     steps = check_steps(cell, xs, dt, mask, reset, key, reverse=reverse)
     state = check_state(cell, state)
     method = resolve_method(cell, method, steps.length)
-    run = _parallel if method == "parallel" else _sequential
-    return run(cell, state, steps, bool(reverse), keep_states)
+    if cell.linear and steps.length:
+        algorithm = "associative" if method == "parallel" else "loop"
+        return _linear(cell, state, steps, bool(reverse), keep_states, algorithm)
+    return _sequential(cell, state, steps, bool(reverse), keep_states)
 
 
 def resolve_method(cell: AbstractCell, method: str, length: int) -> str:
@@ -191,23 +194,19 @@ def _sequential(cell, state, steps: Steps, reverse: bool, keep_states: bool):
 
 
 @eqx.filter_jit
-def _parallel(cell, state, steps: Steps, reverse: bool, keep_states: bool):
+def _linear(cell, state, steps: Steps, reverse: bool, keep_states: bool, algorithm: str):
+    """A linear cell: inputs and outputs of all steps at once, the recurrence between them."""
     cell = cell.prepare()
-    if reverse:
-        steps = flip(steps)
     x, *dt = _visible(steps)
     dtype = working_dtype(cell, x)
     inputs = [array.astype(dtype) for array in (x, *dt)]
     maps = _map_over_time(cell.transition, inputs)
-    states = prefix_states(*_with_semantics(maps, cell, state, steps))
+    states = solve(*_with_semantics(maps, cell, state, steps, reverse), algorithm)
     ys = jax.vmap(cell.readout)(states, inputs[0])
     if steps.mask is not None:
         ys = select(steps.mask, ys, jnp.zeros_like(ys))
-    final = states[-1]
-    ys = half_as(x, ys)
-    if reverse:
-        states, ys = states[::-1], ys[::-1]
-    return final, states if keep_states else None, ys
+    final = states[0] if reverse else states[-1]
+    return final, states if keep_states else None, half_as(x, ys)
 
 
 def _map_over_time(transition: Callable, inputs: list[Array]) -> AffineMap:
@@ -234,27 +233,24 @@ def _visible(steps: Steps) -> list[Array]:
     return [x, jnp.where(steps.mask, steps.dt, jnp.ones_like(steps.dt))]
 
 
-def _with_semantics(maps: AffineMap, cell, state, steps: Steps):
-    """Mask, resets and the initial state, worked into the elements of the recurrence."""
-    linear, offset = maps.linear, maps.offset
+def _with_semantics(maps: AffineMap, cell, state, steps: Steps, reverse: bool):
+    """The recurrence, and offsets with the initial state and the resets worked into them."""
+    recurrence = Recurrence(maps.linear, steps.mask, None, reverse)
+    offset = maps.offset
     if offset.ndim == jnp.ndim(state):  # an offset that does not depend on x
         offset = jnp.broadcast_to(offset, (steps.length, *offset.shape))
     offset = offset.astype(jnp.result_type(state))
     if steps.mask is not None:
-        if not varies(linear):
-            shape = (steps.length, *linear.a.shape)
-            linear = jax.tree.map(lambda a: jnp.broadcast_to(a, shape), linear)
-        linear = select(steps.mask, linear, linear.identity())
         offset = select(steps.mask, offset, jnp.zeros_like(offset))
     initial = cell.init_state()
+    start = steps.length - 1 if reverse else 0
     if steps.reset is not None:
-        state = select(steps.reset[0], initial, state)
-    first = jax.tree.map(lambda a: a[0], linear) if varies(linear) else linear
-    start = AffineMap(first, offset[0]).apply(state)
+        state = select(steps.reset[start], initial, state)
+    first = offset[start] + recurrence.at(jnp.array(start)).through(state)
     if steps.reset is not None:
-        fresh = AffineMap(linear, offset).apply(jnp.broadcast_to(initial, offset.shape))
+        fresh = offset + recurrence.through(jnp.broadcast_to(initial, offset.shape))
         offset = select(steps.reset, fresh, offset)
-    return AffineMap(linear, offset.at[0].set(start)), steps.reset
+    return recurrence._replace(barrier=steps.reset), offset.at[start].set(first)
 
 
 def flip(steps: Steps) -> Steps:

@@ -22,6 +22,7 @@ RANKS = {
     for rank, names in enumerate(
         [
             ("_affine",),
+            ("_recurrence",),
             ("base",),
             ("_fixed", "init", "wiring"),
             ("cells", "ssm"),
