@@ -32,29 +32,28 @@ B, T, I, H = 32, 256, 16, 128
 KEY = jr.key(0)
 
 
+def put(theirs, **arrays):
+    """Their cell with these arrays."""
+    names = list(arrays)
+    return eqx.tree_at(lambda c: [getattr(c, n) for n in names], theirs, list(arrays.values()))
+
+
 def elman(cell, theirs):
-    fields = lambda c: (c.w_ih, c.w_hh, c.b)
-    return eqx.tree_at(fields, theirs, (cell.weight_ih, cell.weight_hh, cell.bias))
+    return put(theirs, w_ih=cell.weight_ih, w_hh=cell.weight_hh, b=cell.bias)
 
 
 def lstm(cell, theirs):
-    fields = lambda c: (c.lstm.weight_ih, c.lstm.weight_hh, c.lstm.bias)
-    return eqx.tree_at(fields, theirs, (cell.weight_ih, cell.weight_hh, cell.bias))
-
-
-def indrnn(cell, theirs):
-    fields = lambda c: (c.w_ih, c.w_hh, c.b)
-    return eqx.tree_at(fields, theirs, (cell.weight_ih, cell.weight_hh, cell.bias))
+    arrays = {"weight_ih": cell.weight_ih, "weight_hh": cell.weight_hh, "bias": cell.bias}
+    return put(theirs, lstm=put(theirs.lstm, **arrays))
 
 
 def antisymmetric(cell, theirs):
     upper = jnp.zeros((H, H)).at[jnp.triu_indices(H, 1)].set(cell.weight_hh)
     if not hasattr(theirs, "w_g"):
-        fields = lambda c: (c.w_in, c.w_hh, c.b)
-        return eqx.tree_at(fields, theirs, (cell.weight_ih, upper, cell.bias))
-    fields = lambda c: (c.w_g, c.w_in, c.w_hh, c.b_g, c.b)
+        return put(theirs, w_in=cell.weight_ih, w_hh=upper, b=cell.bias)
     gate, new = jnp.split(cell.weight_ih, 2)
-    return eqx.tree_at(fields, theirs, (gate, new, upper, *jnp.split(cell.bias, 2)))
+    b_gate, b_new = jnp.split(cell.bias, 2)
+    return put(theirs, w_g=gate, w_in=new, w_hh=upper, b_g=b_gate, b=b_new)
 
 
 # RNN-JAX subtracts the diffusion as a number, not as a matrix: equal at 0.
@@ -78,7 +77,7 @@ PAIRS = {
     "indrnn": (
         lambda: rz.IndRNNCell(I, H, key=KEY),
         lambda: peer.IndRNNCell(I, H, key=KEY),
-        indrnn,
+        elman,
     ),
     "antisymmetric": (
         lambda: rz.AntisymmetricCell(I, H, epsilon=0.1, gamma=0.0, key=KEY),

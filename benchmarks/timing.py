@@ -1,5 +1,7 @@
-"""Timing for the benchmarks: several functions in turn, so that a noisy machine treats them alike."""
+"""Timing: several functions in turn, so that a noisy machine treats them alike."""
 
+import os
+import platform
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,8 +25,5 @@ def medians(functions: Mapping[str, Callable[[], Any]], rounds: int = 9) -> dict
 
 def machine() -> str:
     """What the figures were measured with."""
-    import os
-    import platform
-
-    device = jax.devices()[0]
-    return f"jax {jax.__version__}, Python {platform.python_version()}, {os.cpu_count()} cores, {device}"
+    python = platform.python_version()
+    return f"jax {jax.__version__}, Python {python}, {os.cpu_count()} cores, {jax.devices()[0]}"

@@ -44,7 +44,7 @@ MEMORY = {
     "cornn": {"learning_rate": 2e-2, "delta": 0.06, "gamma": 66.0, "epsilon": 15.0},
     "lem": {"learning_rate": 5e-3, "delta": 0.2},
     "unitary": {"learning_rate": 3e-3},
-    "exprnn": {"learning_rate": 1e-3},
+    "exprnn": {"learning_rate": 2e-3},
 }
 
 
@@ -66,14 +66,15 @@ class Task:
 def adding_200(cell: str) -> Task:
     data = rz.data.load("adding", length=200, key=jr.key(0))
     options = TIME_SCALES.get(cell, {})
-    return Task("adding_200", data, rz.train.mse, 2000, 32, decaying(5e-3, 2000), options)
+    optimizer = decaying(3e-3, 6000)
+    return Task("adding_200", data, rz.train.mse, 6000, 32, optimizer, options, enough=0.005)
 
 
 def digits(cell: str) -> Task:
     data = rz.data.load("digits", permute=True, key=jr.key(0))
     options = TIME_SCALES.get(cell, {})
     loss = rz.train.cross_entropy
-    return Task("permuted_digits", data, loss, 2000, 32, decaying(5e-3, 2000), options)
+    return Task("permuted_digits", data, loss, 2000, 32, decaying(3e-3, 2000), options)
 
 
 def adding_500(cell: str) -> Task:
@@ -81,7 +82,9 @@ def adding_500(cell: str) -> Task:
     rate = options.pop("learning_rate")
     data = rz.data.load("adding", length=500, n_train=40_000, key=jr.key(0))
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
-    return Task("adding_500", data, rz.train.mse, 40_000, 50, optimizer, options, 600.0, 0.005)
+    return Task(
+        "adding_500", data, rz.train.mse, 40_000, 50, optimizer, options, 600.0, enough=0.005
+    )
 
 
 def decaying(rate: float, steps: int) -> Any:

@@ -6,6 +6,8 @@ into a layer, `make_model(name, ...)` into a model, `batch(model)` maps it over 
 
 import importlib.metadata
 
+import equinox as eqx
+
 from . import (
     data as data,
     dynamics as dynamics,
@@ -14,11 +16,14 @@ from . import (
     scan as scan,
     train as train,
     viz as viz,
+    wiring as wiring,
 )
+from ._activations import LeCunTanh as LeCunTanh, lecun_tanh as lecun_tanh
 from ._affine import AffineMap as AffineMap, Block2x2 as Block2x2, Diagonal as Diagonal
 from .base import AbstractCell as AbstractCell, AbstractLinearCell as AbstractLinearCell
 from .cells import (
     AntisymmetricCell as AntisymmetricCell,
+    CfCCell as CfCCell,
     ClockworkCell as ClockworkCell,
     ClockworkState as ClockworkState,
     CoRNNCell as CoRNNCell,
@@ -39,13 +44,20 @@ from .cells import (
     MGUCell as MGUCell,
     MinGRUCell as MinGRUCell,
     MinLSTMCell as MinLSTMCell,
+    MixedMemory as MixedMemory,
+    MixedMemoryState as MixedMemoryState,
     OscillatorState as OscillatorState,
     Residual as Residual,
+    StrideAwareCfC as StrideAwareCfC,
+    StrideAwareWiredCfCCell as StrideAwareWiredCfCCell,
+    Strided as Strided,
+    StridedState as StridedState,
     UnICORNNCell as UnICORNNCell,
     UnitaryCell as UnitaryCell,
     VariationalDropout as VariationalDropout,
     VariationalDropoutState as VariationalDropoutState,
     WilsonCowanCell as WilsonCowanCell,
+    WiredCfCCell as WiredCfCCell,
     Zoneout as Zoneout,
 )
 from .interop import adopt as adopt
@@ -58,6 +70,7 @@ from .layers import (
     Backward as Backward,
     Bidirectional as Bidirectional,
     Block as Block,
+    CfC as CfC,
     Pointwise as Pointwise,
     Recurrent as Recurrent,
     Stacked as Stacked,
@@ -72,6 +85,17 @@ from .registry import (
 )
 from .scan import elapsed as elapsed, lengths_to_mask as lengths_to_mask
 from .ssm import LRUCell as LRUCell
+from .wiring import (
+    AutoNCPMap as AutoNCPMap,
+    FullyConnectedMap as FullyConnectedMap,
+    NCPMap as NCPMap,
+    NeuronMap as NeuronMap,
+    RandomMap as RandomMap,
+    auto_ncp as auto_ncp,
+)
 
+
+Dense = eqx.nn.Linear
+Sequential = eqx.nn.Sequential
 
 __version__ = importlib.metadata.version("rnn-zoo")

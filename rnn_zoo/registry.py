@@ -180,6 +180,22 @@ _ROWS = (
         timed=True,
     ),
     CellInfo(
+        "cfc",
+        cells.CfCCell,
+        "liquid",
+        "Hasani et al. 2022, arXiv:2106.13898",
+        "h' = (1 - s) * tanh(f1) + s * tanh(f2), s = sig(a dt + b)",
+        timed=True,
+    ),
+    CellInfo(
+        "wired_cfc",
+        cells.WiredCfCCell,
+        "liquid",
+        "Hasani et al. 2022, arXiv:2106.13898",
+        "h'_l = cfc_l(h_l, h'_(l-1)), f1 and f2 masked by the map, y = h'_motor",
+        timed=True,
+    ),
+    CellInfo(
         "lru",
         ssm.LRUCell,
         "state-space",

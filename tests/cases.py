@@ -37,6 +37,13 @@ class Case:
     linear: bool = False
     timed: bool = False
     stochastic: bool = False
+    # The output size that belongs to a hidden size, where it is another number.
+    outputs: Callable[[int], int] = lambda hidden: hidden
+
+
+# The fewest units, and the outputs of so many, of cells that differ from their kind.
+SMALLEST = {"wired_cfc": 4}
+OUTPUTS = {"wired_cfc": lambda hidden: max(1, hidden // 4)}
 
 
 def _registered(id: str, name: str, reference: dict[str, Any] | None = None, **options) -> Case:
@@ -44,7 +51,8 @@ def _registered(id: str, name: str, reference: dict[str, Any] | None = None, **o
         return rz.make_cell(name, input_size, hidden_size, key=key, dtype=dtype, **options)
 
     info = rz.cell_info(name)
-    return Case(id, build, name, reference or {}, linear=info.linear, timed=info.timed)
+    sizes = {"outputs": OUTPUTS[name]} if name in OUTPUTS else {}
+    return Case(id, build, name, reference or {}, linear=info.linear, timed=info.timed, **sizes)
 
 
 def _wrapped(id: str, wrap: Callable[[Any], Any], name: str, **flags) -> Case:
@@ -99,6 +107,37 @@ def _adopted(key, dtype=None, input_size=I, hidden_size=H):
     return rz.adopt(cell)
 
 
+def _feeding(cell):
+    """The memory in front of a cell that reads as many features as its state has entries."""
+    width = sum(leaf.size for leaf in jax.tree.leaves(cell.init_state()))
+    inner = rz.make_cell("cornn", width, cell.output_size, dtype=cell.bias.dtype, key=jr.key(1))
+    return rz.MixedMemory(inner, "input", input_size=cell.input_size, key=jr.key(2))
+
+
+def _stride_bank(key, dtype=None, input_size=I, hidden_size=H):
+    return rz.StrideAwareCfC(
+        input_size, hidden_size, strides=(1, 3), backbone_units=7, dtype=dtype, key=key
+    )
+
+
+def _wired_bank(key, dtype=None, input_size=I, hidden_size=H):
+    wiring = rz.wiring.FullyConnectedMap(input_size, hidden_size, 1)
+    return rz.StrideAwareWiredCfCCell(input_size, wiring, strides=(1, 2), dtype=dtype, key=key)
+
+
+def _dropping_cfc(key, dtype=None, input_size=I, hidden_size=H):
+    options = {"backbone_units": 7, "backbone_dropout": 0.3}
+    return rz.CfCCell(input_size, hidden_size, dtype=dtype, key=key, **options)
+
+
+RANDOM = rz.wiring.RandomMap(I, H)
+
+
+def _random_wired(key, dtype=None):
+    options = {"fully_recurrent": False, "time_scale_factor": 2.0}
+    return rz.WiredCfCCell(I, RANDOM, dtype=dtype, key=key, **options)
+
+
 DEFAULTS = [_registered(name, name) for name in rz.list_cells()]
 MODES = [
     _registered("elman-relu", "elman", {"activation": refs.relu}, activation=jax.nn.relu),
@@ -122,6 +161,33 @@ MODES = [
     _registered("cornn-imex", "cornn", {"imex": True, "delta": 0.5}, scheme="imex", delta=0.5),
     _registered("lem-delta.3", "lem", {"delta": 0.3}, delta=0.3),
     _registered("unicornn-alpha5", "unicornn", {"alpha": 5.0}, alpha=5.0),
+    _registered("cfc-pure", "cfc", {"mode": "pure"}, mode="pure"),
+    _registered("cfc-no_gate", "cfc", {"mode": "no_gate"}, mode="no_gate"),
+    _registered("cfc-no_backbone", "cfc", backbone_layers=0),
+    _registered(
+        "cfc-two_layers",
+        "cfc",
+        {"activation": refs.relu, "scale": 0.3},
+        backbone_layers=2,
+        backbone_units=6,
+        activation=jax.nn.relu,
+        time_scale_factor=0.3,
+    ),
+    _registered("wired_cfc-pure", "wired_cfc", {"mode": "pure"}, mode="pure"),
+    _registered(
+        "wired_cfc-own_synapses",
+        "wired_cfc",
+        {"inside": (np.zeros((3, 3)), np.ones((1, 1)), np.zeros((1, 1))), "mode": "no_gate"},
+        mode="no_gate",
+        fully_recurrent=False,
+    ),
+    Case(
+        "wired_cfc-random_map",
+        _random_wired,
+        "wired_cfc",
+        {"layers": (RANDOM.sensory_adjacency,), "inside": (RANDOM.adjacency,), "scale": 2.0},
+        timed=True,
+    ),
     _registered("mingru-plain", "mingru", {"g": lambda z: z}, activation=lambda z: z),
 ]
 WRAPPED = [
@@ -154,6 +220,15 @@ WRAPPED = [
     _dropped("dropped-lru", "lru", input_rate=0.4),
     _wrapped("recurrent-leaky", rz.Recurrent, "leaky_elman"),
     _stacked("stacked", "lstm", "leaky_elman", "lru", dropout=0.3),
+    _wrapped("mixed-lipschitz", lambda c: rz.MixedMemory(c, key=jr.key(1)), "lipschitz"),
+    _wrapped("mixed_input-cornn", _feeding, "cornn"),
+    _wrapped("strided-gru", lambda c: rz.Strided(c, 2), "gru"),
+    _wrapped("strided-leaky", lambda c: rz.Strided(c, 2, 0.5), "leaky_elman"),
+    _wrapped("strided-lru", lambda c: rz.Strided(c, 2), "lru", linear=False),
+    _wrapped("strided-clockwork", lambda c: rz.Strided(c, 2), "clockwork"),
+    Case("stride_aware_cfc", _stride_bank, timed=True),
+    Case("stride_aware_wired", _wired_bank, timed=True, outputs=lambda hidden: 2),
+    Case("dropping-cfc", _dropping_cfc, timed=True, stochastic=True),
     Case("block-lru", _block, stochastic=True),
     Case("adopted-eqx-lstm", _adopted),
 ]
@@ -187,13 +262,28 @@ SLOW = {
     "dropped-lru",
     "recurrent-leaky",
     "adopted-eqx-lstm",
+    "mixed_input-cornn",
+    "strided-gru",
+    "strided-lru",
+    "strided-clockwork",
+    "stride_aware_cfc",
+    "stride_aware_wired",
+    "dropping-cfc",
 }
 
 
-def ids(cases):
-    """Keyword arguments for a parametrisation over cases."""
-    marks = {case.id: [pytest.mark.slow] if case.id in SLOW else [] for case in cases}
-    values = [pytest.param(case, marks=marks[case.id], id=case.id) for case in cases]
+# One cell of each kind, for laws that are dear and say more of the layers than of the cell.
+KINDS = {"elman", "leaky_elman", "lstm", "clockwork", "unitary", "hcornn", "mingru", "lru", "cfc"}
+
+
+def ids(cases, *, kinds=False):
+    """Keyword arguments for a parametrisation over cases; `kinds`: those of KINDS, others slow."""
+
+    def marks(case):
+        slow = case.id in SLOW or (kinds and case.id not in KINDS)
+        return [pytest.mark.slow] if slow else []
+
+    values = [pytest.param(case, marks=marks(case), id=case.id) for case in cases]
     return {"argnames": "case", "argvalues": values}
 
 
@@ -302,8 +392,16 @@ def assert_close(one, two, tolerance):
 
 
 def arrays(cell):
-    """The cell's arrays in float64, by the names of its fields."""
-    fields = {f.name: getattr(cell, f.name) for f in dataclasses.fields(cell)}
-    fields = {k: v.value if isinstance(v, Fixed) else v for k, v in fields.items()}
-    float64s = {k: np.asarray(v, np.float64) for k, v in fields.items() if eqx.is_array(v)}
-    return types.SimpleNamespace(**float64s)
+    """The cell's arrays in float64, by the names of its fields; parts as namespaces, lists."""
+    fields = {f.name: _spell(getattr(cell, f.name)) for f in dataclasses.fields(cell)}
+    return types.SimpleNamespace(**{k: v for k, v in fields.items() if v is not None})
+
+
+def _spell(value):
+    if isinstance(value, Fixed):
+        return np.asarray(value.value, np.float64)
+    if eqx.is_array(value):
+        return np.asarray(value, np.float64)
+    if isinstance(value, eqx.Module):
+        return arrays(value)
+    return [_spell(v) for v in value] if isinstance(value, tuple) else None

@@ -229,6 +229,61 @@ def unicornn(p, state, x, dt, delta=0.1, alpha=1.0):
     return (h, z), h
 
 
+def lecun_tanh(z):
+    return 1.7159 * np.tanh(0.666 * z)
+
+
+def cfc(p, h, x, dt, mode="default", activation=lecun_tanh, scale=1.0):
+    u = np.concatenate([x, h])
+    for layer in p.backbone:
+        u = activation(layer.weight @ u + layer.bias)
+    return _heads(p, u, len(h), scale * dt, mode, masks=None)
+
+
+def _heads(p, u, size, time, mode, masks):
+    """`masks`: which entries of u each unit reads in f_1 and f_2, (hidden, features)."""
+    allowed = np.ones((size, len(u))) if masks is None else masks
+    W = [p.heads.weight[k : k + size] for k in range(0, len(p.heads.weight), size)]
+    c = [p.heads.bias[k : k + size] for k in range(0, len(p.heads.bias), size)]
+    f_1 = (W[0] * allowed) @ u + c[0]
+    if mode == "pure":
+        h = p.A - p.A * np.exp(-time * (abs(p.w_tau) + abs(f_1))) * f_1
+        return h, h
+    f_2 = (W[1] * allowed) @ u + c[1]
+    a, b = W[2] @ u + c[2], W[3] @ u + c[3]
+    s = sigmoid(a * time + b)
+    one = 1.0 if mode == "no_gate" else 1.0 - s
+    h = one * np.tanh(f_1) + s * np.tanh(f_2)
+    return h, h
+
+
+# AutoNCP(5, 1) of ncps for 3 inputs, written out, a row for each source: inter neurons 2, 3, 4,
+# the command neuron 1, the motor neuron 0.
+NCP_5 = {
+    "sensory": np.array([[0, 0, 1], [0, 1, 0], [1, 0, 1]]),
+    "inter_to_command": np.array([[1], [1], [1]]),
+    "command_to_motor": np.array([[1]]),
+}
+
+
+def wired_cfc(p, h, x, dt, mode="default", layers=None, inside=None, outputs=None, scale=1.0):
+    """`layers`: for each, which features before it feed which neuron, (sources, neurons).
+
+    `inside`: the same within each layer, everything by default.
+    """
+    layers = tuple(NCP_5.values()) if layers is None else layers
+    after, start = [], 0
+    for k, incoming in enumerate(layers):
+        size = incoming.shape[1]
+        own = np.ones((size, size)) if inside is None else inside[k]
+        masks = np.concatenate([incoming, own]).T != 0
+        u = np.concatenate([x, h[start : start + size]])
+        x, _ = _heads(p.layers[k], u, size, scale * dt, mode, masks)
+        after.append(x)
+        start += size
+    return np.concatenate(after), x if outputs is None else x[outputs]
+
+
 REFERENCES = {
     "elman": elman,
     "leaky_elman": leaky_elman,
@@ -250,4 +305,6 @@ REFERENCES = {
     "hcornn": hcornn,
     "lem": lem,
     "unicornn": unicornn,
+    "cfc": cfc,
+    "wired_cfc": wired_cfc,
 }

@@ -43,7 +43,11 @@ def test_dt_defaults_to_one_nominal_step(case):
     assert not np.allclose(one[1], cell.step(state, x, 0.5)[1])
 
 
-@pytest.mark.parametrize(**ids([c for c in DEFAULTS if c.timed]))
+# Closed forms ask for the solution at a time; they do not move a state by a time.
+HELD = [case for case in DEFAULTS if case.timed and case.name not in ("cfc", "wired_cfc")]
+
+
+@pytest.mark.parametrize(**ids(HELD))
 def test_dt_zero_holds_the_state(case):
     cell = build(case)
     state, x = random_state(cell, 1), draw(2, (I,))

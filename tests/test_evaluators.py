@@ -96,7 +96,7 @@ def test_length_zero(case):
     assert_close(final, state, 0)
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_scalar_dt_equals_a_constant_dt(case):
     cell = build(case)
     if not cell.timed:
@@ -168,7 +168,7 @@ def test_jit_equals_a_bare_call_and_the_second_call_does_not_trace(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(**ids(DEFAULTS))
+@pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 def test_compiled_equals_op_by_op(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
@@ -200,7 +200,7 @@ def test_an_eager_call_compiles_once(case):
     assert before > 0
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_plain_jit_takes_a_layer_as_argument(case):
     layer = rz.Recurrent(build(case))
     if layer.stochastic:

@@ -71,7 +71,7 @@ def test_forward_mode_of_the_parallel_form(case):
         np.testing.assert_allclose(*tangents, rtol=1e-10)
 
 
-@pytest.mark.parametrize(**ids(DEFAULTS))
+@pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 def test_hessians_work(case):
     cell = build(case)
     xs = inputs(cell)[0][:2]
@@ -107,7 +107,7 @@ def test_gradients_are_finite_at_zero(case):
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_weight_decay_changes_no_fixed_array(case):
     cell = build(case)
     xs, _, keywords = inputs(cell)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from cases import MASK, I, T, assert_close, noisy
+from cases import DEFAULTS, MASK, I, T, assert_close, ids, noisy
 
 import rnn_zoo as rz
 from rnn_zoo.scan import unroll
@@ -180,12 +180,11 @@ def test_models_take_length_zero(pool):
     assert np.isfinite(out).all()
 
 
-@pytest.mark.parametrize("name", rz.list_cells())
+@pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_every_cell_makes_a_model(name, bidirectional):
-    model = rz.make_model(
-        name, I, 2, hidden_size=8, num_layers=2, bidirectional=bidirectional, dropout=0.1, key=KEY
-    )
+def test_every_cell_makes_a_model(case, bidirectional):
+    sizes = {"hidden_size": 8, "num_layers": 2, "bidirectional": bidirectional}
+    model = rz.make_model(case.name, I, 2, **sizes, dropout=0.1, key=KEY)
     xs = jr.normal(KEY, (2, T, I))
     assert rz.batch(model)(xs, key=KEY).shape == (2, 2)
     assert eqx.filter_vmap(eqx.nn.inference_mode(model))(xs).shape == (2, 2)

@@ -78,7 +78,7 @@ MUTANTS = {
     "a frame along the axes": ("dynamics.py", "jnp.linalg.qr(jr.normal(jr.key(0), (vector.shape[0], count), vector.dtype))[0]", "jnp.eye(vector.shape[0], count, dtype=vector.dtype)", "test_dynamics.py -k logarithms"),
     "jacobians multiplied from the left": ("dynamics.py", "product = product @ jacobian", "product = jacobian @ product", "test_dynamics.py -k 'whole_run'"),
     "gradients from the start": ("dynamics.py", "lax.scan(body, start, matrices, reverse=True)", "lax.scan(body, start, matrices)", "test_dynamics.py -k 'whole_run'"),
-    "antisymmetric diffusion as a shift": ("cells/antisymmetric.py", "return skew(triangle.astype(dtype), size) - gamma * jnp.eye(size, dtype=dtype)", "return skew(triangle.astype(dtype), size) - gamma", "test_by_name.py -k 'antisymmetric_jacobian'"),
+    "antisymmetric diffusion as a shift": ("cells/antisymmetric.py", "return skew(triangle.astype(dtype), size) - gamma * jnp.eye(size, dtype=dtype)", "return skew(triangle.astype(dtype), size) - gamma", "test_by_name.py -k antisymmetric_spectrum"),
     "antisymmetric symmetric": ("init.py", "return upper - upper.T", "return upper + upper.T", "test_by_name.py -k antisymmetric_spectrum"),
     "antisymmetric without its step size": ("cells/antisymmetric.py", "h = state + dt * self.epsilon * jnp.tanh(z if", "h = state + dt * jnp.tanh(z if", EQUATION.format("antisymmetric")),
     "antisymmetric gate on the other input": ("cells/antisymmetric.py", "gate = jax.nn.sigmoid(from_h + from_x_z)", "gate = jax.nn.sigmoid(from_h + from_x_h)", EQUATION.format("gated_antisymmetric")),
@@ -108,6 +108,18 @@ MUTANTS = {
     "residual forgets the input": ("cells/wrappers.py", "return x + y", "return y", "test_wrappers.py -k residual_adds"),
     "variational masks drawn at every step": ("cells/dropout.py", "return jnp.where(state.drawn, before,", "return jnp.where(False, before,", "test_wrappers.py -k draws_once"),
     "variational dropout not rescaled": ("cells/dropout.py", "jnp.where(self.keep, h / self.share, jnp.zeros_like(h))", "jnp.where(self.keep, h, jnp.zeros_like(h))", "test_wrappers.py -k 'columns_of and elman'"),
+    "cfc without its tanh": ("cells/liquid.py", "return (1 - s) * jnp.tanh(f_1) + s * jnp.tanh(f_2)", "return (1 - s) * f_1 + s * f_2", EQUATION.format("cfc")),
+    "cfc time with the other sign": ("cells/liquid.py", "s = jax.nn.sigmoid(a * time + b)", "s = jax.nn.sigmoid(-a * time + b)", EQUATION.format("cfc")),
+    "cfc time constant is dead at its start": ("cells/liquid.py", "-time * (jnp.abs(w_tau)", "-time * (jnp.sign(w_tau) * w_tau", "test_liquid.py -k time_constant"),
+    "cfc drops nothing behind the first layer": ("cells/liquid.py", "u = u if self.dropout is None else", "u = u if self.dropout is None or layer is self.backbone[0] else", "test_liquid.py -k backbone_dropout"),
+    "wired cfc without masks": ("cells/wired.py", "weight=jnp.where(mask, weight, 0.0)", "weight=weight", EQUATION.format("wired_cfc")),
+    "wired cfc masks its time gates": ("cells/wired.py", "dense = [np.ones_like(present)] * (blocks - 2)", "dense = [present] * (blocks - 2)", EQUATION.format("wired_cfc")),
+    "wired cfc reads a diagonal": ("cells/wired.py", "inside = wiring.adjacency[np.ix_(own, own)]", "inside = np.diag(wiring.adjacency[own, own])", EQUATION.format("wired_cfc")),
+    "mixed memory keeps the old state": ("cells/mixed_memory.py", "start, seen = (h, x) if", "start, seen = (state.h, x) if", "test_liquid.py -k rewrites"),
+    "strides lose time": ("cells/strided.py", "passed = state.elapsed + (1.0 if dt is None else dt)", "passed = 0 * state.elapsed + (1.0 if dt is None else dt)", "test_liquid.py -k 'third_step or longer'"),
+    "a longer wait makes a shorter step": ("cells/strided.py", "self.time_scale * passed", "self.time_scale / passed", "test_liquid.py -k longer"),
+    "strides act on their last step": ("cells/strided.py", "select(state.k == 0,", "select(state.k == self.stride - 1,", "test_liquid.py -k third_step"),
+    "ncps forget bias lost": ("interop/ncps.py", 'fields["bias"][1] = fields["bias"][1] + 1.0', 'fields["bias"][1] = fields["bias"][1]', "test_ncps_parity.py -k 'equals_ncps and mixed'"),
 }  # fmt: skip
 
 

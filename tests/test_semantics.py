@@ -122,7 +122,7 @@ def test_nan_state_that_is_reset_at_once_reaches_no_gradient(case):
         assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
 
 
-@pytest.mark.parametrize(**ids(DEFAULTS))
+@pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 def test_bidirectional_packed_equals_separate(case):
     forward, backward = build(case, seed=0), build(case, seed=1)
     layer = rz.Bidirectional(forward, backward)
@@ -135,7 +135,7 @@ def test_bidirectional_packed_equals_separate(case):
     assert_close(packed, jnp.concatenate(separate), 1e-5)
 
 
-@pytest.mark.parametrize(**ids(DEFAULTS))
+@pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 def test_bidirectional_padded_equals_unpadded(case):
     layer = rz.Bidirectional(build(case, seed=0), build(case, seed=1))
     xs, _, keywords = inputs(layer)

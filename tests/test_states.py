@@ -10,6 +10,7 @@ from cases import (
     ALL,
     DEFAULTS,
     EVERYTHING,
+    SMALLEST,
     H,
     I,
     T,
@@ -44,7 +45,8 @@ def test_step_keeps_the_state_and_tells_the_truth_about_its_output(case):
     assert y.shape == (cell.output_size,)
     assert y.dtype == jnp.float32
     assert cell.input_size == I
-    assert cell.output_size == (I if isinstance(cell, rz.Block | rz.Residual) else H)
+    fixed = isinstance(cell, rz.Block | rz.Residual)
+    assert cell.output_size == (I if fixed else case.outputs(H))
 
 
 @pytest.mark.parametrize(**ids(ALL))
@@ -66,7 +68,7 @@ def test_working_dtype(case):
     np.testing.assert_allclose(ys.astype(jnp.float32), full, rtol=0.02, atol=0.02)
 
 
-@pytest.mark.parametrize(**ids(DEFAULTS))
+@pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 def test_float32_cell_stays_float32_under_x64(case):
     cell = build(case)
     with jax.enable_x64(True):
@@ -88,7 +90,7 @@ def test_float64_cell_is_float64(case):
         assert jax.tree.leaves(final)[0].dtype in (jnp.float64, jnp.complex128)
 
 
-@pytest.mark.parametrize(**ids(DEFAULTS))
+@pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 def test_cells_are_built_in_bfloat16(case):
     cell = plain(case, jnp.bfloat16)
     for leaf in jax.tree.leaves(eqx.filter(cell, eqx.is_inexact_array)):
@@ -118,9 +120,14 @@ def test_parameters_are_real_arrays_and_nothing_else_is_a_leaf(case):
 @pytest.mark.parametrize("sizes", [(1, 1), (2, 7), (7, 2), (1, 4)])
 @pytest.mark.parametrize(**ids(DEFAULTS))
 def test_odd_and_tiny_sizes(case, sizes):
+    smallest = SMALLEST.get(case.name, 1)
+    if sizes[1] < smallest:
+        with pytest.raises(ValueError, match=f"hidden_size of at least {smallest}"):
+            case.build(jr.key(0), input_size=sizes[0], hidden_size=sizes[1])
+        return
     cell = case.build(jr.key(0), input_size=sizes[0], hidden_size=sizes[1])
     state, y = cell.step(cell.init_state(), jnp.ones(sizes[0]))
-    assert y.shape == (sizes[1],)
+    assert y.shape == (case.outputs(sizes[1]),)
     assert np.isfinite(y).all()
 
 
@@ -131,7 +138,7 @@ def test_impossible_sizes_are_named(case, sizes):
         case.build(jr.key(0), input_size=sizes[0], hidden_size=sizes[1])
 
 
-@pytest.mark.parametrize(**ids(DEFAULTS))
+@pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 def test_ensembles_are_one_vmap(case):
     keys = jr.split(jr.key(0), 3)
     cells = eqx.filter_vmap(lambda k: rz.make_cell(case.name, I, H, key=k))(keys)

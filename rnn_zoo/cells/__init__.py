@@ -18,12 +18,20 @@ from .gated import (
     MinLSTMCell as MinLSTMCell,
 )
 from .lipschitz import LipschitzCell as LipschitzCell
+from .liquid import CfCCell as CfCCell
+from .mixed_memory import MixedMemory as MixedMemory, MixedMemoryState as MixedMemoryState
 from .oscillatory import (
     CoRNNCell as CoRNNCell,
     HCoRNNCell as HCoRNNCell,
     LEMCell as LEMCell,
     OscillatorState as OscillatorState,
     UnICORNNCell as UnICORNNCell,
+)
+from .strided import (
+    StrideAwareCfC as StrideAwareCfC,
+    StrideAwareWiredCfCCell as StrideAwareWiredCfCCell,
+    Strided as Strided,
+    StridedState as StridedState,
 )
 from .unitary import ExpRNNCell as ExpRNNCell, UnitaryCell as UnitaryCell
 from .vanilla import (
@@ -32,6 +40,7 @@ from .vanilla import (
     LeakyElmanCell as LeakyElmanCell,
     WilsonCowanCell as WilsonCowanCell,
 )
+from .wired import WiredCfCCell as WiredCfCCell
 from .wrappers import (
     Frozen as Frozen,
     LayerNormed as LayerNormed,

@@ -7,9 +7,10 @@ import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
 from ..base import AbstractCell
-from ..cells import ElmanCell, GRUCell, LSTMCell
+from ..cells import CfCCell, ElmanCell, GRUCell, LSTMCell, MixedMemory, WiredCfCCell
 from ..init import check_sizes
 from ..ssm import LRUCell
+from ..wiring import NeuronMap
 from .base import AbstractLayer
 from .block import Block
 from .pointwise import linear
@@ -96,3 +97,77 @@ RNN = _shortcut(ElmanCell, "RNN", "Elman layers")
 LSTM = _shortcut(LSTMCell, "LSTM", "LSTM layers")
 GRU = _shortcut(GRUCell, "GRU", "GRU layers")
 LRU = _shortcut(LRUCell, "LRU", "Residual blocks of LRU cells")
+
+
+def CfC(
+    input_size: int,
+    hidden_size: Any,
+    *,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    mixed_memory: bool = False,
+    proj_size: int | None = None,
+    key: PRNGKeyArray,
+    **options: Any,
+) -> Stacked:
+    """CfC layers; see `deep`. `hidden_size` may be a neuron map, for a `WiredCfCCell`.
+
+    `options` are those of the cell.
+    `mixed_memory` puts an LSTM into every layer (`MixedMemory`); `proj_size` adds a linear
+    map of the outputs at the end.
+    """
+    return liquid(
+        WiredCfCCell if isinstance(hidden_size, NeuronMap) else CfCCell,
+        input_size,
+        hidden_size,
+        num_layers=num_layers,
+        bidirectional=bidirectional,
+        dropout=dropout,
+        mixed_memory=mixed_memory,
+        proj_size=proj_size,
+        key=key,
+        **options,
+    )
+
+
+def liquid(
+    make: Callable[..., AbstractCell],
+    input_size: int,
+    hidden_size: Any,
+    *,
+    mixed_memory: bool = False,
+    proj_size: int | None = None,
+    key: PRNGKeyArray,
+    **options: Any,
+) -> Stacked:
+    """`deep` for cells that also take a neuron map in the place of `hidden_size`.
+
+    `mixed_memory`: a memory in every layer; `proj_size`: a linear map at the end.
+    """
+    if isinstance(hidden_size, NeuronMap):
+        make, hidden_size = _wired(make, hidden_size), hidden_size.units
+    key_layers, key_proj = jr.split(key)
+    cell = _remembering(make) if mixed_memory else make
+    layers = deep(cell, input_size, hidden_size, key=key_layers, **options)
+    if proj_size is None:
+        return layers
+    check_sizes(proj_size=proj_size)
+    dtype = options.get("dtype")
+    return Stacked([layers, linear(layers.output_size, proj_size, dtype=dtype, key=key_proj)])
+
+
+def _wired(make: Callable[..., AbstractCell], wiring: NeuronMap) -> Callable[..., AbstractCell]:
+    def cell(input_size: int, hidden_size: int, *, key: PRNGKeyArray, **options: Any):
+        return make(input_size, wiring, key=key, **options)
+
+    return cell
+
+
+def _remembering(make: Callable[..., AbstractCell]) -> Callable[..., MixedMemory]:
+    def cell(input_size: int, hidden_size: int, *, key: PRNGKeyArray, **options: Any):
+        key_cell, key_memory = jr.split(key)
+        inner = make(input_size, hidden_size, key=key_cell, **options)
+        return MixedMemory(inner, dtype=options.get("dtype"), key=key_memory)
+
+    return cell

@@ -1,0 +1,152 @@
+"""Trained networks of ncps in PyTorch as layers of this library. Nothing of either is imported."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array
+
+from .._activations import lecun_tanh
+from ..base import AbstractCell, replace
+from ..cells import CfCCell, MixedMemory, WiredCfCCell
+from ..layers import Pointwise, Recurrent, Stacked
+from ..wiring import NeuronMap
+
+
+class GivenMap(NeuronMap):
+    """A neuron map from arrays that are there already, such as those of another library."""
+
+    def __init__(self, adjacency: Any, sensory_adjacency: Any, output_size: int, layers: Any):
+        """As in `NeuronMap.seal`."""
+        config = dict(
+            adjacency=np.asarray(adjacency).tolist(),
+            sensory_adjacency=np.asarray(sensory_adjacency).tolist(),
+            output_size=int(output_size),
+            layers=[list(map(int, layer)) for layer in layers],
+        )
+        self.seal(adjacency, sensory_adjacency, output_size, layers, config=config)
+
+
+def from_ncps(module: Any) -> Stacked:
+    """A layer with the weights of a `CfC` of `ncps.torch`, wired or not, all options.
+
+    The layer gives what the module gives for one sequence, at every step: `layer(xs,
+    dt=timespans)`; `rz.batch(layer)` takes batches. A module in evaluation becomes a layer
+    in inference. A wired module with one layer gives all its neurons, as ncps does. Its
+    dropout leaves out the first layer of a backbone, that of `CfCCell` does not: in training
+    the two differ. TypeError for another module.
+    """
+    name = type(module).__name__
+    if name not in _CELLS or not hasattr(module, "rnn_cell"):
+        raise TypeError(
+            f"expected a {' or '.join(_CELLS)} of ncps.torch, got {name}: "
+            "its cells alone are not read, wrap them in one of these"
+        )
+    arrays = {k: _numpy(v) for k, v in module.state_dict().items()}
+    cell = _CELLS[name](module, _below(arrays, "rnn_cell"))
+    if module.use_mixed:
+        cell = _mixed(cell, _below(arrays, "lstm"))
+    parts: list[Any] = [Recurrent(cell)]
+    if "fc.weight" in arrays:
+        fc = _linear(arrays, "fc")
+        parts.append(Pointwise(fc, *np.shape(fc.weight)[::-1]))
+    return eqx.nn.inference_mode(Stacked(parts), not module.training)
+
+
+def _cfc(module: Any, arrays: dict[str, Array]) -> AbstractCell:
+    return (_wired if hasattr(module.rnn_cell, "_wiring") else _dense)(module.rnn_cell, arrays)
+
+
+_CELLS = {"CfC": _cfc}
+
+
+def _dense(theirs: Any, arrays: dict[str, Array]) -> CfCCell:
+    hidden, features = arrays["ff1.weight"].shape
+    backbone = [] if theirs.backbone is None else list(theirs.backbone)
+    names = [f"backbone.{i}" for i, part in enumerate(backbone) if hasattr(part, "weight")]
+    inputs = (arrays[f"{names[0]}.weight"].shape[1] if names else features) - hidden
+    cell = CfCCell(
+        inputs,
+        hidden,
+        mode=theirs.mode,
+        backbone_units=features,
+        backbone_layers=len(names),
+        activation=_activation(backbone[1]) if names else lecun_tanh,
+        backbone_dropout=max([getattr(part, "p", 0.0) for part in backbone], default=0.0),
+        key=jr.key(0),
+    )
+    return _filled(cell, arrays, tuple(_linear(arrays, name) for name in names))
+
+
+def _filled(cell: CfCCell, arrays: dict[str, Array], backbone: tuple[Any, ...]) -> CfCCell:
+    heads = ["ff1"] if cell.mode == "pure" else ["ff1", "ff2", "time_a", "time_b"]
+    one = {k: jnp.concatenate([arrays[f"{h}.{k}"] for h in heads]) for k in ("weight", "bias")}
+    extra = {k: arrays[k][0] for k in ("A", "w_tau") if k in arrays}
+    return replace(cell, heads=replace(cell.heads, **one), backbone=backbone, **extra)
+
+
+def _wired(theirs: Any, arrays: dict[str, Array]) -> WiredCfCCell:
+    wiring = theirs._wiring
+    layers = [wiring.get_neurons_of_layer(i) for i in range(wiring.num_layers)]
+    given = GivenMap(
+        np.asarray(wiring.adjacency_matrix),
+        np.asarray(wiring.sensory_adjacency_matrix),
+        len(layers[-1]),
+        layers,
+    )
+    cell = WiredCfCCell(given.input_size, given, mode=theirs._layers[0].mode, key=jr.key(0))
+    filled = [_filled(c, _below(arrays, f"layer_{i}"), ()) for i, c in enumerate(cell.layers)]
+    # ncps keeps random numbers where there is no synapse; ours are zero there.
+    masked = replace(cell, layers=tuple(filled)).prepare().masked
+    return replace(cell, layers=masked)
+
+
+def _mixed(cell: AbstractCell, arrays: dict[str, Array]) -> MixedMemory:
+    memory = MixedMemory(cell, key=jr.key(0))
+    blocks = {
+        "weight_ih": jnp.split(arrays["input_map.weight"], 4),
+        "weight_hh": jnp.split(arrays["recurrent_map.weight"], 4),
+        "bias": jnp.split(arrays["input_map.bias"], 4),
+    }
+    # Theirs are in the order g, i, f, o, and 1 is added to f at every step.
+    fields = {k: [i, f, g, o] for k, (g, i, f, o) in blocks.items()}
+    fields["bias"][1] = fields["bias"][1] + 1.0
+    lstm = replace(memory.lstm, **{k: jnp.concatenate(parts) for k, parts in fields.items()})
+    return replace(memory, lstm=lstm)
+
+
+def _linear(arrays: dict[str, Array], name: str) -> eqx.nn.Linear:
+    weight, bias = arrays[f"{name}.weight"], arrays[f"{name}.bias"]
+    layer = eqx.nn.Linear(weight.shape[1], weight.shape[0], key=jr.key(0))
+    return replace(layer, weight=weight, bias=bias)
+
+
+def _gelu(x: Array) -> Array:
+    return jax.nn.gelu(x, approximate=False)
+
+
+def _activation(module: Any) -> Any:
+    known = {
+        "LeCun": lecun_tanh,
+        "SiLU": jax.nn.silu,
+        "ReLU": jax.nn.relu,
+        "Tanh": jnp.tanh,
+        "GELU": _gelu,
+    }
+    name = type(module).__name__
+    if name not in known:
+        raise ValueError(f"expected one of the activations {tuple(known)} of ncps, got {name}")
+    return known[name]
+
+
+def _numpy(tensor: Any) -> Array:
+    return jnp.asarray(tensor.detach().cpu().numpy() if hasattr(tensor, "detach") else tensor)
+
+
+def _below(arrays: dict[str, Array], prefix: str) -> dict[str, Array]:
+    """The arrays of a part, by their names in it."""
+    start = prefix + "."
+    return {k.removeprefix(start): v for k, v in arrays.items() if k.startswith(start)}

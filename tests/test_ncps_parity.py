@@ -1,0 +1,144 @@
+"""CfC equals that of ncps in PyTorch: outputs, final states and gradients, and loads its weights.
+
+The golden values need no PyTorch; where it is installed with ncps, `from_ncps` also reads
+modules that are made on the spot.
+"""
+
+import json
+import types
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import float64
+
+import rnn_zoo as rz
+from rnn_zoo.interop import from_ncps
+
+
+GOLDEN = np.load(Path(__file__).parent / "golden" / "ncps_cfc.npz")
+NAMES = [name for name in GOLDEN.files if "/" not in name and name != "version"]
+
+
+def values(name):
+    """What the module is, and its arrays."""
+    about = json.loads(str(GOLDEN[f"{name}/about"]))
+    found, start = {}, 0
+    for key, shape in about["shapes"].items():
+        stop = start + int(np.prod(shape))
+        found[key] = GOLDEN[name][start:stop].reshape(shape)
+        start = stop
+    return about, found
+
+
+def stand_in(about, arrays, **changes):
+    """An object with the names that `from_ncps` reads off a module of ncps."""
+    blocks = [type(part, (), {})() for part in about.get("backbone", [])]
+    for k in (k for k in arrays if k.startswith("rnn_cell.backbone") and k.endswith("weight")):
+        blocks[int(k.split(".")[2])].weight = arrays[k]
+    cell = types.SimpleNamespace(mode=about["mode"], backbone=blocks or None)
+    if "layers" in about:
+        layers = about["layers"]
+        cell._layers = [types.SimpleNamespace(mode=about["mode"]) for _ in layers]
+        cell._wiring = types.SimpleNamespace(
+            num_layers=len(layers),
+            get_neurons_of_layer=layers.__getitem__,
+            adjacency_matrix=about["adjacency"],
+            sensory_adjacency_matrix=about["sensory_adjacency"],
+        )
+    fields = {"rnn_cell": cell, "use_mixed": about["mixed"], "training": False, **changes}
+    return type("CfC", (), {**fields, "state_dict": lambda self: arrays})()
+
+
+def load(name, prefix="p/", scale=1.0):
+    about, found = values(name)
+    arrays = {k[len(prefix) :]: scale * v for k, v in found.items() if k.startswith(prefix)}
+    return from_ncps(stand_in(about, arrays))
+
+
+def start(layer, found):
+    """Our state from their h and c."""
+    h = jnp.asarray(found["h"])
+    h = rz.MixedMemoryState(h, jnp.asarray(found["c"])) if "c" in found else h
+    return (h, *layer.init_state()[1:])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equals_ncps(name):
+    _, found = values(name)
+    with float64():
+        layer = load(name)
+        state, ys = layer.scan(found["xs"], start(layer, found), dt=found["dt"])
+        np.testing.assert_allclose(ys, found["ys"], rtol=1e-10, atol=1e-10)
+        for ours, key in zip(jax.tree.leaves(state), ("h'", "c'")):
+            np.testing.assert_allclose(ours, found[key], rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_equal_those_of_ncps(name):
+    _, found = values(name)
+    with float64():
+        layer = load(name)
+        params, rest = eqx.partition(layer, eqx.is_inexact_array)
+        given = (params, found["xs"], start(layer, found), found["dt"])
+
+        @jax.grad
+        def gradient(given):
+            params, xs, state, dt = given
+            return jnp.sum(jnp.sin(eqx.combine(params, rest)(xs, state, dt=dt)))
+
+        grads, xs, state, dt = gradient(given)
+        np.testing.assert_allclose(xs, found["grad/xs"], rtol=1e-10, atol=1e-10)
+        np.testing.assert_allclose(dt, found["grad/dt"], rtol=1e-10, atol=1e-10)
+        for ours, key in zip(jax.tree.leaves(state), "hc"):
+            np.testing.assert_allclose(ours, found[f"grad/{key}"], rtol=1e-10, atol=1e-10)
+        # Loading is a permutation and a constant, so it takes gradients to gradients.
+        theirs, constant = load(name, "grad/p/"), load(name, "grad/p/", 0.0)
+        for one, two, zero in zip(*map(arrays, (grads, theirs, constant))):
+            np.testing.assert_allclose(one, two - zero, rtol=1e-10, atol=1e-10)
+
+
+def arrays(tree):
+    return jax.tree.leaves(eqx.filter(tree, eqx.is_inexact_array))
+
+
+def test_loaded_networks_know_their_mode_and_train():
+    about, found = values("deep")
+    weights = {k[2:]: v for k, v in found.items() if k.startswith("p/")}
+    theirs = stand_in(about, weights, training=True)
+    theirs.rnn_cell.backbone[-1].p = 0.5
+    layer = from_ncps(theirs)
+    assert layer.stochastic
+    with pytest.raises(RuntimeError, match="needs key"):
+        layer(found["xs"])
+    theirs.training = False
+    assert from_ncps(theirs)(found["xs"]).shape == (6, 5)
+
+
+def test_other_modules_are_named():
+    with pytest.raises(TypeError, match="expected a CfC.* of ncps.torch, got Linear"):
+        from_ncps(eqx.nn.Linear(2, 2, key=jax.random.key(0)))
+    about, found = values("deep")
+    about["backbone"][1] = "Softplus"
+    weights = {k[2:]: v for k, v in found.items() if k.startswith("p/")}
+    with pytest.raises(ValueError, match="one of the activations .* got Softplus"):
+        from_ncps(stand_in(about, weights))
+
+
+def test_reads_modules_of_ncps_itself():
+    torch, ncps = pytest.importorskip("torch"), pytest.importorskip("ncps")
+    from ncps.torch import CfC  # noqa: PLC0415
+
+    xs, dt = torch.randn(7, 3), torch.rand(7)
+    wiring = ncps.wirings.AutoNCP(8, 2)
+    for module in (
+        CfC(3, 5, backbone_layers=2, activation="relu"),
+        CfC(3, wiring, mode="no_gate", mixed_memory=True, proj_size=4),
+    ):
+        expected = module.eval()(xs, timespans=dt)[0].detach().numpy()
+        np.testing.assert_allclose(
+            from_ncps(module)(xs.numpy(), dt=dt.numpy()), expected, atol=1e-5
+        )
