@@ -72,6 +72,20 @@ def memory() -> str:
     return "\n".join(lines)
 
 
+def irregular() -> str:
+    with open(ROOT / "benchmarks" / "irregular_time.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    lines = [
+        "| model | XOR events: accuracy | Lorenz: error | at half the gaps | at twice | seconds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        errors = [f"{float(row[name]):.2g}" for name in ("lorenz_0.1", "lorenz_0.05", "lorenz_0.2")]
+        cells = [row["model"], f"{float(row['xor']):.3f}", *errors, row["seconds"]]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def error(row: dict[str, str]) -> str:
     figure = f"{float(row['figure']):.2g}"
     return f"**{figure}**" if float(row["figure"]) < 0.02 else figure
@@ -80,7 +94,13 @@ def error(row: dict[str, str]) -> str:
 def main() -> int:
     old = README.read_text()
     new = old
-    for name, make in {"cells": cells, "data": data, "zoo": zoo, "memory": memory}.items():
+    for name, make in {
+        "cells": cells,
+        "data": data,
+        "zoo": zoo,
+        "memory": memory,
+        "irregular": irregular,
+    }.items():
         start, end = f"<!-- {name}: made by docs/tables.py -->\n", f"<!-- end of {name} -->"
         before, rest = new.split(start)
         new = before + start + make() + "\n" + end + rest.split(end, 1)[1]

@@ -22,7 +22,9 @@ from ._activations import LeCunTanh as LeCunTanh, lecun_tanh as lecun_tanh
 from ._affine import AffineMap as AffineMap, Block2x2 as Block2x2, Diagonal as Diagonal
 from .base import AbstractCell as AbstractCell, AbstractLinearCell as AbstractLinearCell
 from .cells import (
+    NCP as NCP,
     AntisymmetricCell as AntisymmetricCell,
+    AutoNCP as AutoNCP,
     CfCCell as CfCCell,
     ClockworkCell as ClockworkCell,
     ClockworkState as ClockworkState,
@@ -38,14 +40,17 @@ from .cells import (
     LeakyElmanCell as LeakyElmanCell,
     LearnedInitialState as LearnedInitialState,
     LEMCell as LEMCell,
+    LinearIndRNNCell as LinearIndRNNCell,
     LipschitzCell as LipschitzCell,
     LSTMCell as LSTMCell,
     LSTMState as LSTMState,
+    LTCCell as LTCCell,
     MGUCell as MGUCell,
     MinGRUCell as MinGRUCell,
     MinLSTMCell as MinLSTMCell,
     MixedMemory as MixedMemory,
     MixedMemoryState as MixedMemoryState,
+    NCPCell as NCPCell,
     OscillatorState as OscillatorState,
     Residual as Residual,
     StrideAwareCfC as StrideAwareCfC,
@@ -65,12 +70,15 @@ from .layers import (
     GRU as GRU,
     LRU as LRU,
     LSTM as LSTM,
+    LTC as LTC,
     RNN as RNN,
+    S5 as S5,
     AbstractLayer as AbstractLayer,
     Backward as Backward,
     Bidirectional as Bidirectional,
     Block as Block,
     CfC as CfC,
+    MambaBlock as MambaBlock,
     Pointwise as Pointwise,
     Recurrent as Recurrent,
     Stacked as Stacked,
@@ -84,7 +92,15 @@ from .registry import (
     make_cell as make_cell,
 )
 from .scan import elapsed as elapsed, lengths_to_mask as lengths_to_mask
-from .ssm import LRUCell as LRUCell
+from .ssm import (
+    LinOSSCell as LinOSSCell,
+    LRUCell as LRUCell,
+    MambaCell as MambaCell,
+    RGLRUCell as RGLRUCell,
+    S4DCell as S4DCell,
+    S5Cell as S5Cell,
+    ShortConv as ShortConv,
+)
 from .wiring import (
     AutoNCPMap as AutoNCPMap,
     FullyConnectedMap as FullyConnectedMap,

@@ -7,7 +7,9 @@ from typing import Any
 import jax.nn.initializers as jinit
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
+from numpy.typing import NDArray
 
 
 def working_float(dtype: Any = None) -> Any:
@@ -80,6 +82,37 @@ def fan_in_uniform(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int, dtype
     return uniform(key, shape, -bound, bound, dtype)
 
 
+def log_uniform(
+    key: PRNGKeyArray, shape: tuple[int, ...], bounds: tuple[float, float], dtype: Any
+) -> Float[Array, "..."]:
+    """The logarithms of numbers that are log-uniform on `bounds`, for step sizes.
+
+    ValueError unless 0 < low <= high.
+    """
+    low, high = bounds
+    if not 0 < low <= high:
+        raise ValueError(f"expected a range (low, high) with 0 < low <= high, got {bounds}")
+    return uniform(key, shape, math.log(low), math.log(high), dtype)
+
+
+def hippo_legs(size: int) -> tuple[NDArray[np.complexfloating], NDArray[np.complexfloating]]:
+    r"""Eigenvalues and unitary eigenvectors of the normal part of the HiPPO-LegS matrix.
+
+    $A_{nk} = -\sqrt{(2n+1)(2k+1)}$ below the diagonal and $-(n+1)$ on it is a normal matrix
+    less $p p^t$, $p_n = \sqrt{n + 1/2}$ (Gu et al. 2022, arXiv:2206.11893). The real parts are
+    -1/2; the imaginary parts rise, so that the first half is negative and the second its
+    conjugate. NumPy float64: nothing here depends on a key.
+    """
+    n = np.arange(size)
+    scale = np.sqrt(2 * n + 1)
+    hippo = -np.tril(np.outer(scale, scale), -1) - np.diag(n + 1.0)
+    p = np.sqrt(n + 0.5)
+    normal = hippo + np.outer(p, p)
+    rotation = (normal - normal.T) / 2
+    frequencies, vectors = np.linalg.eigh(-1j * rotation)
+    return -0.5 + 1j * frequencies, vectors
+
+
 def skew(triangle: Float[Array, " triangle"], size: int) -> Float[Array, "{size} {size}"]:
     """T - T^t for the strict upper triangle T, given row by row."""
     upper = jnp.zeros((size, size), triangle.dtype)
@@ -93,3 +126,10 @@ def check_positive(name: str, value: float, *, zero: bool = False) -> float:
         bound = "at least 0" if zero else "above 0"
         raise ValueError(f"expected {name} {bound}, got {value}")
     return float(value)
+
+
+def check_choice(name: str, value: str, known: Any) -> str:
+    """`value` where it is one of the known, or a ValueError."""
+    if value not in known:
+        raise ValueError(f"expected {name} to be one of {tuple(known)}, got {value!r}")
+    return value

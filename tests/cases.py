@@ -102,6 +102,10 @@ def _block(key, dtype=None, input_size=I, hidden_size=H):
     return rz.Block(cell, dropout=0.2, dtype=dtype, key=keys[1])
 
 
+def _short_conv(key, dtype=None, input_size=I, hidden_size=H):
+    return rz.ShortConv(input_size, kernel_size=3, dtype=dtype, key=key)
+
+
 def _adopted(key, dtype=None, input_size=I, hidden_size=H):
     cell = eqx.nn.LSTMCell(input_size, hidden_size, dtype=dtype, key=key)
     return rz.adopt(cell)
@@ -131,6 +135,17 @@ def _dropping_cfc(key, dtype=None, input_size=I, hidden_size=H):
 
 
 RANDOM = rz.wiring.RandomMap(I, H)
+
+
+NCP = rz.wiring.AutoNCPMap(I, 8, 2)
+
+
+def _wired_ltc(key, dtype=None, input_size=I, hidden_size=H):
+    return rz.LTCCell(input_size, NCP, key=key, dtype=dtype)
+
+
+def _ncp(key, dtype=None, input_size=I, hidden_size=H):
+    return rz.NCPCell(rz.wiring.AutoNCPMap(input_size, hidden_size + 3, 2), dtype=dtype, key=key)
 
 
 def _random_wired(key, dtype=None):
@@ -173,6 +188,23 @@ MODES = [
         activation=jax.nn.relu,
         time_scale_factor=0.3,
     ),
+    _registered(
+        "ltc-explicit",
+        "ltc",
+        {"implicit": False, "unfolds": 2},
+        constraint="explicit",
+        ode_unfolds=2,
+        input_mapping="linear",
+        output_mapping=None,
+    ),
+    Case(
+        "ltc-ncp",
+        _wired_ltc,
+        "ltc",
+        {"adjacency": NCP.adjacency, "sensory": NCP.sensory_adjacency, "outputs": 2},
+        timed=True,
+        outputs=lambda hidden: 2,
+    ),
     _registered("wired_cfc-pure", "wired_cfc", {"mode": "pure"}, mode="pure"),
     _registered(
         "wired_cfc-own_synapses",
@@ -188,6 +220,19 @@ MODES = [
         {"layers": (RANDOM.sensory_adjacency,), "inside": (RANDOM.adjacency,), "scale": 2.0},
         timed=True,
     ),
+    _registered(
+        "linear_indrnn-bound.5", "linear_indrnn", {"bound": 0.5}, recurrent_range=(0.0, 0.5)
+    ),
+    _registered(
+        "s4d-bilinear", "s4d", {"discretise": refs.tustin}, discretisation="bilinear", state_size=4
+    ),
+    _registered("s5-bilinear", "s5", {"discretise": refs.tustin}, discretisation="bilinear"),
+    _registered("s5-blocks", "s5", blocks=2, state_size=12),
+    _registered("s5-no-conj", "s5", {"conj_sym": False}, conj_sym=False, blocks=2),
+    _registered("mamba-zoh", "mamba", {"zoh": True}, discretisation="zoh", state_size=3, rank=2),
+    _registered("linoss-im", "linoss", {"scheme": "im"}, scheme="im"),
+    _registered("linoss-damped", "linoss", {"scheme": "damped"}, scheme="damped", state_size=7),
+    _registered("rglru-blocks", "rglru", blocks=H),
     _registered("mingru-plain", "mingru", {"g": lambda z: z}, activation=lambda z: z),
 ]
 WRAPPED = [
@@ -231,13 +276,15 @@ WRAPPED = [
     Case("dropping-cfc", _dropping_cfc, timed=True, stochastic=True),
     Case("block-lru", _block, stochastic=True),
     Case("adopted-eqx-lstm", _adopted),
+    Case("ncp", _ncp, outputs=lambda hidden: 2),
+    Case("short_conv", _short_conv),
 ]
 ALL = DEFAULTS + WRAPPED
 LINEAR = [case for case in ALL if case.linear]
 EVERYTHING = DEFAULTS + MODES + WRAPPED
 
 
-# One cell of each kind in each wrapper, of which the default run takes a part.
+# One cell of each kind in each wrapper, and its modes; the default run takes a part.
 SLOW = {
     "frozen-gru",
     "frozen-hcornn",
@@ -262,6 +309,7 @@ SLOW = {
     "dropped-lru",
     "recurrent-leaky",
     "adopted-eqx-lstm",
+    "ncp",
     "mixed_input-cornn",
     "strided-gru",
     "strided-lru",
@@ -269,18 +317,27 @@ SLOW = {
     "stride_aware_cfc",
     "stride_aware_wired",
     "dropping-cfc",
+    "short_conv",
+    "s4d-bilinear",
+    "s5-blocks",
+    "s5-no-conj",
+    "mamba-zoh",
+    "linoss-im",
+    "rglru-blocks",
+    "linear_indrnn-bound.5",
 }
 
 
-# One cell of each kind, for laws that are dear and say more of the layers than of the cell.
+# One cell of each kind, for laws that say more of the evaluators and layers than of the cell.
 KINDS = {"elman", "leaky_elman", "lstm", "clockwork", "unitary", "hcornn", "mingru", "lru", "cfc"}
 
 
 def ids(cases, *, kinds=False):
-    """Keyword arguments for a parametrisation over cases; `kinds`: those of KINDS, others slow."""
+    """Keyword arguments for a parametrisation over cases; `kinds`: the other cells are slow."""
+    others = {case.id for case in DEFAULTS} - KINDS if kinds else set()
 
     def marks(case):
-        slow = case.id in SLOW or (kinds and case.id not in KINDS)
+        slow = case.id in SLOW | others
         return [pytest.mark.slow] if slow else []
 
     values = [pytest.param(case, marks=marks(case), id=case.id) for case in cases]

@@ -1,6 +1,9 @@
 """Settings that must stand before jax is imported. Import nothing of the package here."""
 
 import os
+from pathlib import Path
+
+import pytest
 
 
 # Compiling is most of what these tests do; unoptimised code compiles twice as fast.
@@ -8,6 +11,20 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 ).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _room_for_programs():
+    """Compiled programs are dropped when a process holds too many of them.
+
+    Each takes some memory maps, of which Linux grants 65530; the compiler crashes beyond.
+    """
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > 25_000:
+        import jax
+
+        jax.clear_caches()
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -103,6 +103,101 @@ def lru(p, h, x, dt):
     return h, (C @ h).real + p.D @ x
 
 
+def linear_indrnn(p, h, x, dt, bound=1.0):
+    h = np.clip(p.weight_hh, -bound, bound) * h + p.weight_ih @ x + p.bias
+    return h, h
+
+
+def hold(eigenvalue, time):
+    """Transition and input factor of h' = lambda h + u over a time, for a constant u."""
+    decay = np.exp(eigenvalue * time)
+    # (exp(z) - 1) as 2 exp(z / 2) sinh(z / 2), which keeps its digits near 0.
+    z = eigenvalue * time
+    return decay, 2 * np.exp(z / 2) * np.sinh(z / 2) / eigenvalue
+
+
+def tustin(eigenvalue, time):
+    below = 2.0 - eigenvalue * time
+    return (2.0 + eigenvalue * time) / below, 2.0 * time / below
+
+
+def s4d(p, state, x, dt, discretise=hold):
+    u = p.weight_ih @ x + p.bias
+    channels, modes = p.frequency.shape
+    state, y = state.copy(), p.D * u
+    for c in range(channels):
+        for n in range(modes):
+            eigenvalue = -np.exp(p.log_decay[c, n]) + 1j * p.frequency[c, n]
+            keep, take = discretise(eigenvalue, dt * np.exp(p.log_step[c]))
+            k = c * modes + n
+            state[k] = keep * state[k] + take * u[c]
+            # The mode and its conjugate.
+            mode = (p.C[0, c, n] + 1j * p.C[1, c, n]) * state[k]
+            y[c] += (mode + mode.conjugate()).real
+    return state, y
+
+
+def s5(p, h, x, dt, discretise=hold, conj_sym=True):
+    eigenvalues = np.minimum(p.Lambda_re, -1e-4) + 1j * p.Lambda_im
+    B, C = p.B[0] + 1j * p.B[1], p.C[0] + 1j * p.C[1]
+    keep, take = discretise(eigenvalues, dt * np.exp(p.log_step))
+    h = np.diag(keep) @ h + np.diag(take) @ B @ x
+    out = C @ h
+    return h, (out + out.conj() if conj_sym else out).real + p.D @ x
+
+
+def softplus(z):
+    return np.logaddexp(0.0, z)
+
+
+def rglru(p, h, x, dt):
+    u = p.weight_ih @ x + p.bias
+    blocks, width = p.weight_gates.shape[1:3]
+    gates = []
+    for weight, bias in zip(p.weight_gates, p.bias_gates):
+        full = np.zeros((len(u), len(u)))
+        for k in range(blocks):
+            own = slice(k * width, (k + 1) * width)
+            full[own, own] = weight[k]
+        gates.append(sigmoid(full @ u + bias))
+    r, i = gates
+    a = np.exp(-8.0 * softplus(p.Lambda) * r)
+    h = a * h + np.sqrt(1.0 - a**2) * i * u
+    return h, h
+
+
+def mamba(p, state, x, dt, zoh=False):
+    u = p.weight_ih @ x + p.bias
+    size, rank = p.A_log.shape[1], p.weight_dt.shape[1]
+    low, B, C = p.weight_x[:rank] @ u, p.weight_x[rank:-size] @ u, p.weight_x[-size:] @ u
+    delta = dt * softplus(p.weight_dt @ low + p.bias_dt)
+    h, y = state.reshape(-1, size).copy(), p.D * u
+    for c in range(len(u)):
+        A = -np.exp(p.A_log[c])
+        take = np.expm1(delta[c] * A) / A if zoh else delta[c]
+        h[c] = np.exp(delta[c] * A) * h[c] + take * B * u[c]
+        y[c] += C @ h[c]
+    return h.ravel(), y
+
+
+def linoss(p, state, x, dt, scheme="imex"):
+    (z, y), step = state.copy(), sigmoid(p.step_logit)
+    A, G = relu(p.A), relu(p.G) if scheme == "damped" else 0.0 * p.A
+    if scheme != "im":
+        root = np.sqrt(1.0 + step * G)
+        A = np.clip(A, ((root - 1.0) / step) ** 2, ((root + 1.0) / step) ** 2)
+    d, force = dt * step, p.B @ x
+    if scheme == "im":
+        # Each 2 x 2 system of the implicit rule, solved as it stands.
+        for k in range(len(A)):
+            lhs = np.array([[1.0, d[k] * A[k]], [-d[k], 1.0]])
+            z[k], y[k] = np.linalg.solve(lhs, [z[k] + d[k] * force[k], y[k]])
+    else:
+        z = (z - d * A * y + d * force) / (1.0 + d * G)
+        y = y + d * z
+    return np.stack([z, y]), p.C @ y + p.D @ x
+
+
 def strict_upper(entries, size):
     """A strictly upper triangular matrix, filled row by row."""
     T, k = np.zeros((size, size)), 0
@@ -266,6 +361,36 @@ NCP_5 = {
 }
 
 
+def ltc(p, v, x, dt, adjacency=None, sensory=None, outputs=None, unfolds=6, implicit=True):
+    """The fused step in the form of ncps, with dense matrices and c = c_m unfolds / dt."""
+    units = len(v)
+    adjacency = np.ones((units, units)) if adjacency is None else adjacency
+    sensory = np.ones((len(x), units)) if sensory is None else sensory
+    outputs = units if outputs is None else outputs
+
+    def positive(value, least=0.0):
+        return np.log1p(np.exp(value)) if implicit else np.maximum(value, least)
+
+    def currents(part, mask, source):
+        w, mu, sigma, E = np.zeros((4, *mask.shape))
+        for full, values in zip((w, mu, sigma, E), vars(part).values()):
+            full[np.nonzero(mask)] = values
+        w[np.nonzero(mask)] = positive(part.weight)
+        S = w * sigmoid(sigma * (source[:, None] - mu))
+        return (S * E).sum(0), S.sum(0)
+
+    u = x * getattr(p, "input_weight", 1.0) + getattr(p, "input_bias", 0.0)
+    g, c_m = positive(p.g_leak), positive(p.c_m, 1e-5)
+    for _ in range(unfolds if dt else 0):
+        c = c_m * unfolds / dt
+        drive, conductance = currents(p.recurrent, adjacency, v)
+        drive_x, conductance_x = currents(p.sensory, sensory, u)
+        total = c * v + g * p.v_leak + drive + drive_x
+        v = total / (c + g + conductance + conductance_x + 1e-8)
+    y = v[:outputs] * getattr(p, "output_weight", 1.0) + getattr(p, "output_bias", 0.0)
+    return v, y
+
+
 def wired_cfc(p, h, x, dt, mode="default", layers=None, inside=None, outputs=None, scale=1.0):
     """`layers`: for each, which features before it feed which neuron, (sources, neurons).
 
@@ -295,6 +420,12 @@ REFERENCES = {
     "mingru": mingru,
     "minlstm": minlstm,
     "lru": lru,
+    "linear_indrnn": linear_indrnn,
+    "s4d": s4d,
+    "s5": s5,
+    "rglru": rglru,
+    "mamba": mamba,
+    "linoss": linoss,
     "antisymmetric": antisymmetric,
     "gated_antisymmetric": gated_antisymmetric,
     "clockwork": clockwork,
@@ -306,5 +437,6 @@ REFERENCES = {
     "lem": lem,
     "unicornn": unicornn,
     "cfc": cfc,
+    "ltc": ltc,
     "wired_cfc": wired_cfc,
 }

@@ -69,7 +69,7 @@ def test_prepare_changes_nothing_but_the_cost(case):
         np.testing.assert_array_equal(a, c)
 
 
-@pytest.mark.parametrize(**ids(DEFAULTS + MODES))
+@pytest.mark.parametrize(**ids(DEFAULTS))
 def test_cells_without_bias_equal_zero_bias(case):
     if "use_bias" not in rz.registry.cell_options(case.name):
         pytest.skip("no option use_bias")

@@ -51,7 +51,7 @@ def test_unroll_and_trajectory_equal_the_loop(case):
             assert_close(jax.tree.map(lambda s: s[0], states), last, 0)
 
 
-@pytest.mark.parametrize(**ids(LINEAR))
+@pytest.mark.parametrize(**ids(LINEAR, kinds=True))
 def test_parallel_gradient_equals_sequential(case):
     with float64() as dtype:
         cell = build(case, dtype)
@@ -69,7 +69,7 @@ def test_parallel_gradient_equals_sequential(case):
         assert_close(one, two, 1e-10)
 
 
-@pytest.mark.parametrize(**ids(LINEAR))
+@pytest.mark.parametrize(**ids(LINEAR, kinds=True))
 @pytest.mark.parametrize("time", [1, 2, 4, 7])
 def test_parallel_at_small_lengths(case, time):
     with float64() as dtype:
@@ -79,7 +79,7 @@ def test_parallel_at_small_lengths(case, time):
         assert_close(unroll(cell, xs, state, method="parallel", **keywords), (final, ys), 1e-11)
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_length_one(case):
     cell = build(case)
     xs, state, keywords = inputs(cell, 1)
@@ -87,7 +87,7 @@ def test_length_one(case):
     assert_close(unroll(cell, xs, state, **keywords), (final, ys), 1e-6)
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_length_zero(case):
     cell = build(case)
     xs, state, keywords = inputs(cell, 0)
@@ -111,7 +111,7 @@ def test_scalar_dt_equals_a_constant_dt(case):
         assert_close(one, unroll(cell, xs, state, method=method, **keywords), 1e-6)
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_chunks_equal_the_whole(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
@@ -127,7 +127,7 @@ def test_chunks_equal_the_whole(case):
         assert_close((carried, jnp.concatenate(outputs)), whole, 1e-6)
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_reverse_equals_flip(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
@@ -137,7 +137,7 @@ def test_reverse_equals_flip(case):
     assert_close((final, ys), (expected, ys_flipped[::-1]), 1e-6)
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_vmap_equals_the_loop_over_samples(case):
     cell = build(case)
     samples = [inputs(cell, seed=seed) for seed in (1, 2, 3)]
@@ -147,10 +147,10 @@ def test_vmap_equals_the_loop_over_samples(case):
     finals, ys = rz.batch(layer.scan)(xs, states, **keywords)
     for i, (x, state, own) in enumerate(samples):
         one = unroll(cell, x, state, **own)
-        assert_close(jax.tree.map(lambda leaf, i=i: leaf[i], (finals, ys)), one, 1e-6)
+        assert_close(jax.tree.map(lambda leaf, i=i: leaf[i], (finals, ys)), one, 5e-6)
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_jit_equals_a_bare_call_and_the_second_call_does_not_trace(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
@@ -209,7 +209,7 @@ def test_plain_jit_takes_a_layer_as_argument(case):
     assert_close(jax.jit(lambda layer, xs: layer(xs))(layer, xs), layer(xs), 1e-6)
 
 
-@pytest.mark.parametrize(**ids([c for c in ALL if c.stochastic]))
+@pytest.mark.parametrize(**ids([c for c in ALL if c.stochastic], kinds=True))
 def test_draws_are_the_same_for_every_evaluator(case):
     cell = build(case)
     xs, _, keywords = inputs(cell)
@@ -217,7 +217,9 @@ def test_draws_are_the_same_for_every_evaluator(case):
     one_key = unroll(cell, xs, key=key)[1]
     per_step = unroll(cell, xs, key=jr.split(key, T))[1]
     assert_close(one_key, per_step, 0)
-    assert not np.allclose(one_key, unroll(cell, xs, key=jr.key(99))[1])
+    # Masks of three inputs agree by chance now and then: one key that differs is enough.
+    others = [unroll(cell, xs, key=other)[1] for other in jr.split(jr.key(99), 4)]
+    assert not all(np.allclose(one_key, other) for other in others)
     if isinstance(cell, rz.AbstractLayer):
         assert_close(one_key, cell(xs, key=key), 1e-6)
     quiet = eqx.nn.inference_mode(cell)

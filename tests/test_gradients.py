@@ -30,7 +30,7 @@ def direction(tree, seed):
     )
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_reverse_forward_and_finite_differences_agree(case):
     with float64() as dtype:
         cell = build(case, dtype)
@@ -57,7 +57,7 @@ def test_reverse_forward_and_finite_differences_agree(case):
         np.testing.assert_allclose(forward, (ahead - behind) / (2 * step), rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize(**ids(LINEAR))
+@pytest.mark.parametrize(**ids(LINEAR, kinds=True))
 def test_forward_mode_of_the_parallel_form(case):
     with float64() as dtype:
         cell = build(case, dtype)

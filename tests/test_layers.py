@@ -25,18 +25,33 @@ def make_block():
     return noisy(rz.Block(rz.LRUCell(I, 5, key=KEY), dropout=0.3, key=KEY), 9)
 
 
+def make_shared_dropout():
+    cell = rz.S5Cell(I, I, key=KEY)
+    options = {"mix": "half_glu2", "prenorm": False, "broadcast_dropout": True}
+    return noisy(rz.Block(cell, dropout=0.4, **options, key=KEY), 9)
+
+
+def make_mamba():
+    block = rz.MambaBlock(I, kernel_size=3, state_size=2, key=KEY)
+    return noisy(rz.Block(block, mix="none", key=KEY), 9)
+
+
 def make_model():
     model = rz.make_model("lru", I, 2, hidden_size=4, num_layers=2, dropout=0.3, pool=None, key=KEY)
     return noisy(model, 9)
 
 
-STREAMS = pytest.mark.parametrize("make", [make_stack, make_block, make_model])
+STREAMS = pytest.mark.parametrize(
+    "make", [make_stack, make_block, make_model, make_shared_dropout, make_mamba]
+)
 
 
 @STREAMS
 @pytest.mark.parametrize("inference", [True, False])
 def test_steps_equal_the_scan(make, inference):
     layer = eqx.nn.inference_mode(make(), inference)
+    if not inference and not layer.stochastic:
+        pytest.skip("draws nothing")
     time = {"dt": jnp.linspace(0.2, 1.5, T)} if layer.timed else {}
     key = None if inference else jr.key(3)
     final, ys = layer.scan(XS, key=key, **time)
@@ -44,7 +59,8 @@ def test_steps_equal_the_scan(make, inference):
     keys = [None] * T if key is None else jr.split(key, T)
     for t in range(T):
         own = {"dt": time["dt"][t]} if time else {}
-        state, y = layer.step(state, XS[t], key=keys[t], **own)
+        own = {**own, "key": keys[t]} if layer.stochastic else own
+        state, y = layer.step(state, XS[t], **own)
         outputs.append(y)
     assert_close((final, ys), (state, jnp.stack(outputs)), 1e-5)
 
@@ -95,6 +111,49 @@ def test_the_block_is_its_equation():
     np.testing.assert_allclose(block(XS), jax.vmap(by_hand)(XS, zs), rtol=1e-4, atol=1e-5)
 
 
+MIXES = {
+    "glu": lambda m, z: m.value(jax.nn.gelu(z)) * jax.nn.sigmoid(m.gate(jax.nn.gelu(z))),
+    "half_glu1": lambda m, z: jax.nn.gelu(z) * jax.nn.sigmoid(m.gate(jax.nn.gelu(z))),
+    "half_glu2": lambda m, z: z * jax.nn.sigmoid(m.gate(jax.nn.gelu(z))),
+    "gelu": lambda m, z: jax.nn.gelu(z),
+    "none": lambda m, z: z,
+    "mlp": lambda m, z: m.output(jax.nn.gelu(m.hidden(z))),
+}
+
+
+@pytest.mark.parametrize("mix", MIXES)
+@pytest.mark.parametrize("prenorm", [True, False])
+def test_the_mixes_and_both_places_of_the_norm(mix, prenorm):
+    cell = rz.LRUCell(I, I, key=KEY)
+    block = noisy(rz.Block(cell, mix=mix, prenorm=prenorm, key=KEY), 3)
+    before = jax.vmap(block.norm)(XS) if prenorm else XS
+    zs = unroll(block.layer.cell, before)[1]
+    ys = XS + jax.vmap(lambda z: MIXES[mix](block.mix, z))(zs)
+    expected = ys if prenorm else jax.vmap(block.norm)(ys)
+    np.testing.assert_allclose(block(XS), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_broadcast_dropout_draws_once_for_each_document():
+    cell = rz.adopt(lambda h, x: (h, x), input_size=I, init_state=jnp.zeros(1))
+    options = {"mix": "none", "dropout": 0.5, "broadcast_dropout": True}
+    block = rz.Block(rz.Stacked([cell, rz.LRUCell(I, I, key=KEY)]), **options, key=KEY)
+    reset = jnp.zeros(T, bool).at[4].set(True)
+    dropped, masks = [], set()
+    for seed in range(8):
+        moved = np.asarray(block(XS, reset=reset, key=jr.key(seed)) - XS) == 0
+        assert (moved[:4] == moved[0]).all()
+        assert (moved[4:] == moved[4]).all()
+        dropped.append(moved.mean())
+        masks |= {tuple(moved[0]), tuple(moved[4])}
+    assert 0.2 < np.mean(dropped) < 0.8
+    assert len(masks) > 3
+    kept = block.scan(XS, key=KEY)[0][1].keep
+    whole = eqx.nn.inference_mode(block)(XS) - XS
+    np.testing.assert_allclose(block(XS, key=KEY) - XS, 2 * whole * kept, rtol=1e-4, atol=1e-5)
+    with pytest.raises(RuntimeError, match="key"):
+        block(XS)
+
+
 def test_the_two_halves_of_a_glu_differ():
     glu = rz.layers.GLU(3, 4, key=KEY)
     assert not np.allclose(glu.value.weight, glu.gate.weight)
@@ -120,13 +179,13 @@ def test_dropout_between_layers_keeps_the_mean_and_is_off_in_inference():
         stack(XS)
 
 
-@pytest.mark.parametrize("make", [rz.RNN, rz.LSTM, rz.GRU, rz.LRU])
+@pytest.mark.parametrize("make", [rz.RNN, rz.LSTM, rz.GRU, rz.LRU, rz.S5])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_short_cuts(make, bidirectional):
     layer = make(I, 4, num_layers=2, bidirectional=bidirectional, dropout=0.1, key=KEY)
     ys = layer(XS, key=KEY)
     assert ys.shape == (T, layer.output_size)
-    expected = 4 if make is rz.LRU else 4 * (1 + bidirectional)
+    expected = 4 if make in (rz.LRU, rz.S5) else 4 * (1 + bidirectional)
     assert layer.output_size == expected
     state, _ = layer.scan(XS, key=KEY)
     assert jax.tree.structure(state) == jax.tree.structure(layer.init_state())
@@ -181,7 +240,7 @@ def test_models_take_length_zero(pool):
 
 
 @pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
-@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("bidirectional", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_every_cell_makes_a_model(case, bidirectional):
     sizes = {"hidden_size": 8, "num_layers": 2, "bidirectional": bidirectional}
     model = rz.make_model(case.name, I, 2, **sizes, dropout=0.1, key=KEY)

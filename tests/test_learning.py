@@ -21,6 +21,8 @@ OPTIONS = {
     "hcornn": {"delta": 0.3},
     "unicornn": {"delta": 0.5, "num_layers": 2},
 }
+# A liquid neuron with 32 synapses forgets within 0.05 of its unit of time.
+ELAPSED = {"ltc": {"dt": 0.02}}
 
 
 def accuracy_after_training(name, steps=400):
@@ -28,6 +30,7 @@ def accuracy_after_training(name, steps=400):
     # One layer of a linear cell would be a linear map into a linear head.
     options = {"num_layers": 1 + rz.cell_info(name).linear, **OPTIONS.get(name, {})}
     model = rz.make_model(name, 1, 2, hidden_size=32, key=jr.key(0), **options)
+    elapsed = ELAPSED.get(name, {})
     optimizer = optax.adam(3e-3)
     opt_state = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
 
@@ -40,7 +43,7 @@ def accuracy_after_training(name, steps=400):
         xs, labels = sample(key)
 
         def loss(model):
-            logits = rz.batch(model)(xs)
+            logits = rz.batch(model)(xs, **elapsed)
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
         grads = eqx.filter_grad(loss)(model)
@@ -51,7 +54,7 @@ def accuracy_after_training(name, steps=400):
     for key in jr.split(jr.key(1), steps):
         model, opt_state = step(model, opt_state, key)
     xs, labels = jax.vmap(sample)(jr.split(jr.key(2), 8))
-    guesses = jax.vmap(rz.batch(model))(xs).argmax(-1)
+    guesses = jax.vmap(lambda xs: rz.batch(model)(xs, **elapsed))(xs).argmax(-1)
     return float((guesses == labels).mean())
 
 

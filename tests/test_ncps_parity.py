@@ -1,4 +1,4 @@
-"""CfC equals that of ncps in PyTorch: outputs, final states and gradients, and loads its weights.
+"""CfC and LTC equal those of ncps in PyTorch: outputs, final states, gradients; loading.
 
 The golden values need no PyTorch; where it is installed with ncps, `from_ncps` also reads
 modules that are made on the spot.
@@ -19,8 +19,16 @@ import rnn_zoo as rz
 from rnn_zoo.interop import from_ncps
 
 
-GOLDEN = np.load(Path(__file__).parent / "golden" / "ncps_cfc.npz")
+GOLDEN = np.load(Path(__file__).parent / "golden" / "ncps.npz")
 NAMES = [name for name in GOLDEN.files if "/" not in name and name != "version"]
+
+LTC_OPTIONS = (
+    "_ode_unfolds",
+    "_input_mapping",
+    "_output_mapping",
+    "_implicit_param_constraints",
+    "_epsilon",
+)
 
 
 def values(name):
@@ -36,6 +44,15 @@ def values(name):
 
 def stand_in(about, arrays, **changes):
     """An object with the names that `from_ncps` reads off a module of ncps."""
+    fields = {"use_mixed": about["mixed"], "training": False, **changes}
+    if "options" in about:
+        cell = types.SimpleNamespace(**dict(zip(LTC_OPTIONS, about["options"])))
+        cell._wiring = types.SimpleNamespace(
+            adjacency_matrix=about["adjacency"],
+            sensory_adjacency_matrix=about["sensory_adjacency"],
+            output_dim=about["outputs"],
+        )
+        return type("LTC", (), {"rnn_cell": cell, **fields, "state_dict": lambda self: arrays})()
     blocks = [type(part, (), {})() for part in about.get("backbone", [])]
     for k in (k for k in arrays if k.startswith("rnn_cell.backbone") and k.endswith("weight")):
         blocks[int(k.split(".")[2])].weight = arrays[k]
@@ -49,8 +66,7 @@ def stand_in(about, arrays, **changes):
             adjacency_matrix=about["adjacency"],
             sensory_adjacency_matrix=about["sensory_adjacency"],
         )
-    fields = {"rnn_cell": cell, "use_mixed": about["mixed"], "training": False, **changes}
-    return type("CfC", (), {**fields, "state_dict": lambda self: arrays})()
+    return type("CfC", (), {"rnn_cell": cell, **fields, "state_dict": lambda self: arrays})()
 
 
 def load(name, prefix="p/", scale=1.0):
@@ -130,13 +146,15 @@ def test_other_modules_are_named():
 
 def test_reads_modules_of_ncps_itself():
     torch, ncps = pytest.importorskip("torch"), pytest.importorskip("ncps")
-    from ncps.torch import CfC  # noqa: PLC0415
+    from ncps.torch import LTC, CfC  # noqa: PLC0415
 
     xs, dt = torch.randn(7, 3), torch.rand(7)
     wiring = ncps.wirings.AutoNCP(8, 2)
     for module in (
         CfC(3, 5, backbone_layers=2, activation="relu"),
         CfC(3, wiring, mode="no_gate", mixed_memory=True, proj_size=4),
+        # A wiring of its own: ncps draws more synapses when a wiring is built again.
+        LTC(3, ncps.wirings.AutoNCP(8, 2), mixed_memory=True),
     ):
         expected = module.eval()(xs, timespans=dt)[0].detach().numpy()
         np.testing.assert_allclose(

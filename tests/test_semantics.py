@@ -24,7 +24,7 @@ def take(keywords, index):
     return {k: v[index] for k, v in keywords.items() if k not in ("mask", "reset")}
 
 
-@pytest.mark.parametrize(**ids(STEADY))
+@pytest.mark.parametrize(**ids(STEADY, kinds=True))
 def test_gaps_equal_the_sequence_without_those_steps(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
@@ -38,7 +38,7 @@ def test_gaps_equal_the_sequence_without_those_steps(case):
             np.testing.assert_array_equal(ys[~MASK], 0)
 
 
-@pytest.mark.parametrize(**ids(STEADY))
+@pytest.mark.parametrize(**ids(STEADY, kinds=True))
 def test_padded_equals_unpadded(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
@@ -53,7 +53,7 @@ def test_padded_equals_unpadded(case):
             assert_close((after, ys_padded[mask]), (final, ys), 1e-5)
 
 
-@pytest.mark.parametrize(**ids(STEADY))
+@pytest.mark.parametrize(**ids(STEADY, kinds=True))
 def test_resets_equal_separate_sequences(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
@@ -69,7 +69,7 @@ def test_resets_equal_separate_sequences(case):
         assert_close((final, ys), (last, jnp.concatenate(parts)), 1e-5)
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_reset_acts_first_even_on_a_masked_step(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
@@ -82,7 +82,7 @@ def test_reset_acts_first_even_on_a_masked_step(case):
         assert_close(jax.tree.map(lambda s: s[2], states), initial, 1e-7)
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_nan_in_masked_steps_reaches_no_gradient(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
@@ -103,7 +103,7 @@ def test_nan_in_masked_steps_reaches_no_gradient(case):
         np.testing.assert_array_equal(grads[1][~MASK], 0)
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_nan_state_that_is_reset_at_once_reaches_no_gradient(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)

@@ -45,7 +45,7 @@ def test_step_keeps_the_state_and_tells_the_truth_about_its_output(case):
     assert y.shape == (cell.output_size,)
     assert y.dtype == jnp.float32
     assert cell.input_size == I
-    fixed = isinstance(cell, rz.Block | rz.Residual)
+    fixed = isinstance(cell, rz.Block | rz.Residual | rz.ShortConv)
     assert cell.output_size == (I if fixed else case.outputs(H))
 
 
@@ -79,7 +79,7 @@ def test_float32_cell_stays_float32_under_x64(case):
         assert jax.tree.leaves(final)[0].dtype in (jnp.float32, jnp.complex64)
 
 
-@pytest.mark.parametrize(**ids(DEFAULTS))
+@pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 def test_float64_cell_is_float64(case):
     with float64() as dtype:
         cell = plain(case, dtype)
@@ -101,7 +101,7 @@ def test_cells_are_built_in_bfloat16(case):
     assert jax.tree.leaves(final)[0].dtype in (jnp.float32, jnp.complex64)
 
 
-@pytest.mark.parametrize(**ids([case for case in ALL if not case.stochastic]))
+@pytest.mark.parametrize(**ids([case for case in ALL if not case.stochastic], kinds=True))
 def test_bfloat16_parameters_keep_a_float32_carry(case):
     cell = build(case)
     half = jax.tree.map(lambda p: p.astype(jnp.bfloat16) if eqx.is_inexact_array(p) else p, cell)
@@ -117,7 +117,10 @@ def test_parameters_are_real_arrays_and_nothing_else_is_a_leaf(case):
         assert not jnp.iscomplexobj(leaf)
 
 
-@pytest.mark.parametrize("sizes", [(1, 1), (2, 7), (7, 2), (1, 4)])
+@pytest.mark.parametrize(
+    "sizes",
+    [(1, 1), *(pytest.param(s, marks=pytest.mark.slow) for s in [(2, 7), (7, 2), (1, 4)])],
+)
 @pytest.mark.parametrize(**ids(DEFAULTS))
 def test_odd_and_tiny_sizes(case, sizes):
     smallest = SMALLEST.get(case.name, 1)
@@ -171,7 +174,7 @@ def test_inputs_reach_the_output_of_the_same_step(case):
     assert abs(jacobian).max() > 1e-4
 
 
-@pytest.mark.parametrize(**ids(DEFAULTS))
+@pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 def test_two_keys_give_two_cells_and_one_key_one(case):
     one, same, other = (case.build(jr.key(seed)) for seed in (0, 0, 1))
     assert eqx.tree_equal(one, same)

@@ -253,6 +253,25 @@ def test_a_missing_networkx_names_the_extra(monkeypatch):
         rz.AutoNCPMap(3, 8, 2).to_networkx()
 
 
+@pytest.mark.parametrize("map", [rz.AutoNCPMap(3, 9, 2), rz.FullyConnectedMap(2, 4, 1)], ids=str)
+def test_the_picture_has_every_neuron_and_synapse(map):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    ax = rz.viz.draw_wiring(map)
+    colors = [patch.get_edgecolor()[:3] for patch in ax.patches]
+    wires = np.concatenate([map.adjacency.ravel(), map.sensory_adjacency.ravel()])
+    for color, sign in (("tab:green", 1), ("tab:red", -1)):
+        assert colors.count(matplotlib.colors.to_rgb(color)) == (wires == sign).sum()
+    drawn = [dots.get_facecolor()[0][:3].tolist() for dots in ax.collections]
+    types = ["sensory"] * map.input_size + [map.neuron_type(n) for n in range(map.units)]
+    names = dict(zip(("sensory", "inter", "command", "motor"), ("olive", "blue", "cyan", "orange")))
+    expected = [list(matplotlib.colors.to_rgb(f"tab:{names[t]}")) for t in types]
+    assert sorted(drawn) == sorted(expected)
+    assert len({tuple(dots.get_offsets()[0]) for dots in ax.collections}) == len(types)
+    assert rz.viz.draw_wiring(map, ax) is ax
+    matplotlib.pyplot.close(ax.figure)
+
+
 def ncp(*sizes, **changes):
     return rz.NCPMap(*sizes, **(FIGURE | changes))
 

@@ -19,7 +19,9 @@ from .gated import (
 )
 from .lipschitz import LipschitzCell as LipschitzCell
 from .liquid import CfCCell as CfCCell
+from .ltc import LTCCell as LTCCell
 from .mixed_memory import MixedMemory as MixedMemory, MixedMemoryState as MixedMemoryState
+from .ncp import NCP as NCP, AutoNCP as AutoNCP, NCPCell as NCPCell
 from .oscillatory import (
     CoRNNCell as CoRNNCell,
     HCoRNNCell as HCoRNNCell,
@@ -38,6 +40,7 @@ from .vanilla import (
     ElmanCell as ElmanCell,
     IndRNNCell as IndRNNCell,
     LeakyElmanCell as LeakyElmanCell,
+    LinearIndRNNCell as LinearIndRNNCell,
     WilsonCowanCell as WilsonCowanCell,
 )
 from .wired import WiredCfCCell as WiredCfCCell

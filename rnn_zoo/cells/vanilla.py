@@ -11,7 +11,8 @@ import jax.random as jr
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from ..base import AbstractCell, contract, replace, state_dtype
+from .._affine import AffineMap, Diagonal
+from ..base import AbstractCell, AbstractLinearCell, contract, replace, state_dtype
 from ..init import check_sizes, glorot, orthogonal, uniform, working_float
 
 
@@ -233,21 +234,11 @@ class IndRNNCell(AbstractCell):
         key: PRNGKeyArray,
     ):
         """`recurrent_range` (low, high) with |low| <= high, high > 0 (ValueError otherwise)."""
-        check_sizes(input_size=input_size, hidden_size=hidden_size)
-        low, high = recurrent_range
-        if not (high > 0 and abs(low) <= high):
-            raise ValueError(
-                f"expected recurrent_range (low, high) with |low| <= high and high > 0, "
-                f"got {recurrent_range}"
-            )
-        dtype = working_float(dtype)
-        key_ih, key_hh = jr.split(key)
-        make = jax.nn.initializers.he_uniform(in_axis=-1, out_axis=-2)
-        self.weight_ih = make(key_ih, (hidden_size, input_size), dtype)
-        self.weight_hh = uniform(key_hh, (hidden_size,), low, high, dtype)
-        self.bias = jnp.zeros(hidden_size, dtype) if use_bias else None
+        self.weight_ih, self.weight_hh, self.bias = _independent_weights(
+            input_size, hidden_size, recurrent_range, use_bias, dtype, key
+        )
         self.u = None
-        self.recurrent_range = (float(low), float(high))
+        self.recurrent_range = (float(recurrent_range[0]), float(recurrent_range[1]))
         self.activation = activation
         self.input_size, self.output_size = input_size, hidden_size
 
@@ -257,10 +248,7 @@ class IndRNNCell(AbstractCell):
     def prepare(self) -> "IndRNNCell":
         if self.u is not None:
             return self
-        high = self.recurrent_range[1]
-        clipped = lax.stop_gradient(jnp.clip(self.weight_hh, -high, high))
-        # The bracket is zero with the gradient one.
-        return replace(self, u=clipped + (self.weight_hh - lax.stop_gradient(self.weight_hh)))
+        return replace(self, u=_held(self.weight_hh, self.recurrent_range[1]))
 
     @contract
     def step(
@@ -271,6 +259,89 @@ class IndRNNCell(AbstractCell):
         z = self.weight_ih @ x + u * state
         h = self.activation(z if self.bias is None else z + self.bias)
         return h, h
+
+
+class LinearIndRNNCell(AbstractLinearCell):
+    r"""Independently recurrent units with no non-linearity (IndRNN, Li et al. 2018,
+    arXiv:1803.04831, with the identity for phi).
+
+    $$h' = u \odot h + W_{ih} x + b, \qquad |u| \le u_{max}, \qquad y = h'$$
+
+    State: h, (hidden,), zero at the start. The plainest linear recurrence, a leaky sum for
+    each unit, which runs in parallel over time: put it in a `Block`, which has the
+    non-linearity. `recurrent_range` and the initialisation as in `IndRNNCell`.
+    """
+
+    weight_ih: Float[Array, "hidden input"]
+    weight_hh: Float[Array, " hidden"]
+    bias: Float[Array, " hidden"] | None
+    u: Float[Array, " hidden"] | None
+    recurrent_range: tuple[float, float] = eqx.field(static=True)
+    input_size: int = eqx.field(static=True)
+    output_size: int = eqx.field(static=True)
+    timed: ClassVar[bool] = False
+    ssm_parameters: ClassVar[tuple[str, ...]] = ("weight_hh",)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        recurrent_range: tuple[float, float] = (0.0, 1.0),
+        use_bias: bool = True,
+        dtype: Any = None,
+        key: PRNGKeyArray,
+    ):
+        """`recurrent_range` (low, high) with |low| <= high, high > 0 (ValueError otherwise)."""
+        self.weight_ih, self.weight_hh, self.bias = _independent_weights(
+            input_size, hidden_size, recurrent_range, use_bias, dtype, key
+        )
+        self.u = None
+        self.recurrent_range = (float(recurrent_range[0]), float(recurrent_range[1]))
+        self.input_size, self.output_size = input_size, hidden_size
+
+    def init_state(self) -> Float[Array, " {self.output_size}"]:
+        return jnp.zeros(self.output_size, state_dtype(self.weight_hh))
+
+    def prepare(self) -> "LinearIndRNNCell":
+        if self.u is not None:
+            return self
+        return replace(self, u=_held(self.weight_hh, self.recurrent_range[1]))
+
+    def transition(self, x: Float[Array, " {self.input_size}"]) -> AffineMap:
+        u = self.prepare().u
+        assert u is not None
+        z = self.weight_ih @ x
+        return AffineMap(Diagonal(u), z if self.bias is None else z + self.bias)
+
+    def readout(
+        self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+    ) -> Float[Array, " {self.output_size}"]:
+        return state
+
+
+def _held(weight: Array, high: float) -> Array:
+    """`weight` held to [-high, high]; the gradient passes the clip."""
+    clipped = lax.stop_gradient(jnp.clip(weight, -high, high))
+    # The bracket is zero with the gradient one.
+    return clipped + (weight - lax.stop_gradient(weight))
+
+
+def _independent_weights(input_size: int, hidden_size: int, bounds, use_bias: bool, dtype, key):
+    check_sizes(input_size=input_size, hidden_size=hidden_size)
+    low, high = bounds
+    if not (high > 0 and abs(low) <= high):
+        raise ValueError(
+            f"expected recurrent_range (low, high) with |low| <= high and high > 0, got {bounds}"
+        )
+    dtype = working_float(dtype)
+    key_ih, key_hh = jr.split(key)
+    make = jax.nn.initializers.he_uniform(in_axis=-1, out_axis=-2)
+    return (
+        make(key_ih, (hidden_size, input_size), dtype),
+        uniform(key_hh, (hidden_size,), low, high, dtype),
+        jnp.zeros(hidden_size, dtype) if use_bias else None,
+    )
 
 
 def _dense_weights(input_size: int, hidden_size: int, use_bias: bool, dtype: Any, key):

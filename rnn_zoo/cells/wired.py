@@ -113,12 +113,18 @@ def as_map(input_size: int, hidden_size: Any) -> NeuronMap:
     return auto_ncp(input_size, int(hidden_size), max(1, int(hidden_size) // 4))
 
 
-def _check_map(wiring: NeuronMap, input_size: int) -> NeuronMap:
+def check_inputs(wiring: NeuronMap, input_size: int) -> NeuronMap:
+    """The map, or a ValueError if it is made for another number of inputs."""
     if wiring.input_size != input_size:
         raise ValueError(
             f"the map is drawn for {wiring.input_size} inputs and the cell reads {input_size}: "
             "draw it again with that input_size"
         )
+    return wiring
+
+
+def _check_map(wiring: NeuronMap, input_size: int) -> NeuronMap:
+    check_inputs(wiring, input_size)
     neurons = sorted(n for layer in wiring.layers for n in layer)
     if neurons != list(range(wiring.units)):
         raise ValueError(

@@ -1,4 +1,5 @@
 """To and from other libraries."""
 
 from .adopt import Adopted as Adopted, adopt as adopt
+from .arrays import lru_from_arrays as lru_from_arrays, s5_from_arrays as s5_from_arrays
 from .ncps import from_ncps as from_ncps

@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from .._activations import lecun_tanh
 from ..base import AbstractCell, replace
-from ..cells import CfCCell, MixedMemory, WiredCfCCell
+from ..cells import CfCCell, LTCCell, MixedMemory, WiredCfCCell
 from ..layers import Pointwise, Recurrent, Stacked
 from ..wiring import NeuronMap
 
@@ -31,7 +31,7 @@ class GivenMap(NeuronMap):
 
 
 def from_ncps(module: Any) -> Stacked:
-    """A layer with the weights of a `CfC` of `ncps.torch`, wired or not, all options.
+    """A layer with the weights of a `CfC` or `LTC` of `ncps.torch`, wired or not, all options.
 
     The layer gives what the module gives for one sequence, at every step: `layer(xs,
     dt=timespans)`; `rz.batch(layer)` takes batches. A module in evaluation becomes a layer
@@ -60,7 +60,41 @@ def _cfc(module: Any, arrays: dict[str, Array]) -> AbstractCell:
     return (_wired if hasattr(module.rnn_cell, "_wiring") else _dense)(module.rnn_cell, arrays)
 
 
-_CELLS = {"CfC": _cfc}
+def _ltc(module: Any, arrays: dict[str, Array]) -> LTCCell:
+    theirs = module.rnn_cell
+    wiring = theirs._wiring
+    adjacency, sensory = map(np.asarray, (wiring.adjacency_matrix, wiring.sensory_adjacency_matrix))
+    given = GivenMap(adjacency, sensory, wiring.output_dim, [range(len(adjacency))])
+    cell = LTCCell(
+        len(sensory),
+        given,
+        ode_unfolds=theirs._ode_unfolds,
+        input_mapping=theirs._input_mapping,
+        output_mapping=theirs._output_mapping,
+        constraint="implicit" if theirs._implicit_param_constraints else "explicit",
+        epsilon=theirs._epsilon,
+        key=jr.key(0),
+    )
+    names = {"weight": "w", "mu": "mu", "sigma": "sigma", "polarity": "erev"}
+    recurrent = {k: arrays[n][np.nonzero(adjacency)] for k, n in names.items()}
+    inputs = {k: arrays[f"sensory_{n}"][np.nonzero(sensory)] for k, n in names.items()}
+    maps = {
+        f"{side}_{kind}": arrays.get(f"{side}_{kind[0]}")
+        for side in ("input", "output")
+        for kind in ("weight", "bias")
+    }
+    return replace(
+        cell,
+        recurrent=replace(cell.recurrent, **recurrent),
+        sensory=replace(cell.sensory, **inputs),
+        g_leak=arrays["gleak"],
+        v_leak=arrays["vleak"],
+        c_m=arrays["cm"],
+        **maps,
+    )
+
+
+_CELLS = {"CfC": _cfc, "LTC": _ltc}
 
 
 def _dense(theirs: Any, arrays: dict[str, Array]) -> CfCCell:

@@ -2,10 +2,26 @@
 
 from .base import AbstractLayer as AbstractLayer
 from .batch import batch as batch
-from .block import GLU as GLU, MLP as MLP, Block as Block
-from .deep import GRU as GRU, LRU as LRU, LSTM as LSTM, RNN as RNN, CfC as CfC, deep as deep
-from .dropout import Dropout as Dropout
-from .pointwise import Pointwise as Pointwise
+from .block import (
+    GLU as GLU,
+    MLP as MLP,
+    Block as Block,
+    HalfGLU1 as HalfGLU1,
+    HalfGLU2 as HalfGLU2,
+)
+from .deep import (
+    GRU as GRU,
+    LRU as LRU,
+    LSTM as LSTM,
+    LTC as LTC,
+    RNN as RNN,
+    S5 as S5,
+    CfC as CfC,
+    deep as deep,
+)
+from .dropout import Dropout as Dropout, SequenceDropout as SequenceDropout
+from .mamba import MambaBlock as MambaBlock
+from .pointwise import Elementwise as Elementwise, Pointwise as Pointwise
 from .recurrent import (
     Backward as Backward,
     Bidirectional as Bidirectional,

@@ -7,9 +7,9 @@ import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
 from ..base import AbstractCell
-from ..cells import CfCCell, ElmanCell, GRUCell, LSTMCell, MixedMemory, WiredCfCCell
+from ..cells import CfCCell, ElmanCell, GRUCell, LSTMCell, LTCCell, MixedMemory, WiredCfCCell
 from ..init import check_sizes
-from ..ssm import LRUCell
+from ..ssm import LRUCell, S5Cell
 from ..wiring import NeuronMap
 from .base import AbstractLayer
 from .block import Block
@@ -97,6 +97,7 @@ RNN = _shortcut(ElmanCell, "RNN", "Elman layers")
 LSTM = _shortcut(LSTMCell, "LSTM", "LSTM layers")
 GRU = _shortcut(GRUCell, "GRU", "GRU layers")
 LRU = _shortcut(LRUCell, "LRU", "Residual blocks of LRU cells")
+S5 = _shortcut(S5Cell, "S5", "Residual blocks of S5 cells")
 
 
 def CfC(
@@ -119,6 +120,33 @@ def CfC(
     """
     return liquid(
         WiredCfCCell if isinstance(hidden_size, NeuronMap) else CfCCell,
+        input_size,
+        hidden_size,
+        num_layers=num_layers,
+        bidirectional=bidirectional,
+        dropout=dropout,
+        mixed_memory=mixed_memory,
+        proj_size=proj_size,
+        key=key,
+        **options,
+    )
+
+
+def LTC(
+    input_size: int,
+    hidden_size: Any,
+    *,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    mixed_memory: bool = False,
+    proj_size: int | None = None,
+    key: PRNGKeyArray,
+    **options: Any,
+) -> Stacked:
+    """LTC layers; see `deep`. `hidden_size` may be a neuron map, all else as in `CfC`."""
+    return liquid(
+        LTCCell,
         input_size,
         hidden_size,
         num_layers=num_layers,

@@ -1,5 +1,6 @@
 """A map without memory, as a layer."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -9,6 +10,15 @@ from jaxtyping import Array, ArrayLike, PRNGKeyArray
 from .._checks import check_state, check_steps
 from ..base import AbstractCell, State, contract
 from .base import AbstractLayer, Directions, hide, mixed
+
+
+class Elementwise(eqx.Module):
+    """A function without parameters as a module without leaves."""
+
+    function: Callable = eqx.field(static=True)
+
+    def __call__(self, x: Array) -> Array:
+        return self.function(x)
 
 
 class Pointwise(AbstractLayer, AbstractCell):

@@ -17,8 +17,8 @@ from ..init import check_sizes, ring, working_float
 class LRUConstants(NamedTuple):
     """What `LRUCell.prepare` computes: the eigenvalues, and B with its normalisation."""
 
-    eigenvalues: Complex[Array, " hidden"]
-    B: Float[Array, "2*hidden input"]
+    eigenvalues: Complex[Array, " modes"]
+    B: Float[Array, "2*modes input"]
 
 
 class LRUCell(AbstractLinearCell):
@@ -27,7 +27,7 @@ class LRUCell(AbstractLinearCell):
     $$\lambda = \exp(-e^{\nu} + i e^{\theta}), \qquad
     h' = \lambda \odot h + e^{\gamma} \odot (B x), \qquad y = \mathrm{Re}(C h') + D x$$
 
-    State: h, (hidden,) complex, zero at the start; |lambda| < 1 by construction. Parameters
+    State: h, (state_size,) complex, zero at the start; |lambda| < 1 by construction. Parameters
     are real: `nu_log`, `theta_log`, `gamma_log` hold $\nu, \theta, \gamma$; the leading axis
     of B and C is (real, imaginary). `r_min, r_max, max_phase`: the ring that the eigenvalues
     are drawn from; for long memories 0.9, 0.999, pi / 10. $e^{\gamma}$ starts at
@@ -35,30 +35,34 @@ class LRUCell(AbstractLinearCell):
     input and output have one size, keeps its diagonal). Linear: put it in a `Block`.
     """
 
-    nu_log: Float[Array, " hidden"]
-    theta_log: Float[Array, " hidden"]
-    gamma_log: Float[Array, " hidden"]
-    B: Float[Array, "2 hidden input"]
-    C: Float[Array, "2 output hidden"]
+    nu_log: Float[Array, " modes"]
+    theta_log: Float[Array, " modes"]
+    gamma_log: Float[Array, " modes"]
+    B: Float[Array, "2 modes input"]
+    C: Float[Array, "2 output modes"]
     D: Float[Array, "output input"]
     constants: LRUConstants | None
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = False
+    ssm_parameters: ClassVar[tuple[str, ...]] = ("nu_log", "theta_log", "gamma_log", "B")
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
         *,
+        state_size: int | None = None,
         r_min: float = 0.0,
         r_max: float = 1.0,
         max_phase: float = 2 * math.pi,
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
-        """Size of x, number of complex units and of outputs; 0 <= r_min < r_max <= 1."""
-        check_sizes(input_size=input_size, hidden_size=hidden_size)
+        """Sizes of x and y; `state_size` complex units, by default `hidden_size`;
+        0 <= r_min < r_max <= 1."""
+        modes = hidden_size if state_size is None else state_size
+        check_sizes(input_size=input_size, hidden_size=hidden_size, state_size=modes)
         if not (0 <= r_min < r_max <= 1 and max_phase > 0):
             raise ValueError(
                 "expected 0 <= r_min < r_max <= 1 and max_phase > 0, "
@@ -66,19 +70,19 @@ class LRUCell(AbstractLinearCell):
             )
         dtype = working_float(dtype)
         key_ring, key_B, key_C, key_D = jr.split(key, 4)
-        nu_log, theta_log = ring(key_ring, hidden_size, r_min, r_max, max_phase, dtype)
+        nu_log, theta_log = ring(key_ring, modes, r_min, r_max, max_phase, dtype)
         # log sqrt(1 - |lambda|^2) without cancellation: |lambda|^2 = exp(-2 exp(nu)).
         gamma_log = 0.5 * jnp.log(-jnp.expm1(-2 * jnp.exp(nu_log)))
         self.nu_log, self.theta_log = nu_log.astype(dtype), theta_log.astype(dtype)
         self.gamma_log = gamma_log.astype(dtype)
-        self.B = _normal(key_B, (2, hidden_size, input_size), 2 * input_size, dtype)
-        self.C = _normal(key_C, (2, hidden_size, hidden_size), hidden_size, dtype)
+        self.B = _normal(key_B, (2, modes, input_size), 2 * input_size, dtype)
+        self.C = _normal(key_C, (2, hidden_size, modes), modes, dtype)
         self.D = _normal(key_D, (hidden_size, input_size), input_size, dtype)
         self.constants = None
         self.input_size, self.output_size = input_size, hidden_size
 
-    def init_state(self) -> Complex[Array, " {self.output_size}"]:
-        zeros = jnp.zeros(self.output_size, state_dtype(self.nu_log))
+    def init_state(self) -> Complex[Array, " modes"]:
+        zeros = jnp.zeros(self.nu_log.size, state_dtype(self.nu_log))
         return lax.complex(zeros, zeros)
 
     def prepare(self) -> "LRUCell":
@@ -97,7 +101,7 @@ class LRUCell(AbstractLinearCell):
         return AffineMap(Diagonal(constants.eigenvalues), offset)
 
     def readout(
-        self, state: Complex[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+        self, state: Complex[Array, " modes"], x: Float[Array, " {self.input_size}"]
     ) -> Float[Array, " {self.output_size}"]:
         return self.C[0] @ state.real - self.C[1] @ state.imag + self.D @ x
 

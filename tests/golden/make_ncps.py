@@ -1,8 +1,8 @@
-"""Golden values from ncps (its PyTorch form) for CfC: weights, inputs, outputs, gradients.
+"""Golden values from ncps (its PyTorch form) for CfC and LTC: weights, inputs, outputs, gradients.
 
-    pip install torch ncps numpy && python tests/golden/make_ncps_cfc.py
+    pip install torch ncps numpy && python tests/golden/make_ncps.py
 
-writes tests/golden/ncps_cfc.npz: for each module its arrays, one sequence with irregular times,
+writes tests/golden/ncps.npz: for each module its arrays, one sequence with irregular times,
 the outputs and the final state, and the gradients of sum(sin(y)).
 """
 
@@ -11,12 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from ncps.torch import CfC
+from ncps.torch import LTC, CfC
 from ncps.wirings import NCP, AutoNCP, FullyConnected, Random
 
 
 I, H, T = 3, 5, 6
 SMALL = {"backbone_units": 4}
+EXPLICIT = {"implicit_param_constraints": False, "input_mapping": "linear", "ode_unfolds": 3}
 MODULES = {
     "default": lambda: CfC(I, H, **SMALL),
     "pure": lambda: CfC(I, H, mode="pure", **SMALL),
@@ -28,12 +29,32 @@ MODULES = {
     "ncp_pure": lambda: CfC(I, NCP(4, 3, 2, 2, 2, 2, 2), mode="pure"),
     "random_no_gate": lambda: CfC(I, Random(6, sparsity_level=0.5), mode="no_gate"),
     "full_mixed": lambda: CfC(I, FullyConnected(6, 2), mixed_memory=True),
+    "ltc": lambda: LTC(I, H),
+    "ltc_explicit": lambda: LTC(I, Random(6, sparsity_level=0.5), **EXPLICIT),
+    "ltc_no_maps": lambda: LTC(I, FullyConnected(6, 2), input_mapping=None, output_mapping=None),
+    "ltc_ncp": lambda: LTC(I, NCP(4, 3, 2, 2, 2, 2, 2), output_mapping="linear"),
+    "ltc_auto_ncp_mixed": lambda: LTC(I, AutoNCP(8, 2), mixed_memory=True),
 }
+LTC_OPTIONS = (
+    "_ode_unfolds",
+    "_input_mapping",
+    "_output_mapping",
+    "_implicit_param_constraints",
+    "_epsilon",
+)
 
 
 def describe(module):
     """What `from_ncps` asks of a module beside its arrays."""
     cell = module.rnn_cell
+    if isinstance(module, LTC):
+        return {
+            "adjacency": cell._wiring.adjacency_matrix.tolist(),
+            "sensory_adjacency": cell._wiring.sensory_adjacency_matrix.tolist(),
+            "outputs": cell._wiring.output_dim,
+            "options": [getattr(cell, name) for name in LTC_OPTIONS],
+            "mixed": module.use_mixed,
+        }
     if hasattr(cell, "_wiring"):
         wiring = cell._wiring
         return {
@@ -78,7 +99,7 @@ def main():
         # One vector and its shapes: hundreds of small arrays would be mostly file headers.
         arrays[f"{name}/about"] = np.array(json.dumps(about))
         arrays[name] = np.concatenate([v.ravel() for v in values.values()])
-    np.savez_compressed(Path(__file__).with_name("ncps_cfc.npz"), **arrays)
+    np.savez_compressed(Path(__file__).with_name("ncps.npz"), **arrays)
 
 
 if __name__ == "__main__":

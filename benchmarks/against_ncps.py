@@ -1,0 +1,108 @@
+"""LTC and CfC beside those of ncps in PyTorch, on the same cores in one run.
+
+    pip install torch ncps && python benchmarks/against_ncps.py
+
+LTC wired by AutoNCP(64, 8), input 16, batch 32, 128 steps, 6 unfolds; CfC of 64 units on the
+same input. The weights are those of the ncps modules (`rz.interop.from_ncps`), and the outputs
+are compared before anything is timed. A training step is forward, gradient of the mean square
+of the outputs, and a gradient descent update. Medians of interleaved runs.
+
+Then the temporary memory of our LTC gradient at 512 units, by the number of synapses.
+"""
+
+import sys
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from timing import machine, medians
+
+import rnn_zoo as rz
+
+
+I, B, T, UNITS = 16, 32, 128, 64
+
+
+def modules():
+    from ncps.torch import LTC, CfC
+    from ncps.wirings import AutoNCP, FullyConnected
+
+    return {
+        "LTC, AutoNCP(64, 8)": LTC(I, AutoNCP(UNITS, 8)),
+        "LTC, dense": LTC(I, FullyConnected(UNITS)),
+        "CfC": CfC(I, UNITS),
+        "CfC, AutoNCP(64, 8)": CfC(I, AutoNCP(UNITS, 8)),
+    }
+
+
+def ours(module, xs):
+    layer = rz.interop.from_ncps(module)
+    forward = eqx.filter_jit(lambda layer, xs: eqx.filter_vmap(layer)(xs))
+
+    @eqx.filter_jit
+    def step(layer, xs):
+        grads = eqx.filter_grad(lambda layer: jnp.mean(eqx.filter_vmap(layer)(xs) ** 2))(layer)
+        return eqx.apply_updates(layer, jax.tree.map(lambda g: -1e-3 * g, grads))
+
+    return {
+        "forward": lambda: forward(layer, xs),
+        "training step": lambda: eqx.filter(step(layer, xs), eqx.is_array),
+    }
+
+
+def theirs(module, xs):
+    import torch
+
+    xs = torch.tensor(np.array(xs))
+    optimizer = torch.optim.SGD(module.parameters(), lr=1e-9)
+
+    def forward():
+        with torch.no_grad():
+            return module(xs)[0].numpy()
+
+    def step():
+        optimizer.zero_grad()
+        (module(xs)[0] ** 2).mean().backward()
+        optimizer.step()
+        return ()
+
+    return {"forward": forward, "training step": step}
+
+
+def memory():
+    print("\nLTC of 512 units, batch 32, 32 steps: temporary memory of the gradient")
+    for sparsity in (0.0, 0.5, 0.9, 0.97):
+        wiring = rz.wiring.RandomMap(I, 512, 8, sparsity=sparsity)
+        layer = rz.Recurrent(rz.LTCCell(I, wiring, key=jax.random.key(0)))
+        params, rest = eqx.partition(layer, eqx.is_inexact_array)
+
+        def loss(params, xs, rest=rest):
+            return jnp.mean(jax.vmap(eqx.combine(params, rest))(xs) ** 2)
+
+        xs = jnp.zeros((32, 32, I))
+        compiled = jax.jit(jax.grad(loss)).lower(params, xs).compile()
+        size = compiled.memory_analysis().temp_size_in_bytes / 1e6
+        print(f"{wiring.synapse_count:>8} synapses {size:>9.1f} MB", flush=True)
+
+
+def main() -> None:
+    xs = jax.random.normal(jax.random.key(1), (B, T, I))
+    try:
+        pairs = modules()
+    except ImportError as error:
+        sys.exit(f"ncps is not installed ({error}): pip install torch ncps")
+    print(machine(), f"(B, T, I) = {(B, T, I)}")
+    print(f"{'module':<22}{'pass':<15}{'ours ms':>9}{'ncps ms':>9}{'ratio':>8}")
+    for name, module in pairs.items():
+        one, two = ours(module, xs), theirs(module, xs)
+        np.testing.assert_allclose(one["forward"](), two["forward"](), atol=1e-4)
+        for part in one:
+            times = medians({"ours": one[part], "ncps": two[part]}, rounds=5)
+            a, b = 1e3 * times["ours"], 1e3 * times["ncps"]
+            print(f"{name:<22}{part:<15}{a:>9.1f}{b:>9.1f}{b / a:>8.1f}", flush=True)
+    memory()
+
+
+if __name__ == "__main__":
+    main()

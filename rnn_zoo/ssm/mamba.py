@@ -1,0 +1,132 @@
+"""The selective state space of Mamba."""
+
+import math
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from .._affine import AffineMap, Diagonal
+from ..base import AbstractLinearCell, replace, state_dtype
+from ..init import check_choice, check_sizes, fan_in_uniform, log_uniform, uniform, working_float
+from .discretise import exponential_euler, zoh
+
+
+DISCRETISATIONS = {"euler": exponential_euler, "zoh": zoh}
+
+
+class MambaCell(AbstractLinearCell):
+    r"""Selective state space, S6 (Mamba; Gu & Dao 2023, arXiv:2312.00752).
+
+    $$u = W x + b, \qquad \Delta = \mathrm{softplus}(W_\Delta W_r u + b_\Delta), \qquad
+    B = W_B u, \qquad C = W_C u$$
+    $$h_{cn}' = e^{dt\, \Delta_c A_{cn}} h_{cn} + dt\, \Delta_c B_n u_c, \qquad
+    y_c = \sum_n C_n h_{cn}' + D_c u_c, \qquad A = -e^{\alpha}$$
+
+    State: h, (hidden * state_size,), zero at the start. Step, input and output maps depend on
+    the input: the cell chooses what it writes, keeps and reads. `weight_x` holds $W_r, W_B,
+    W_C$ in this order, `A_log` $\alpha$. `discretisation` "euler" is the authors' code and the
+    equation above; "zoh" is the paper's, with $(e^{\Delta A} - 1) / A$ for $\Delta$. The block
+    of the paper, with its short convolution and gate, is `rz.layers.MambaBlock`. For long
+    sequences, of tokens above all; linear: put it in a `Block`.
+    """
+
+    weight_ih: Float[Array, "hidden input"] | None
+    bias: Float[Array, " hidden"] | None
+    weight_x: Float[Array, "rank+2*state hidden"]
+    weight_dt: Float[Array, "hidden rank"]
+    bias_dt: Float[Array, " hidden"]
+    A_log: Float[Array, "hidden state"]
+    D: Float[Array, " hidden"]
+    A: Float[Array, "hidden state"] | None
+    discretisation: str = eqx.field(static=True)
+    input_size: int = eqx.field(static=True)
+    output_size: int = eqx.field(static=True)
+    timed: ClassVar[bool] = True
+    ssm_parameters: ClassVar[tuple[str, ...]] = ("A_log", "D", "bias_dt")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        state_size: int = 16,
+        rank: int | None = None,
+        discretisation: str = "euler",
+        step_range: tuple[float, float] = (0.001, 0.1),
+        input_map: bool = True,
+        use_bias: bool = True,
+        dtype: Any = None,
+        key: PRNGKeyArray,
+    ):
+        """**Arguments:**
+
+        - `state_size`: N, the state of one channel.
+        - `rank`: of the map to Delta, by default hidden_size / 16, rounded up.
+        - `discretisation`: "euler" or "zoh".
+        - `step_range`: Delta starts log-uniform on it where u is 0.
+        - `input_map`: False leaves W and b out, where x has `hidden_size` channels.
+
+        ValueError for any other.
+        """
+        check_sizes(input_size=input_size, hidden_size=hidden_size, state_size=state_size)
+        rank = -(-hidden_size // 16) if rank is None else rank
+        check_sizes(rank=rank)
+        if not input_map and input_size != hidden_size:
+            raise ValueError(
+                "expected input_size equal to hidden_size without input_map, got "
+                f"{input_size} and {hidden_size}"
+            )
+        self.discretisation = check_choice("discretisation", discretisation, DISCRETISATIONS)
+        dtype = working_float(dtype)
+        key_W, key_x, key_dt, key_step = jr.split(key, 4)
+        shape = (hidden_size, input_size)
+        self.weight_ih = fan_in_uniform(key_W, shape, input_size, dtype) if input_map else None
+        self.bias = jnp.zeros(hidden_size, dtype) if use_bias and input_map else None
+        rows = rank + 2 * state_size
+        self.weight_x = fan_in_uniform(key_x, (rows, hidden_size), hidden_size, dtype)
+        bound = 1 / math.sqrt(rank)
+        self.weight_dt = uniform(key_dt, (hidden_size, rank), -bound, bound, dtype)
+        wide = jnp.promote_types(dtype, jnp.float32)
+        step = jnp.exp(log_uniform(key_step, (hidden_size,), step_range, wide))
+        # The inverse of softplus.
+        self.bias_dt = jnp.log(jnp.expm1(step)).astype(dtype)
+        A_log = jnp.log(jnp.arange(1, state_size + 1, dtype=wide)).astype(dtype)
+        self.A_log = jnp.broadcast_to(A_log, (hidden_size, state_size))
+        self.D = jnp.ones(hidden_size, dtype)
+        self.A = None
+        self.input_size, self.output_size = input_size, hidden_size
+
+    def init_state(self) -> Float[Array, " state"]:
+        return jnp.zeros(self.A_log.size, state_dtype(self.A_log))
+
+    def prepare(self) -> "MambaCell":
+        if self.A is not None:
+            return self
+        return replace(self, A=-jnp.exp(self.A_log.astype(state_dtype(self.A_log))))
+
+    def transition(
+        self, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] = 1.0
+    ) -> AffineMap:
+        A = self.prepare().A
+        assert A is not None
+        u = self._project(x)
+        rank, size = self.weight_dt.shape[1], A.shape[1]
+        small, B = jnp.split(self.weight_x[: rank + size] @ u, [rank])
+        step = jnp.asarray(dt) * jax.nn.softplus(self.weight_dt @ small + self.bias_dt)
+        decay, gain = DISCRETISATIONS[self.discretisation](A, step[:, None])
+        return AffineMap(Diagonal(decay.ravel()), (gain * B * u[:, None]).ravel())
+
+    def readout(
+        self, state: Float[Array, " state"], x: Float[Array, " {self.input_size}"]
+    ) -> Float[Array, " {self.output_size}"]:
+        u = self._project(x)
+        C = self.weight_x[-self.A_log.shape[1] :] @ u
+        return state.reshape(self.A_log.shape) @ C + self.D * u
+
+    def _project(self, x: Array) -> Array:
+        u = x if self.weight_ih is None else self.weight_ih @ x
+        return u if self.bias is None else u + self.bias

@@ -1,0 +1,169 @@
+"""The simplified state space."""
+
+import math
+from typing import Any, ClassVar, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jax import lax
+from jaxtyping import Array, ArrayLike, Complex, Float, PRNGKeyArray
+from numpy.typing import NDArray
+
+from .._affine import AffineMap, Diagonal
+from ..base import AbstractLinearCell, replace, state_dtype
+from ..init import check_choice, check_sizes, hippo_legs, log_uniform, normal, working_float
+from .discretise import DISCRETISATIONS
+
+
+LARGEST_REAL_PART = -1e-4
+
+
+class S5Constants(NamedTuple):
+    """The continuous system, its discretisation for dt = 1, and B as one real matrix."""
+
+    eigenvalues: Complex[Array, " modes"]
+    step: Float[Array, " modes"]
+    decay: Complex[Array, " modes"]
+    gain: Complex[Array, " modes"]
+    B: Float[Array, "2*modes input"]
+
+
+class S5Cell(AbstractLinearCell):
+    r"""Simplified state space layer, one system for all channels (S5; Smith et al. 2023,
+    arXiv:2208.04933).
+
+    $$\dot h = \Lambda h + \tilde B x, \qquad y = \kappa\, \mathrm{Re}(\tilde C h) + D x,
+    \qquad h' = \bar\Lambda h + \bar B x$$
+
+    discretised over the step $dt\, \Delta_n$, one $\Delta$ for each mode. With `conj_sym` half
+    of the conjugate pairs is kept and $\kappa = 2$, else 1. $\Lambda = V^* S V$ starts with
+    the normal part of HiPPO-LegS, $\tilde B = V^* B$ with B real, $\tilde C = C V$. State:
+    h, (modes,) complex, zero at the start; modes is `state_size`, or half of it with
+    `conj_sym`. Parameters are real: `Lambda_re`, `Lambda_im`, `log_step`, and B and C with a
+    leading axis (real, imaginary). D is a full matrix (the authors' code, where input and
+    output have one size, keeps its diagonal), and B has the variance of its fan-in, the
+    input. For long and for irregular sequences; linear: put it in a `Block`.
+    """
+
+    Lambda_re: Float[Array, " modes"]
+    Lambda_im: Float[Array, " modes"]
+    B: Float[Array, "2 modes input"]
+    C: Float[Array, "2 output modes"]
+    D: Float[Array, "output input"]
+    log_step: Float[Array, " modes"]
+    constants: S5Constants | None
+    conj_sym: bool = eqx.field(static=True)
+    clip_eigs: bool = eqx.field(static=True)
+    discretisation: str = eqx.field(static=True)
+    input_size: int = eqx.field(static=True)
+    output_size: int = eqx.field(static=True)
+    timed: ClassVar[bool] = True
+    ssm_parameters: ClassVar[tuple[str, ...]] = ("Lambda_re", "Lambda_im", "B", "log_step")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        state_size: int | None = None,
+        blocks: int = 1,
+        conj_sym: bool = True,
+        clip_eigs: bool = True,
+        discretisation: str = "zoh",
+        step_range: tuple[float, float] = (0.001, 0.1),
+        dtype: Any = None,
+        key: PRNGKeyArray,
+    ):
+        """**Arguments:**
+
+        - `hidden_size`: size of y.
+        - `state_size`: by default `hidden_size`, rounded up to what `blocks` allow.
+        - `blocks`: HiPPO matrices along the diagonal at the start; they divide the state.
+        - `conj_sym`: keep one of each conjugate pair; the state of a block is then even.
+        - `clip_eigs`: hold Re Lambda to at most -1e-4 where it is used; the gradient passes.
+        - `discretisation`: "zoh" or "bilinear".
+        - `step_range`: Delta starts log-uniform on it.
+
+        ValueError for any other.
+        """
+        check_sizes(input_size=input_size, hidden_size=hidden_size, blocks=blocks)
+        unit = blocks * (2 if conj_sym else 1)
+        state_size = -(-hidden_size // unit) * unit if state_size is None else state_size
+        check_sizes(state_size=state_size)
+        if state_size % unit:
+            raise ValueError(
+                f"expected state_size to be a multiple of {unit} for blocks={blocks} and "
+                f"conj_sym={conj_sym}, the smallest is {unit}, got {state_size}"
+            )
+        self.discretisation = check_choice("discretisation", discretisation, DISCRETISATIONS)
+        dtype = working_float(dtype)
+        key_B, key_C, key_D, key_step = jr.split(key, 4)
+        eigenvalues, V = s5_eigenvectors(state_size, blocks, conj_sym)
+        self.Lambda_re = jnp.asarray(eigenvalues.real, dtype)
+        self.Lambda_im = jnp.asarray(eigenvalues.imag, dtype)
+        B = normal(key_B, (state_size, input_size), 1 / math.sqrt(input_size), dtype)
+        C = normal(key_C, (2, hidden_size, state_size), 1 / math.sqrt(state_size), dtype)
+        self.B, self.C = _adjoint(V, B).astype(dtype), _right(C, V).astype(dtype)
+        self.D = normal(key_D, (hidden_size, input_size), 1 / math.sqrt(input_size), dtype)
+        self.log_step = log_uniform(key_step, eigenvalues.shape, step_range, dtype)
+        self.constants = None
+        self.conj_sym, self.clip_eigs = conj_sym, clip_eigs
+        self.input_size, self.output_size = input_size, hidden_size
+
+    def init_state(self) -> Complex[Array, " modes"]:
+        zeros = jnp.zeros(self.Lambda_re.size, state_dtype(self.Lambda_re))
+        return lax.complex(zeros, zeros)
+
+    def prepare(self) -> "S5Cell":
+        if self.constants is not None:
+            return self
+        dtype = state_dtype(self.Lambda_re)
+        real = self.Lambda_re.astype(dtype)
+        if self.clip_eigs:
+            # The bracket is zero with the gradient one: clipped eigenvalues come back.
+            clipped = lax.stop_gradient(jnp.minimum(real, LARGEST_REAL_PART))
+            real = clipped + (real - lax.stop_gradient(real))
+        eigenvalues = lax.complex(real, self.Lambda_im.astype(dtype))
+        step = jnp.exp(self.log_step.astype(dtype))
+        decay, gain = DISCRETISATIONS[self.discretisation](eigenvalues, step)
+        B = self.B.reshape(-1, self.input_size)
+        return replace(self, constants=S5Constants(eigenvalues, step, decay, gain, B))
+
+    def transition(
+        self, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] | None = None
+    ) -> AffineMap:
+        constants = self.prepare().constants
+        assert constants is not None
+        decay, gain = constants.decay, constants.gain
+        if dt is not None:
+            discretise = DISCRETISATIONS[self.discretisation]
+            decay, gain = discretise(constants.eigenvalues, jnp.asarray(dt) * constants.step)
+        return AffineMap(Diagonal(decay), gain * lax.complex(*jnp.split(constants.B @ x, 2)))
+
+    def readout(
+        self, state: Complex[Array, " modes"], x: Float[Array, " {self.input_size}"]
+    ) -> Float[Array, " {self.output_size}"]:
+        from_h = self.C[0] @ state.real - self.C[1] @ state.imag
+        return (2 if self.conj_sym else 1) * from_h + self.D @ x
+
+
+def s5_eigenvectors(
+    state_size: int, blocks: int = 1, conj_sym: bool = True
+) -> tuple[NDArray[np.complexfloating], NDArray[np.complexfloating]]:
+    """Lambda (modes,) and V (state_size, modes) of `blocks` HiPPO-LegS matrices."""
+    size = state_size // blocks
+    eigenvalues, V = hippo_legs(size)
+    kept = size // 2 if conj_sym else size
+    return np.tile(eigenvalues[:kept], blocks), np.kron(np.eye(blocks), V[:, :kept])
+
+
+def _adjoint(V: NDArray[np.complexfloating], B: Array) -> Array:
+    """V* B as (real, imaginary)."""
+    return jnp.stack([V.real.T @ B, -V.imag.T @ B])
+
+
+def _right(C: Array, V: NDArray[np.complexfloating]) -> Array:
+    """C V as (real, imaginary), for C given so."""
+    return jnp.stack([C[0] @ V.real - C[1] @ V.imag, C[0] @ V.imag + C[1] @ V.real])

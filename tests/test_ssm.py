@@ -1,0 +1,423 @@
+"""State spaces: discretisations, where their parameters start, exact flows, stability."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+import pytest
+from cases import MASK, I, T, assert_close, draw, float64, noisy
+
+import rnn_zoo as rz
+from rnn_zoo.init import hippo_legs
+from rnn_zoo.scan import trajectory, unroll
+from rnn_zoo.ssm import discretise
+from rnn_zoo.ssm.rglru import bounded_sqrt
+from rnn_zoo.ssm.s5 import _adjoint, s5_eigenvectors
+
+
+KEY = jr.key(0)
+DIAGONAL = {
+    "zoh": discretise.zoh,
+    "bilinear": discretise.bilinear,
+    "euler": discretise.euler,
+    "exponential_euler": discretise.exponential_euler,
+}
+
+
+def taylor_exprel(z, terms=60):
+    total, term = 0.0, 1.0
+    for k in range(terms):
+        total, term = total + term, term * z / (k + 2)
+    return total
+
+
+@pytest.mark.parametrize("phase", [np.exp(1j * np.linspace(0.1, 6, 7)), -np.ones(1)])
+def test_exprel_on_both_sides_of_its_switch(phase):
+    z = np.outer([0.0, 1e-9, 1e-3, 0.0999, 0.1001, 1.0, 5.0], phase).ravel()
+    with float64():
+        values, slopes = jax.jvp(
+            discretise.exprel, (jnp.asarray(z),), (jnp.ones_like(jnp.asarray(z)),)
+        )
+    expected = np.array([taylor_exprel(v) for v in z])
+    np.testing.assert_allclose(values, expected, rtol=2e-14)
+    # The derivative, term by term: (k + 1) z^k / (k + 2)!.
+    series, term = np.zeros_like(z), 0.5 * np.ones_like(z)
+    for k in range(60):
+        series, term = series + (k + 1) * term, term * z / (k + 3)
+    np.testing.assert_allclose(slopes, series, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", DIAGONAL)
+@pytest.mark.parametrize("eigenvalue", [0.0, -0.7, -0.5 + 3j])
+def test_diagonal_schemes_hold_at_zero_and_converge(name, eigenvalue):
+    orders = {"zoh": None, "bilinear": 2, "euler": 1, "exponential_euler": 1}
+    with float64():
+        rate = jnp.asarray(eigenvalue)
+        zero = jnp.asarray(0.0)
+        decay, gain = DIAGONAL[name](rate, zero)
+        assert decay == 1
+        assert gain == 0
+        slopes = jax.jacfwd(lambda d: DIAGONAL[name](rate, d))(zero)
+        np.testing.assert_allclose(slopes, (rate, 1.0), atol=1e-12)
+        exact = np.exp(eigenvalue), taylor_exprel(eigenvalue)
+        errors = []
+        for steps in (64, 128):
+            decay, gain = map(np.asarray, DIAGONAL[name](rate, jnp.asarray(1.0 / steps)))
+            response = gain * sum(decay**k for k in range(steps))
+            errors.append(abs(decay**steps - exact[0]) + abs(response - exact[1]))
+        if orders[name] is None or eigenvalue == 0:
+            assert max(errors) < 1e-12
+        else:
+            np.testing.assert_allclose(errors[0] / errors[1], 2 ** orders[name], rtol=0.1)
+
+
+@pytest.mark.parametrize("scheme", ["im", "imex", "damped"])
+def test_oscillators_converge_to_their_flow_at_first_order(scheme):
+    with float64():
+        cell = noisy(rz.LinOSSCell(I, 4, scheme=scheme, key=KEY, dtype=jnp.float64), 1)
+        x, state = draw(2, (I,)), draw(3, (2, 4))
+        constants, force = cell.prepare().constants, np.asarray(cell.B @ x)
+        expected = []
+        for k in range(4):
+            A, G, time = (np.asarray(c)[k] for c in constants[:3])
+            # exp of the system with the force as a third, constant component.
+            system = time * np.array([[-G, -A, force[k]], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+            flow = np.asarray(jax.scipy.linalg.expm(jnp.asarray(system)))
+            expected.append((flow @ [state[0, k], state[1, k], 1.0])[:2])
+        errors = []
+        for steps in (64, 128):
+            xs = jnp.broadcast_to(x, (steps, I))
+            end = unroll(cell, xs, state, dt=1 / steps)[0]
+            errors.append(np.linalg.norm(end.T - np.array(expected)))
+        assert 1.8 < errors[0] / errors[1] < 2.2
+
+
+@pytest.mark.parametrize("name", ["s4d", "s5"])
+def test_exact_flows_compose(name):
+    with float64():
+        cell = noisy(rz.make_cell(name, I, 4, key=KEY, dtype=jnp.float64), 1)
+        x = draw(2, (I,))
+        state = draw(3, cell.init_state().shape) + 1j * draw(4, cell.init_state().shape)
+        for dt in (0.3, 1.0, 7.0):
+            half = cell.step(state, x, dt / 2)[0]
+            np.testing.assert_allclose(
+                cell.step(half, x, dt / 2)[0], cell.step(state, x, dt)[0], rtol=1e-12
+            )
+
+
+@pytest.mark.parametrize("size", [1, 2, 8, 31])
+def test_hippo_is_its_formula(size):
+    eigenvalues, V = hippo_legs(size)
+    A, p = np.zeros((size, size)), np.zeros(size)
+    for n in range(size):
+        p[n] = np.sqrt(n + 0.5)
+        A[n, n] = -(n + 1)
+        for k in range(n):
+            A[n, k] = -np.sqrt(2 * n + 1) * np.sqrt(2 * k + 1)
+    np.testing.assert_allclose(V @ np.diag(eigenvalues) @ V.conj().T, A + np.outer(p, p), atol=1e-9)
+    np.testing.assert_allclose(V.conj().T @ V, np.eye(size), atol=1e-10)
+    np.testing.assert_array_equal(eigenvalues.real, -0.5)
+    assert (np.diff(eigenvalues.imag) > 0).all()
+
+
+def test_s5_starts_with_half_the_pairs_of_each_block():
+    eigenvalues, V = s5_eigenvectors(12, blocks=2)
+    full, W = hippo_legs(6)
+    cell = rz.S5Cell(40, 5, state_size=12, blocks=2, key=KEY)
+    np.testing.assert_allclose(cell.Lambda_re, -0.5, rtol=1e-6)
+    np.testing.assert_allclose(cell.Lambda_im, np.tile(full.imag[:3], 2), rtol=1e-6)
+    assert (np.asarray(cell.Lambda_im) < 0).all()
+    assert V.shape == (12, 6)
+    np.testing.assert_allclose(V[6:, 3:], W[:, :3])
+    np.testing.assert_array_equal(V[6:, :3], 0)
+    # Both halves of each pair together are the real matrix that was drawn.
+    pairs = 2 * (V @ (cell.B[0] + 1j * cell.B[1])).real
+    np.testing.assert_allclose(pairs.std(), 1 / np.sqrt(40), rtol=0.1)
+
+
+def test_s5_input_matrix_is_real_before_its_change_of_basis():
+    cell = rz.S5Cell(3, 8, conj_sym=False, key=KEY)
+    V = s5_eigenvectors(8, conj_sym=False)[1]
+    drawn = draw(1, (8, 3))
+    real, imaginary = _adjoint(V, drawn)
+    # A transposed V would give another real matrix in its place, with the same statistics.
+    np.testing.assert_allclose(real + 1j * imaginary, V.conj().T @ drawn, atol=1e-5)
+    back = V @ (cell.B[0] + 1j * cell.B[1])
+    np.testing.assert_allclose(back.imag, 0, atol=1e-6)
+    assert abs(back.real).max() > 0.1
+    forth = (cell.C[0] + 1j * cell.C[1]) @ V.conj().T
+    np.testing.assert_allclose([forth.real.std(), forth.imag.std()], 1 / np.sqrt(8), rtol=0.3)
+
+
+@pytest.mark.parametrize("name", ["s4d", "s5", "mamba"])
+def test_steps_start_log_uniform(name):
+    options = {"state_size": 4000, "blocks": 1000} if name == "s5" else {"state_size": 2}
+    cell = rz.make_cell(name, 1, 1 if name == "s5" else 4000, key=KEY, **options)
+    steps = np.exp(cell.log_step) if name != "mamba" else np.log1p(np.exp(cell.bias_dt))
+    assert 0.00099 < steps.min() < 0.0011
+    assert 0.09 < steps.max() < 0.101
+    # Half of them below the geometric mean.
+    np.testing.assert_allclose(np.median(steps), 0.01, rtol=0.1)
+
+
+def test_s4d_eigenvalues_are_the_papers():
+    cells = {
+        name: rz.S4DCell(2, 3, state_size=8, initialisation=name, key=KEY)
+        for name in ("lin", "inv", "legs")
+    }
+    n = np.arange(4)
+    expected = {
+        "lin": np.pi * n,
+        "inv": 8 / np.pi * (8 / (2 * n + 1) - 1),
+        "legs": hippo_legs(8)[0].imag[4:],
+    }
+    for name, cell in cells.items():
+        for channel in range(3):
+            np.testing.assert_allclose(cell.frequency[channel], expected[name], rtol=1e-6)
+        np.testing.assert_allclose(-np.exp(cell.log_decay), -0.5, rtol=1e-6)
+
+
+def test_rglru_decays_start_on_their_ring():
+    cell = rz.RGLRUCell(1, 2000, blocks=500, key=KEY)
+    decay = np.exp(-np.log1p(np.exp(np.asarray(cell.Lambda, np.float64))))
+    assert decay.min() > 0.8999
+    assert decay.max() < 0.9991
+    np.testing.assert_allclose(np.mean(decay**2), (0.9**2 + 0.999**2) / 2, atol=0.005)
+
+
+def test_mamba_starts_with_the_integers():
+    cell = rz.MambaCell(2, 3, state_size=4, key=KEY)
+    np.testing.assert_allclose(cell.prepare().A, -np.tile([1, 2, 3, 4], (3, 1)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["s4d", "s5", "lru", "rglru", "mamba", "linear_indrnn"])
+def test_eigenvalues_stay_inside_the_unit_circle(name):
+    cell = noisy(rz.make_cell(name, I, 16, key=KEY), 3, scale=1.0)
+    decays = jax.vmap(lambda x: cell.transition(x).linear.a)(draw(1, (8, I)))
+    assert (abs(np.asarray(decays)) <= 1).all()
+    if name != "linear_indrnn":
+        assert abs(np.asarray(decays)).min() < 1
+
+
+def test_s5_eigenvalues_are_clipped_and_come_back():
+    cell = rz.S5Cell(I, 6, key=KEY)
+    outside = rz.base.replace(cell, Lambda_re=jnp.array([0.5, 0.0, -0.5]))
+    eigenvalues = outside.prepare().constants.eigenvalues
+    np.testing.assert_allclose(eigenvalues.real, [-1e-4, -1e-4, -0.5])
+    assert (abs(np.asarray(outside.transition(jnp.ones(I)).linear.a)) < 1).all()
+    grads = eqx.filter_grad(lambda c: jnp.sum(unroll(c, draw(1, (T, I)))[1]))(outside)
+    assert (np.asarray(grads.Lambda_re) != 0).all()
+    free = rz.base.replace(outside, clip_eigs=False).prepare().constants.eigenvalues
+    np.testing.assert_allclose(free.real, [0.5, 0.0, -0.5])
+
+
+@pytest.mark.parametrize("scheme", ["im", "imex", "damped"])
+def test_oscillator_eigenvalues(scheme):
+    cell = noisy(rz.LinOSSCell(I, 32, scheme=scheme, key=KEY), 3, scale=4.0)
+    blocks = np.moveaxis(np.asarray(cell.prepare().constants.block, np.float64), -1, 0)
+    modulus = abs(np.linalg.eigvals(blocks))
+    assert modulus.max() < 1 + 1e-3
+    constants = cell.prepare().constants
+    determinant = np.linalg.det(blocks)
+    if scheme == "im":
+        expected = 1 / (1 + constants.step**2 * constants.stiffness)
+    else:
+        expected = 1 / (1 + constants.step * constants.damping)
+    np.testing.assert_allclose(determinant, expected, rtol=1e-4)
+    # Conjugate pairs, and so of one modulus.
+    np.testing.assert_allclose(modulus[:, 0], modulus[:, 1], rtol=2e-3)
+
+
+def test_an_undamped_oscillator_keeps_its_volume_and_a_damped_one_its_stability():
+    free = rz.LinOSSCell(I, 8, key=KEY)
+    lossy = rz.LinOSSCell(I, 8, scheme="im", key=KEY)
+    start = jnp.ones((2, 8))
+    ends = {n: unroll(c, jnp.zeros((2000, I)), start)[0] for n, c in (("f", free), ("l", lossy))}
+    assert 0.1 < abs(np.asarray(ends["f"])).max() < 10
+    assert abs(np.asarray(ends["l"])).max() < 1e-2
+
+
+def test_the_root_of_the_gate_has_a_bounded_slope():
+    zero = jnp.zeros(())
+    assert bounded_sqrt(zero) == 0
+    np.testing.assert_allclose(jax.grad(bounded_sqrt)(zero), 1000)
+    assert np.isfinite(jax.hessian(bounded_sqrt)(zero))
+    np.testing.assert_allclose(jax.grad(bounded_sqrt)(jnp.array(0.25)), 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 4])
+def test_short_convolution_is_the_convolution(kernel):
+    cell = rz.ShortConv(2, kernel_size=kernel, key=KEY)
+    xs = np.asarray(draw(1, (T, 2)))
+    expected = [np.convolve(xs[:, c], cell.weight[:, c])[:T] + cell.bias[c] for c in range(2)]
+    state, ys = unroll(cell, xs)
+    np.testing.assert_allclose(ys, np.array(expected).T, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(state, xs[T - kernel + 1 :])
+    masked = unroll(cell, xs, mask=MASK)[0]
+    np.testing.assert_array_equal(masked, xs[MASK][MASK.sum() - kernel + 1 :])
+
+
+def test_mamba_block_is_its_equation():
+    block = noisy(rz.MambaBlock(I, kernel_size=2, state_size=3, key=KEY), 2)
+    xs = draw(1, (T, I))
+    conv, _, ssm = (layer for layer in block.inner.layers)
+    u, gate = np.split(np.asarray(xs @ block.project_in.weight.T), 2, axis=1)
+    before = np.concatenate([np.zeros((1, 2 * I)), u[:-1]])
+    u = conv.cell.weight[0] * u + conv.cell.weight[1] * before + conv.cell.bias
+    v = unroll(ssm.cell, jax.nn.silu(u))[1]
+    expected = (v * jax.nn.silu(gate)) @ block.project_out.weight.T
+    np.testing.assert_allclose(block(xs), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_mamba_chooses_by_its_input():
+    cell = noisy(rz.MambaCell(I, 4, key=KEY), 1)
+    one, two = (cell.transition(x) for x in draw(1, (2, I)))
+    assert not np.allclose(one.linear.a, two.linear.a)
+    # Delta, B and u all depend on x: the offset is no linear function of it.
+    doubled = cell.transition(2 * draw(1, (2, I))[0])
+    assert not np.allclose(doubled.offset, 2 * one.offset, rtol=1e-2)
+
+
+BAD = {
+    "s5 state": ("s5", {"state_size": 5}, "multiple of 2 .* smallest is 2, got 5"),
+    "s5 blocks": ("s5", {"state_size": 6, "blocks": 2}, "multiple of 4"),
+    "s5 rule": ("s5", {"discretisation": "euler"}, "discretisation to be one of"),
+    "s5 steps": ("s5", {"step_range": (0.1, 0.01)}, "0 < low <= high"),
+    "s4d state": ("s4d", {"state_size": 7}, "even state_size, from 2 up, got 7"),
+    "s4d start": ("s4d", {"initialisation": "ones"}, "initialisation to be one of"),
+    "rglru blocks": ("rglru", {"blocks": 3}, "divide hidden_size=4, got 3"),
+    "rglru ring": ("rglru", {"decay_range": (0.9, 1.0)}, "0 < low < high < 1"),
+    "mamba map": ("mamba", {"input_map": False}, "equal to hidden_size without input_map"),
+    "mamba rank": ("mamba", {"rank": 0}, "rank to be an integer of at least 1"),
+    "linoss scheme": ("linoss", {"scheme": "ex"}, "scheme to be one of"),
+    "linear range": ("linear_indrnn", {"recurrent_range": (2.0, 1.0)}, "recurrent_range"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_options_are_named(what):
+    name, options, message = BAD[what]
+    with pytest.raises(ValueError, match=message):
+        rz.make_cell(name, I, 4, key=KEY, **options)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_labels_follow_the_declared_fields(bidirectional):
+    model = rz.make_model("s5", I, 2, hidden_size=4, bidirectional=bidirectional, key=KEY)
+    labels = rz.train.ssm_labels(eqx.filter(model, eqx.is_inexact_array))
+    block = labels.layer.layers[1]
+    cells = [block.layer.forward.cell, block.layer.backward.cell] if bidirectional else []
+    for cell in cells or [block.layer.cell]:
+        own = (cell.Lambda_re, cell.Lambda_im, cell.B, cell.log_step)
+        assert (*own, cell.C, cell.D) == ("ssm",) * 4 + ("regular",) * 2
+    assert (block.norm.weight, block.norm.bias) == ("ssm", "ssm")
+    assert block.mix.gate.weight == "regular"
+    assert set(jax.tree.leaves(rz.train.ssm_labels(rz.GRU(I, 4, key=KEY)))) == {"regular"}
+
+
+@pytest.mark.parametrize("name", rz.list_cells(linear=True))
+def test_declared_fields_exist(name):
+    cell = rz.make_cell(name, I, 4, key=KEY)
+    for field in getattr(cell, "ssm_parameters", ()):
+        assert hasattr(cell, field)
+
+
+def test_the_optimiser_decays_and_steps_by_group():
+    model = rz.make_model("s5", I, 2, hidden_size=4, key=KEY)
+    params = eqx.filter(model, eqx.is_inexact_array)
+    optimizer = rz.train.ssm_optimizer(0.1, ssm_learning_rate=0.01, weight_decay=0.5)
+    zero = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimizer.update(zero, optimizer.init(params), params)
+    cell = updates.layer.layers[1].layer.cell
+    np.testing.assert_array_equal(cell.Lambda_im, 0)
+    np.testing.assert_allclose(cell.C, -0.1 * 0.5 * params.layer.layers[1].layer.cell.C, rtol=1e-5)
+    ones = jax.tree.map(jnp.ones_like, params)
+    updates, _ = optimizer.update(ones, optimizer.init(params), params)
+    np.testing.assert_allclose(updates.layer.layers[1].layer.cell.Lambda_im, -0.01, rtol=1e-4)
+    assert isinstance(optimizer, optax.GradientTransformation)
+
+
+def test_fit_takes_the_grouped_optimiser():
+    model = rz.make_model("s5", 1, 1, hidden_size=4, key=KEY)
+    train = rz.data.Batch(draw(1, (8, 5, 1)), draw(2, (8, 1)))
+    optimizer = rz.train.ssm_optimizer(optax.constant_schedule(1e-2))
+    result = rz.train.fit(
+        model, train, loss=rz.train.mse, optimizer=optimizer, steps=2, batch_size=4, key=KEY
+    )
+    assert not eqx.tree_equal(result.model, model)
+
+
+def test_s5_from_the_authors_arrays():
+    rng = np.random.default_rng(0)
+    P, H, time = 3, 4, 6
+    arrays = {
+        "Lambda_re": -rng.uniform(0.1, 1.0, P),
+        "Lambda_im": rng.normal(size=P),
+        "B": rng.normal(size=(P, H, 2)),
+        "C": rng.normal(size=(H, P, 2)),
+        "D": rng.normal(size=H),
+        "log_step": rng.uniform(-3, -1, (P, 1)),
+    }
+    us = rng.normal(size=(time, H))
+    Lambda = arrays["Lambda_re"] + 1j * arrays["Lambda_im"]
+    B = arrays["B"][..., 0] + 1j * arrays["B"][..., 1]
+    C = arrays["C"][..., 0] + 1j * arrays["C"][..., 1]
+    Delta = np.exp(arrays["log_step"][:, 0])
+    for conj_sym in (True, False):
+        for rule in ("zoh", "bilinear"):
+            if rule == "zoh":
+                Lambda_bar = np.exp(Lambda * Delta)
+                B_bar = (1 / Lambda * (Lambda_bar - 1))[:, None] * B
+            else:
+                BL = 1 / (1 - Delta / 2 * Lambda)
+                Lambda_bar, B_bar = BL * (1 + Delta / 2 * Lambda), (BL * Delta)[:, None] * B
+            x, expected = np.zeros(P, complex), []
+            for u in us:
+                x = Lambda_bar * x + B_bar @ u
+                y = 2 * (C @ x).real if conj_sym else (C @ x).real
+                expected.append(y + arrays["D"] * u)
+            with float64():
+                cell = rz.interop.s5_from_arrays(
+                    **arrays, conj_sym=conj_sym, discretisation=rule, dtype=jnp.float64
+                )
+                np.testing.assert_allclose(unroll(cell, us)[1], expected, rtol=1e-11)
+    with pytest.raises(ValueError, match="expected Lambda_im as f32"):
+        rz.interop.s5_from_arrays(**{**arrays, "Lambda_im": np.zeros(2)})
+
+
+def test_lru_from_the_arrays_of_minimal_lru():
+    rng = np.random.default_rng(0)
+    N, H, time = 5, 3, 6
+    arrays = {
+        "nu_log": rng.normal(size=N),
+        "theta_log": rng.normal(size=N),
+        "gamma_log": rng.normal(size=N),
+        "B_re": rng.normal(size=(N, H)),
+        "B_im": rng.normal(size=(N, H)),
+        "C_re": rng.normal(size=(H, N)),
+        "C_im": rng.normal(size=(H, N)),
+        "D": rng.normal(size=H),
+    }
+    us = rng.normal(size=(time, H))
+    Lambda = np.exp(-np.exp(arrays["nu_log"]) + 1j * np.exp(arrays["theta_log"]))
+    B_norm = (arrays["B_re"] + 1j * arrays["B_im"]) * np.exp(arrays["gamma_log"])[:, None]
+    C = arrays["C_re"] + 1j * arrays["C_im"]
+    x, states, expected = np.zeros(N, complex), [], []
+    for u in us:
+        x = Lambda * x + B_norm @ u
+        states.append(x)
+        expected.append((C @ x).real + arrays["D"] * u)
+    with float64():
+        cell = rz.interop.lru_from_arrays(**arrays, dtype=jnp.float64)
+        ours, ys = trajectory(cell, us)
+        np.testing.assert_allclose(ours, states, rtol=1e-11)
+        np.testing.assert_allclose(ys, expected, rtol=1e-11)
+
+
+def test_a_sequence_of_documents_streams_through_a_mamba_model():
+    block = rz.Block(rz.MambaBlock(I, state_size=2, key=KEY), mix="none", key=KEY)
+    xs, reset = draw(1, (T, I)), jnp.zeros(T, bool).at[4].set(True)
+    whole = block(xs, reset=reset)
+    assert_close(whole, jnp.concatenate([block(xs[:4]), block(xs[4:])]), 1e-5)
