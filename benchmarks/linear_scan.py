@@ -10,6 +10,7 @@ have to move, at the rate of a large copy in the same run; below 1 the arrays fi
 "memory" is the compiled program's temporary memory, ours over the better peer's.
 """
 
+import functools
 import itertools
 import math
 import sys
@@ -93,15 +94,15 @@ def copy_rate():
 def main():
     shapes = [tuple(map(int, text.split(","))) for text in sys.argv[1:]] or SHAPES
     print(machine())
-    print("batch,time,width  dtype      a         pass      ours ms  scan  associative  floor  memory")
-    better, slower = [], []
-    cases = itertools.product(
-        shapes, (jnp.float32, jnp.complex64), (False, True), (False, True)
+    print(
+        "batch,time,width  dtype      a         pass      ours ms  scan  associative  floor  memory"
     )
+    better, slower = [], []
+    cases = itertools.product(shapes, (jnp.float32, jnp.complex64), (False, True), (False, True))
     for shape, dtype, varying, gradient in cases:
         compiled, arguments = programs(shape, dtype, varying, gradient)
         agree({name: f(*arguments) for name, f in compiled.items()})
-        seconds = medians({n: lambda f=f: f(*arguments) for n, f in compiled.items()})
+        seconds = medians({n: functools.partial(f, *arguments) for n, f in compiled.items()})
         ratios = {name: seconds[name] / seconds["ours"] for name in ("scan", "associative")}
         better.append(min(ratios.values()))
         slower.append(ratios["associative"])

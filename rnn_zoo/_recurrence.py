@@ -71,10 +71,6 @@ class _Steps:
         """The axis of time."""
         return self.a.ndim - 1 - self.kind.rank
 
-    @property
-    def barrier(self) -> Array | None:
-        return dict(zip(self.names, self.flags)).get("barrier")
-
     def through(self, h: Array) -> Array:
         """What is left of h, the state or states before, after the steps."""
         return self.finish(self.kind(self.a).apply(h), h)
@@ -129,9 +125,7 @@ def _loop(steps: _Steps, offsets: Array, reverse: bool, late: bool) -> Array:
     def body(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         t, h, states = carry
         h = _at(states, t, axis) + steps.at(t - ahead if late else t).through(h)
-        states = lax.dynamic_update_index_in_dim(
-            states, h, t, axis, allow_negative_indices=False
-        )
+        states = lax.dynamic_update_index_in_dim(states, h, t, axis, allow_negative_indices=False)
         return t + ahead, h, states
 
     start = lax.index_in_dim(offsets, first, axis, keepdims=False)
@@ -140,23 +134,20 @@ def _loop(steps: _Steps, offsets: Array, reverse: bool, late: bool) -> Array:
     return lax.while_loop(more, body, (t, start, offsets))[2]
 
 
-def _in_order(algorithm: Callable) -> Callable:
+def _in_order(
+    algorithm: Callable, steps: _Steps, offsets: Array, reverse: bool, late: bool
+) -> Array:
     """An algorithm for steps without a mask, from the first to the last, A before the offset."""
-
-    @functools.wraps(algorithm)
-    def run(steps: _Steps, offsets: Array, reverse: bool, late: bool) -> Array:
-        steps, axis = steps.unmasked(), steps.time
-        if late:
-            # Before step t comes the A of the step before. What is rolled round acts on zeros.
-            steps = steps.map(lambda x: jnp.roll(x, -1 if reverse else 1, axis))
-        if not reverse:
-            return algorithm(steps, offsets)
-        return jnp.flip(algorithm(steps.map(lambda x: jnp.flip(x, axis)), jnp.flip(offsets, axis)), axis)
-
-    return run
+    steps, axis = steps.unmasked(), steps.time
+    if late:
+        # Before step t comes the A of the step before. What is rolled round acts on zeros.
+        steps = steps.map(lambda x: jnp.roll(x, -1 if reverse else 1, axis))
+    if not reverse:
+        return algorithm(steps, offsets)
+    turned = steps.map(lambda x: jnp.flip(x, axis))
+    return jnp.flip(algorithm(turned, jnp.flip(offsets, axis)), axis)
 
 
-@_in_order
 def _associative(steps: _Steps, offsets: Array) -> Array:
     """In log2(time) parallel passes, by the odd-even reduction of `lax.associative_scan`.
 
@@ -177,7 +168,7 @@ def _associative(steps: _Steps, offsets: Array) -> Array:
     linear = later.kind(later.a).compose(earlier.kind(earlier.a))
     flags = tuple(before | after for before, after in zip(earlier.flags, later.flags))
     pairs = _Steps(linear.a, flags, steps.names, steps.kind)
-    odd = _associative.__wrapped__(pairs, later.through(b_earlier) + b_later)
+    odd = _associative(pairs, later.through(b_earlier) + b_later)
     rest, b_rest = every_other(2, length)
     even = rest.through(lax.slice_in_dim(odd, 0, b_rest.shape[axis], axis=axis)) + b_rest
     even = jnp.concatenate([lax.slice_in_dim(offsets, 0, 1, axis=axis), even], axis)
@@ -191,8 +182,7 @@ def _interleave(even: Array, odd: Array, axis: int) -> Array:
     return jnp.concatenate([merged, lax.slice_in_dim(even, count, None, axis=axis)], axis)
 
 
-
-ALGORITHMS = {"loop": _loop, "associative": _associative}
+ALGORITHMS = {"loop": _loop, "associative": functools.partial(_in_order, _associative)}
 
 
 # --- the primitive of the recurrence --------------------------------------------------------------
@@ -208,8 +198,7 @@ def _recurrence_jvp(primals, tangents, **params):
     a_dot, offsets_dot, *_ = tangents
     states = _recurrence_p.bind(*primals, **params)
     if isinstance(a_dot, ad.Zero):
-        if isinstance(offsets_dot, ad.Zero):
-            return states, ad.Zero.from_primal_value(states)
+        offsets_dot = ad.instantiate_zeros(offsets_dot)
         return states, _recurrence_p.bind(a, offsets_dot, *flags, **params)
     names, kind, reverse, late = (params[k] for k in ("names", "kind", "reverse", "late"))
     steps = _Steps(a_dot, tuple(flags), names, kind)
@@ -253,7 +242,9 @@ _recurrence_p = Primitive("linear_recurrence")
 _recurrence_p.def_impl(
     jax.jit(_run, static_argnames=("names", "kind", "reverse", "late", "algorithm"))
 )
-_recurrence_p.def_abstract_eval(lambda a, offsets, *flags, **params: offsets.update(weak_type=False))
+_recurrence_p.def_abstract_eval(
+    lambda a, offsets, *flags, **params: offsets.update(weak_type=False)
+)
 mlir.register_lowering(_recurrence_p, mlir.lower_fun(_run, multiple_results=False))
 ad.primitive_jvps[_recurrence_p] = _recurrence_jvp
 ad.primitive_transposes[_recurrence_p] = _recurrence_transpose

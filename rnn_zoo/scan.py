@@ -162,7 +162,7 @@ PARALLEL = "associative"
 
 
 def resolve_method(cell: AbstractCell, method: str, length: int) -> str:
-    """"sequential", or the algorithm for the recurrence of a linear cell."""
+    """ "sequential", or the algorithm for the recurrence of a linear cell."""
     if method not in METHODS:
         raise ValueError(f"expected method to be one of {METHODS}, got {method!r}")
     if method == "parallel" and not cell.linear:
