@@ -15,8 +15,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, Shaped
 
-from ._affine import AffineMap, prefix_states, select, varies
+from ._affine import AffineMap, select, varies
 from ._checks import Steps, check_cell, check_state, check_steps
+from ._recurrence import solve
 from .base import AbstractCell, State, advance, half_as, working_dtype
 
 
@@ -147,12 +148,21 @@ def _evaluate(cell, xs, state, dt, mask, reset, reverse, key, method, *, keep_st
     check_cell(cell)
     steps = check_steps(cell, xs, dt, mask, reset, key, reverse=reverse)
     state = check_state(cell, state)
-    method = resolve_method(cell, method, steps.length)
-    run = _parallel if method == "parallel" else _sequential
-    return run(cell, state, steps, bool(reverse), keep_states)
+    algorithm = resolve_method(cell, method, steps.length)
+    if algorithm == "sequential":
+        return _sequential(cell, state, steps, bool(reverse), keep_states)
+    return _linear(cell, state, steps, bool(reverse), keep_states, algorithm)
+
+
+# "auto" and "parallel" for linear cells. On two CPU cores the loop was 1.5 to 5 times faster than
+# the associative form for every shape (`benchmarks/linear_scan.py`). On a GPU its thousands of
+# small kernels should lose to log2(time) large ones; that is not measured.
+AUTO = {"cpu": "loop"}
+PARALLEL = "associative"
 
 
 def resolve_method(cell: AbstractCell, method: str, length: int) -> str:
+    """ "sequential", or the algorithm for the recurrence of a linear cell."""
     if method not in METHODS:
         raise ValueError(f"expected method to be one of {METHODS}, got {method!r}")
     if method == "parallel" and not cell.linear:
@@ -160,13 +170,9 @@ def resolve_method(cell: AbstractCell, method: str, length: int) -> str:
             f"{type(cell).__name__} is not a linear cell and has no parallel form: "
             'use method="sequential" or "auto"; rz.list_cells(linear=True) names those that have'
         )
-    if not cell.linear or length == 0:
+    if method == "sequential" or not cell.linear or length == 0:
         return "sequential"
-    if method == "auto":
-        # On CPU the loop does a third of the work. On a GPU its thousands of small kernels
-        # should lose to log2(time) large ones; that is not measured yet.
-        return "parallel" if jax.default_backend() == "gpu" else "sequential"
-    return method
+    return PARALLEL if method == "parallel" else AUTO.get(jax.default_backend(), PARALLEL)
 
 
 @eqx.filter_jit
@@ -191,23 +197,26 @@ def _sequential(cell, state, steps: Steps, reverse: bool, keep_states: bool):
 
 
 @eqx.filter_jit
-def _parallel(cell, state, steps: Steps, reverse: bool, keep_states: bool):
+def _linear(cell, state, steps: Steps, reverse: bool, keep_states: bool, algorithm: str):
+    """A linear cell: inputs and outputs of all steps at once, the recurrence between them."""
     cell = cell.prepare()
-    if reverse:
-        steps = flip(steps)
     x, *dt = _visible(steps)
     dtype = working_dtype(cell, x)
     inputs = [array.astype(dtype) for array in (x, *dt)]
     maps = _map_over_time(cell.transition, inputs)
-    states = prefix_states(*_with_semantics(maps, cell, state, steps))
+    states = solve(
+        maps.linear,
+        _offsets(maps, cell, state, steps, reverse),
+        mask=steps.mask,
+        barrier=steps.reset,
+        reverse=reverse,
+        algorithm=algorithm,
+    )
     ys = jax.vmap(cell.readout)(states, inputs[0])
     if steps.mask is not None:
         ys = select(steps.mask, ys, jnp.zeros_like(ys))
-    final = states[-1]
-    ys = half_as(x, ys)
-    if reverse:
-        states, ys = states[::-1], ys[::-1]
-    return final, states if keep_states else None, ys
+    final = states[0] if reverse else states[-1]
+    return final, states if keep_states else None, half_as(x, ys)
 
 
 def _map_over_time(transition: Callable, inputs: list[Array]) -> AffineMap:
@@ -234,27 +243,29 @@ def _visible(steps: Steps) -> list[Array]:
     return [x, jnp.where(steps.mask, steps.dt, jnp.ones_like(steps.dt))]
 
 
-def _with_semantics(maps: AffineMap, cell, state, steps: Steps):
-    """Mask, resets and the initial state, worked into the elements of the recurrence."""
+def _offsets(maps: AffineMap, cell, state, steps: Steps, reverse: bool) -> Array:
+    """The offsets, with the state before the first step and the resets worked into them."""
     linear, offset = maps.linear, maps.offset
     if offset.ndim == jnp.ndim(state):  # an offset that does not depend on x
         offset = jnp.broadcast_to(offset, (steps.length, *offset.shape))
     offset = offset.astype(jnp.result_type(state))
     if steps.mask is not None:
-        if not varies(linear):
-            shape = (steps.length, *linear.a.shape)
-            linear = jax.tree.map(lambda a: jnp.broadcast_to(a, shape), linear)
-        linear = select(steps.mask, linear, linear.identity())
         offset = select(steps.mask, offset, jnp.zeros_like(offset))
+
+    def through(linear, mask, h):
+        return linear.apply(h) if mask is None else select(mask, linear.apply(h), h)
+
     initial = cell.init_state()
+    first = steps.length - 1 if reverse else 0
+    at_first = jax.tree.map(lambda a: a[first], linear) if varies(linear) else linear
     if steps.reset is not None:
-        state = select(steps.reset[0], initial, state)
-    first = jax.tree.map(lambda a: a[0], linear) if varies(linear) else linear
-    start = AffineMap(first, offset[0]).apply(state)
+        state = select(steps.reset[first], initial, state)
+    mask = None if steps.mask is None else steps.mask[first]
+    start = offset[first] + through(at_first, mask, state)
     if steps.reset is not None:
-        fresh = AffineMap(linear, offset).apply(jnp.broadcast_to(initial, offset.shape))
-        offset = select(steps.reset, fresh, offset)
-    return AffineMap(linear, offset.at[0].set(start)), steps.reset
+        every = through(linear, steps.mask, jnp.broadcast_to(initial, offset.shape))
+        offset = select(steps.reset, offset + every, offset)
+    return offset.at[first].set(start)
 
 
 def flip(steps: Steps) -> Steps:

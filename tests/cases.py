@@ -344,6 +344,11 @@ def ids(cases, *, kinds=False):
     return {"argnames": "case", "argvalues": values}
 
 
+def methods(cell):
+    """The ways in which the evaluators can run a cell."""
+    return ["sequential", "parallel", "auto"] if cell.linear else ["sequential"]
+
+
 @contextlib.contextmanager
 def float64():
     """Parameters and arithmetic in float64."""

@@ -1,12 +1,11 @@
 """The algebra of linear steps."""
 
 import jax
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
 
-from rnn_zoo._affine import AffineMap, Block2x2, Diagonal, prefix_states
+from rnn_zoo._affine import AffineMap, Block2x2, Diagonal
 
 
 P = 4
@@ -51,23 +50,3 @@ def test_block_is_a_dense_matrix():
     for unit in range(P):
         expected = m.linear.a[:, :, unit] @ h[:, unit] + m.offset[:, unit]
         np.testing.assert_allclose(m.apply(h)[:, unit], expected, rtol=1e-5)
-
-
-@STRUCTURES
-@pytest.mark.parametrize("time", [1, 2, 3, 5, 8, 13])
-@pytest.mark.parametrize("constant", [False, True])
-@pytest.mark.parametrize("barriers", [False, True])
-def test_prefix_states_equal_the_loop(make, time, constant, barriers):
-    maps = make(jr.key(time), time)
-    if constant:
-        maps = AffineMap(jax.tree.map(lambda a: a[0], maps.linear), maps.offset)
-    barrier = jr.bernoulli(jr.key(3), 0.3, (time,)) if barriers else None
-    expected, h = [], jnp.zeros_like(maps.offset[0])
-    for t in range(time):
-        linear = maps.linear if constant else jax.tree.map(lambda a, t=t: a[t], maps.linear)
-        forget = t == 0 or (barriers and bool(barrier[t]))
-        h = maps.offset[t] if forget else AffineMap(linear, maps.offset[t]).apply(h)
-        expected.append(h)
-    np.testing.assert_allclose(
-        prefix_states(maps, barrier), jnp.stack(expected), rtol=1e-4, atol=1e-4
-    )

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from cases import ALL, DEFAULTS, MASK, I, T, assert_close, build, ids, inputs, loop, only
+from cases import ALL, DEFAULTS, MASK, I, T, assert_close, build, ids, inputs, loop, methods, only
 
 import rnn_zoo as rz
 from rnn_zoo.scan import trajectory, unroll
@@ -14,10 +14,6 @@ from rnn_zoo.scan import trajectory, unroll
 
 # A stochastic cell draws by position, so what is moved in time draws anew.
 STEADY = [case for case in ALL if not case.stochastic]
-
-
-def methods(cell):
-    return ["sequential", "parallel"][: 1 + cell.linear]
 
 
 def take(keywords, index):

@@ -22,6 +22,7 @@ RANKS = {
     for rank, names in enumerate(
         [
             ("_affine",),
+            ("_recurrence",),
             ("base",),
             ("_activations", "_dropout", "_fixed", "init", "wiring"),
             ("cells", "ssm"),
