@@ -12,13 +12,15 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 from .._affine import AffineMap, Diagonal
 from ..base import AbstractLinearCell, replace, state_dtype
 from ..init import check_sizes, ring, working_float
+from .modes import joint_readout, read_modes, write_modes
 
 
 class LRUConstants(NamedTuple):
-    """What `LRUCell.prepare` computes: the eigenvalues, and B with its normalisation."""
+    """What `LRUCell.prepare` computes: the eigenvalues, B with its normalisation, C and D."""
 
     eigenvalues: Complex[Array, " modes"]
     B: Float[Array, "2*modes input"]
+    joint: Float[Array, "output 2*modes+input"]
 
 
 class LRUCell(AbstractLinearCell):
@@ -92,18 +94,20 @@ class LRUCell(AbstractLinearCell):
         modulus, phase = jnp.exp(-jnp.exp(nu_log)), jnp.exp(theta_log)
         eigenvalues = lax.complex(modulus * jnp.cos(phase), modulus * jnp.sin(phase))
         B = jnp.exp(self.gamma_log)[:, None] * self.B
-        return replace(self, constants=LRUConstants(eigenvalues, B.reshape(-1, self.input_size)))
+        B, joint = B.reshape(-1, self.input_size), joint_readout(self.C, self.D)
+        return replace(self, constants=LRUConstants(eigenvalues, B, joint))
 
     def transition(self, x: Float[Array, " {self.input_size}"]) -> AffineMap:
         constants = self.prepare().constants
         assert constants is not None
-        offset = lax.complex(*jnp.split(constants.B @ x, 2))
-        return AffineMap(Diagonal(constants.eigenvalues), offset)
+        return AffineMap(Diagonal(constants.eigenvalues), write_modes(constants.B, x))
 
     def readout(
         self, state: Complex[Array, " modes"], x: Float[Array, " {self.input_size}"]
     ) -> Float[Array, " {self.output_size}"]:
-        return self.C[0] @ state.real - self.C[1] @ state.imag + self.D @ x
+        constants = self.prepare().constants
+        assert constants is not None
+        return read_modes(constants.joint, state, x)
 
 
 def _normal(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int, dtype: Any) -> Array:

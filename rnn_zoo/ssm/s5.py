@@ -15,6 +15,7 @@ from .._affine import AffineMap, Diagonal
 from ..base import AbstractLinearCell, replace, state_dtype
 from ..init import check_choice, check_sizes, hippo_legs, log_uniform, normal, working_float
 from .discretise import DISCRETISATIONS
+from .modes import joint_readout, read_modes, write_modes
 
 
 LARGEST_REAL_PART = -1e-4
@@ -28,6 +29,7 @@ class S5Constants(NamedTuple):
     decay: Complex[Array, " modes"]
     gain: Complex[Array, " modes"]
     B: Float[Array, "2*modes input"]
+    joint: Float[Array, "output 2*modes+input"]
 
 
 class S5Cell(AbstractLinearCell):
@@ -129,7 +131,8 @@ class S5Cell(AbstractLinearCell):
         step = jnp.exp(self.log_step.astype(dtype))
         decay, gain = DISCRETISATIONS[self.discretisation](eigenvalues, step)
         B = self.B.reshape(-1, self.input_size)
-        return replace(self, constants=S5Constants(eigenvalues, step, decay, gain, B))
+        joint = joint_readout(self.C, self.D, 2.0 if self.conj_sym else 1.0)
+        return replace(self, constants=S5Constants(eigenvalues, step, decay, gain, B, joint))
 
     def transition(
         self, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] | None = None
@@ -140,13 +143,14 @@ class S5Cell(AbstractLinearCell):
         if dt is not None:
             discretise = DISCRETISATIONS[self.discretisation]
             decay, gain = discretise(constants.eigenvalues, jnp.asarray(dt) * constants.step)
-        return AffineMap(Diagonal(decay), gain * lax.complex(*jnp.split(constants.B @ x, 2)))
+        return AffineMap(Diagonal(decay), gain * write_modes(constants.B, x))
 
     def readout(
         self, state: Complex[Array, " modes"], x: Float[Array, " {self.input_size}"]
     ) -> Float[Array, " {self.output_size}"]:
-        from_h = self.C[0] @ state.real - self.C[1] @ state.imag
-        return (2 if self.conj_sym else 1) * from_h + self.D @ x
+        constants = self.prepare().constants
+        assert constants is not None
+        return read_modes(constants.joint, state, x)
 
 
 def s5_eigenvectors(
