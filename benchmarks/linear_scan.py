@@ -2,6 +2,7 @@
 
     python benchmarks/linear_scan.py               all rows, about 5 minutes
     python benchmarks/linear_scan.py 8,1024,64     one shape (batch, time, width)
+    python benchmarks/linear_scan.py --algorithm blocked     another of ours
 
 Forward, and gradient: states and both cotangents, from a given cotangent of the states.
 "scan" is `vmap(lax.scan)`, "associative" `vmap(lax.associative_scan)`, both with plain autodiff.
@@ -10,6 +11,7 @@ have to move, at the rate of a large copy in the same run; below 1 the arrays fi
 "memory" is the compiled program's temporary memory, ours over the better peer's.
 """
 
+import argparse
 import functools
 import itertools
 import math
@@ -22,7 +24,7 @@ from jax import lax
 from timing import machine, medians
 
 from rnn_zoo._affine import Diagonal
-from rnn_zoo._recurrence import solve
+from rnn_zoo._recurrence import ALGORITHMS, solve
 
 
 SHAPES = [(8, 1024, 64), (8, 4096, 128), (4, 17984, 64), (1, 65536, 64)]
@@ -43,11 +45,12 @@ def associative(a, b):
     return lax.associative_scan(compose, (jnp.broadcast_to(a, b.shape), b))[1]
 
 
-def ours(a, b):
-    return solve(Diagonal(a), b, mask=None, barrier=None, reverse=False, algorithm="loop")
+def ours(algorithm):
+    flags = {"mask": None, "barrier": None, "reverse": False}
+    return lambda a, b: solve(Diagonal(a), b, algorithm=algorithm, **flags)
 
 
-METHODS = {"ours": ours, "scan": scan, "associative": associative}
+METHODS = {"ours": ours("loop"), "scan": scan, "associative": associative}
 
 
 def programs(shape, dtype, varying, gradient):
@@ -92,8 +95,13 @@ def copy_rate():
 
 
 def main():
-    shapes = [tuple(map(int, text.split(","))) for text in sys.argv[1:]] or SHAPES
-    print(machine())
+    parser = argparse.ArgumentParser()
+    parser.add_argument("shapes", nargs="*", help="batch,time,width")
+    parser.add_argument("--algorithm", choices=ALGORITHMS, default="loop")
+    options = parser.parse_args()
+    METHODS["ours"] = ours(options.algorithm)
+    shapes = [tuple(map(int, text.split(","))) for text in options.shapes] or SHAPES
+    print(machine(), f"algorithm: {options.algorithm}")
     print(
         "batch,time,width  dtype      a         pass      ours ms  scan  associative  floor  memory"
     )

@@ -24,6 +24,10 @@ from jaxtyping import Array, Bool
 from ._affine import AbstractLinearMap, select, varies
 
 
+BLOCK = 256
+"""Steps in a block of the blocked algorithm."""
+
+
 def solve(
     linear: AbstractLinearMap,
     offsets: Array,
@@ -182,7 +186,49 @@ def _interleave(even: Array, odd: Array, axis: int) -> Array:
     return jnp.concatenate([merged, lax.slice_in_dim(even, count, None, axis=axis)], axis)
 
 
-ALGORITHMS = {"loop": _loop, "associative": functools.partial(_in_order, _associative)}
+def _blocked(steps: _Steps, offsets: Array) -> Array:
+    """Blocks of time side by side, one step after the other in each, and then what each block
+    hands to the next: BLOCK + time / BLOCK steps in a row instead of time."""
+    axis, length = steps.time, offsets.shape[steps.time]
+    count = -(-length // BLOCK)
+    if count == 1:
+        return _loop(steps, offsets, reverse=False, late=False)
+
+    def cut(x: Array) -> Array:
+        if x.shape[axis] == 1:
+            return jnp.expand_dims(x, axis)
+        # What is added comes after the last step and is cut off again.
+        rest = [(0, count * BLOCK - length if i == axis else 0) for i in range(x.ndim)]
+        return jnp.pad(x, rest).reshape((*x.shape[:axis], count, BLOCK, *x.shape[axis + 1 :]))
+
+    def along(compose: Callable, x):
+        def stretch(x: Array) -> Array:
+            return jnp.broadcast_to(x, (*x.shape[: axis + 1], BLOCK, *x.shape[axis + 2 :]))
+
+        return lax.associative_scan(compose, jax.tree.map(stretch, x), axis=axis + 1)
+
+    inside = _Steps(cut(steps.a), tuple(map(cut, steps.flags)), steps.names, steps.kind)
+    states = _loop(inside, cut(offsets), reverse=False, late=False)
+    # What becomes of the state before a block: the products of A, and whether one forgot it.
+    products = along(lambda one, two: two.compose(one), steps.kind(inside.a)).a
+    forgotten = tuple(along(jnp.logical_or, flag) for flag in inside.flags)
+    since = _Steps(products, forgotten, steps.names, steps.kind)
+
+    def end(x: Array) -> Array:
+        return lax.index_in_dim(x, BLOCK - 1, axis + 1, keepdims=False)
+
+    whole = _Steps(end(products), tuple(map(end, forgotten)), steps.names, steps.kind)
+    before = _shifted(_loop(whole, end(states), reverse=False, late=False), 1, axis)
+    states = states + since.through(jnp.expand_dims(before, axis + 1))
+    states = states.reshape((*offsets.shape[:axis], count * BLOCK, *offsets.shape[axis + 1 :]))
+    return lax.slice_in_dim(states, 0, length, axis=axis)
+
+
+ALGORITHMS = {
+    "loop": _loop,
+    "blocked": functools.partial(_in_order, _blocked),
+    "associative": functools.partial(_in_order, _associative),
+}
 
 
 # --- the primitive of the recurrence --------------------------------------------------------------

@@ -154,9 +154,9 @@ def _evaluate(cell, xs, state, dt, mask, reset, reverse, key, method, *, keep_st
     return _linear(cell, state, steps, bool(reverse), keep_states, algorithm)
 
 
-# "auto" and "parallel" for linear cells. On two CPU cores the loop was 1.5 to 5 times faster than
-# the associative form for every shape (`benchmarks/linear_scan.py`). On a GPU its thousands of
-# small kernels should lose to log2(time) large ones; that is not measured.
+# The algorithm of "auto" for linear cells, by backend. On two CPU cores the loop won everywhere
+# (benchmarks/linear_scan.txt). On a GPU its thousands of small kernels should lose to the
+# log2(time) large ones of the associative form or to blocks; that is not measured.
 AUTO = {"cpu": "loop"}
 PARALLEL = "associative"
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from cases import float64
 
+from rnn_zoo import _recurrence
 from rnn_zoo._affine import Block2x2, Diagonal
 from rnn_zoo._recurrence import ALGORITHMS, solve
 
@@ -18,6 +19,11 @@ SHAPES = {Diagonal: ((P,), (P,)), Block2x2: ((2, 2, P), (2, P))}
 KINDS = pytest.mark.parametrize("kind", SHAPES)
 VARYING = pytest.mark.parametrize("varying", [False, True], ids=["constant", "varying"])
 ALGORITHM = pytest.mark.parametrize("algorithm", ALGORITHMS)
+
+
+@pytest.fixture(autouse=True)
+def _short_blocks(monkeypatch):
+    monkeypatch.setattr(_recurrence, "BLOCK", 3)
 
 
 def draw(seed, *shape):

@@ -1,0 +1,156 @@
+"""What deep state-space models learn: short and long sequences, beside published figures.
+
+    pip install mnist1d && python benchmarks/state_spaces.py      all rows, about 25 minutes
+    python benchmarks/state_spaces.py copy_1000                   one task
+
+Digits: 64 pixels one by one, in order and permuted (`rz.data.load("digits")`). MNIST-1D: 40
+steps, 4000 and 1000 samples (Greydanus & Kobak, arXiv:2011.14439), from the package mnist1d.
+Copy memory: ten symbols recalled after 1000 steps; the figure is the accuracy over the ten.
+Rows go to benchmarks/state_spaces.csv; what stands there is not run again. Seconds are
+processor time of training with compiling.
+"""
+
+import csv
+import sys
+import time
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+
+import rnn_zoo as rz
+
+
+RESULTS = Path(__file__).with_suffix(".csv")
+KEY = jr.key(0)
+# Long memories need eigenvalues near the unit circle.
+LONG = {
+    "lru": {"r_min": 0.999, "r_max": 1.0},
+    "s5": {},
+}
+
+
+def digits(permuted):
+    data = rz.data.load("digits", permute=permuted)
+    return data.train, data.test
+
+
+def mnist1d():
+    try:
+        from mnist1d.data import get_dataset_args, make_dataset
+    except ImportError:
+        sys.exit("mnist1d is not installed: pip install mnist1d")
+    made = make_dataset(get_dataset_args())
+    return tuple(
+        rz.data.Batch(np.float32(made[f"x{end}"])[..., None], np.int32(made[f"y{end}"]))
+        for end in ("", "_test")
+    )
+
+
+def copy():
+    data = rz.data.load("copy_memory", key=KEY, delay=1000, n_train=8000, n_test=500)
+    return data.train, data.test
+
+
+# data, outputs, pool, options of the model, steps, batch, learning rate
+TASKS = {
+    "digits": (
+        lambda: digits(False),
+        10,
+        "mean",
+        {"num_layers": 2, "dropout": 0.2},
+        3000,
+        64,
+        4e-3,
+    ),
+    "permuted_digits": (
+        lambda: digits(True),
+        10,
+        "mean",
+        {"num_layers": 2, "dropout": 0.2},
+        3000,
+        64,
+        4e-3,
+    ),
+    "mnist1d": (mnist1d, 10, "mean", {"num_layers": 3, "dropout": 0.1}, 4000, 64, 4e-3),
+    "copy_1000": (
+        copy,
+        9,
+        None,
+        {"num_layers": 1, "hidden_size": 64, "state_size": 128},
+        2500,
+        16,
+        4e-3,
+    ),
+}
+
+
+def accuracy(model, test, last):
+    """Share of right answers; of the last ten steps where every step has one."""
+    run = eqx.filter_jit(rz.batch(eqx.nn.inference_mode(model)))
+    right = []
+    for start in range(0, len(test.x), 100):
+        part = slice(start, start + 100)
+        guesses = run(jnp.asarray(test.x[part])).argmax(-1)
+        right.append(np.asarray(guesses == test.y[part])[..., last])
+    return float(np.concatenate(right).mean())
+
+
+def row(task, cell):
+    make, classes, pool, options, steps, batch_size, rate = TASKS[task]
+    train, test = make()
+    if task == "copy_1000":
+        options = {**options, **LONG[cell]}
+    model = rz.make_model(
+        cell, train.x.shape[-1], classes, pool=pool, key=KEY, **{"hidden_size": 64, **options}
+    )
+    schedule = optax.cosine_decay_schedule(rate, steps, alpha=0.05)
+    began = time.process_time()
+    result = rz.train.fit(
+        model,
+        train,
+        loss=rz.train.cross_entropy,
+        optimizer=optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule)),
+        key=jr.key(1),
+        steps=steps,
+        batch_size=batch_size,
+        eval_every=steps // 5,
+        callback=lambda step, values: print(task, cell, values, flush=True),
+    )
+    seconds = round(time.process_time() - began)
+    parameters = sum(a.size for a in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array)))
+    last = slice(-10, None) if pool is None else ...
+    return {
+        "task": task,
+        "cell": cell,
+        "accuracy": round(accuracy(result.model, test, last), 4),
+        "parameters": parameters,
+        "steps": steps,
+        "seconds": seconds,
+        "jax": jax.__version__,
+    }
+
+
+def main() -> None:
+    rows = []
+    if RESULTS.exists():
+        with open(RESULTS, newline="") as file:
+            rows = list(csv.DictReader(file))
+    done = {(r["task"], r["cell"]) for r in rows}
+    for task in sys.argv[1:] or TASKS:
+        for cell in ("lru", "s5"):
+            if (task, cell) not in done:
+                rows.append(row(task, cell))
+                print(rows[-1], flush=True)
+                with open(RESULTS, "w", newline="") as file:
+                    writer = csv.DictWriter(file, list(rows[-1]))
+                    writer.writeheader()
+                    writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    main()
