@@ -123,7 +123,7 @@ def row(task, cell):
     )
     seconds = round(time.process_time() - began)
     parameters = sum(a.size for a in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array)))
-    last = slice(-10, None) if pool is None else ...
+    last = slice(-10, None) if pool is None else slice(None)
     return {
         "task": task,
         "cell": cell,

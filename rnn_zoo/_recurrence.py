@@ -186,6 +186,21 @@ def _interleave(even: Array, odd: Array, axis: int) -> Array:
     return jnp.concatenate([merged, lax.slice_in_dim(even, count, None, axis=axis)], axis)
 
 
+def _products(linear: AbstractLinearMap, axis: int) -> Array:
+    """A_t ... A_1 for the BLOCK steps along an axis. A loop: `lax.associative_scan` over 2 x 2
+    blocks gives infinities on jax 0.10.2 when compiled."""
+
+    def body(t: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        product, products = carry
+        product = type(linear)(_at(linear.a, t, axis)).compose(type(linear)(product)).a
+        return product, lax.dynamic_update_index_in_dim(products, product, t, axis)
+
+    first = _at(linear.a, jnp.array(0), axis)
+    stretched = (*linear.a.shape[:axis], BLOCK, *linear.a.shape[axis + 1 :])
+    products = jnp.broadcast_to(linear.a, stretched)
+    return lax.fori_loop(1, BLOCK, body, (first, products))[1]
+
+
 def _blocked(steps: _Steps, offsets: Array) -> Array:
     """Blocks of time side by side, one step after the other in each, and then what each block
     hands to the next: BLOCK + time / BLOCK steps in a row instead of time."""
@@ -201,17 +216,11 @@ def _blocked(steps: _Steps, offsets: Array) -> Array:
         rest = [(0, count * BLOCK - length if i == axis else 0) for i in range(x.ndim)]
         return jnp.pad(x, rest).reshape((*x.shape[:axis], count, BLOCK, *x.shape[axis + 1 :]))
 
-    def along(compose: Callable, x):
-        def stretch(x: Array) -> Array:
-            return jnp.broadcast_to(x, (*x.shape[: axis + 1], BLOCK, *x.shape[axis + 2 :]))
-
-        return lax.associative_scan(compose, jax.tree.map(stretch, x), axis=axis + 1)
-
     inside = _Steps(cut(steps.a), tuple(map(cut, steps.flags)), steps.names, steps.kind)
     states = _loop(inside, cut(offsets), reverse=False, late=False)
     # What becomes of the state before a block: the products of A, and whether one forgot it.
-    products = along(lambda one, two: two.compose(one), steps.kind(inside.a)).a
-    forgotten = tuple(along(jnp.logical_or, flag) for flag in inside.flags)
+    products = _products(steps.kind(inside.a), axis + 1)
+    forgotten = tuple(lax.cummax(flag.astype(jnp.int8), axis + 1) > 0 for flag in inside.flags)
     since = _Steps(products, forgotten, steps.names, steps.kind)
 
     def end(x: Array) -> Array:

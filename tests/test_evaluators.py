@@ -223,10 +223,11 @@ def test_draws_are_the_same_for_every_evaluator(case):
         unroll(cell, xs)
 
 
+@pytest.mark.parametrize("time", [1024, pytest.param(16_384, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(**ids([case for case in DEFAULTS if case in LINEAR]))
-def test_float32_error_of_the_parallel_form(case):
+def test_float32_error_of_the_parallel_form(case, time):
     cell = plain(case)
-    xs = jr.normal(jr.key(1), (1024, I))
+    xs = jr.normal(jr.key(1), (time, I))
     with float64() as dtype:
         exact_cell, exact_xs = jax.tree.map(
             lambda a: jnp.asarray(np.asarray(a), dtype) if eqx.is_inexact_array(a) else a,
@@ -237,8 +238,10 @@ def test_float32_error_of_the_parallel_form(case):
     for method in methods(cell):
         ys = np.asarray(unroll(cell, xs, method=method)[1], np.float64)
         errors[method] = np.linalg.norm(ys - exact) / np.linalg.norm(exact)
-    assert errors["sequential"] < 1e-5
-    assert max(errors.values()) < max(3 * errors["sequential"], 1e-7)
+    if time == 1024:  # over longer times rounded eigenvalues near the unit circle cost more
+        assert errors["sequential"] < 1e-5
+    # Four roundings: where the loop is that exact, three times its error is no measure.
+    assert max(errors.values()) < max(3 * errors["sequential"], 4 * np.finfo(np.float32).eps)
 
 
 @pytest.mark.parametrize("method", ["parallel", "auto"])
