@@ -238,10 +238,11 @@ def test_float32_error_of_the_parallel_form(case, time):
     for method in methods(cell):
         ys = np.asarray(unroll(cell, xs, method=method)[1], np.float64)
         errors[method] = np.linalg.norm(ys - exact) / np.linalg.norm(exact)
-    if time == 1024:  # over longer times rounded eigenvalues near the unit circle cost more
-        assert errors["sequential"] < 1e-5
-    # Four roundings: where the loop is that exact, three times its error is no measure.
-    assert max(errors.values()) < max(3 * errors["sequential"], 4 * np.finfo(np.float32).eps)
+    # Over longer times rounded eigenvalues near the unit circle cost more, and where the loop is
+    # exact to a rounding or two, a multiple of its error is no measure.
+    assert errors["sequential"] < (1e-5 if time == 1024 else 1e-3)
+    least = 1e-7 if time == 1024 else 4 * np.finfo(np.float32).eps
+    assert max(errors.values()) < max(3 * errors["sequential"], least)
 
 
 @pytest.mark.parametrize("method", ["parallel", "auto"])
