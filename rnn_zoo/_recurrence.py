@@ -186,18 +186,17 @@ def _interleave(even: Array, odd: Array, axis: int) -> Array:
     return jnp.concatenate([merged, lax.slice_in_dim(even, count, None, axis=axis)], axis)
 
 
-def _products(linear: AbstractLinearMap, axis: int) -> Array:
+def _products(a: Array, kind: type, axis: int) -> Array:
     """A_t ... A_1 for the BLOCK steps along an axis. A loop: `lax.associative_scan` over 2 x 2
     blocks gives infinities on jax 0.10.2 when compiled."""
 
     def body(t: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         product, products = carry
-        product = type(linear)(_at(linear.a, t, axis)).compose(type(linear)(product)).a
+        product = kind(_at(a, t, axis)).compose(kind(product)).a
         return product, lax.dynamic_update_index_in_dim(products, product, t, axis)
 
-    first = _at(linear.a, jnp.array(0), axis)
-    stretched = (*linear.a.shape[:axis], BLOCK, *linear.a.shape[axis + 1 :])
-    products = jnp.broadcast_to(linear.a, stretched)
+    first = _at(a, jnp.array(0), axis)
+    products = jnp.broadcast_to(a, (*a.shape[:axis], BLOCK, *a.shape[axis + 1 :]))
     return lax.fori_loop(1, BLOCK, body, (first, products))[1]
 
 
@@ -219,7 +218,7 @@ def _blocked(steps: _Steps, offsets: Array) -> Array:
     inside = _Steps(cut(steps.a), tuple(map(cut, steps.flags)), steps.names, steps.kind)
     states = _loop(inside, cut(offsets), reverse=False, late=False)
     # What becomes of the state before a block: the products of A, and whether one forgot it.
-    products = _products(steps.kind(inside.a), axis + 1)
+    products = _products(inside.a, steps.kind, axis + 1)
     forgotten = tuple(lax.cummax(flag.astype(jnp.int8), axis + 1) > 0 for flag in inside.flags)
     since = _Steps(products, forgotten, steps.names, steps.kind)
 
