@@ -29,6 +29,7 @@ from .cells import (
     ClockworkCell as ClockworkCell,
     ClockworkState as ClockworkState,
     CoRNNCell as CoRNNCell,
+    EchoStateCell as EchoStateCell,
     ElmanCell as ElmanCell,
     ExpRNNCell as ExpRNNCell,
     Frozen as Frozen,
@@ -64,6 +65,7 @@ from .cells import (
     WilsonCowanCell as WilsonCowanCell,
     WiredCfCCell as WiredCfCCell,
     Zoneout as Zoneout,
+    as_reservoir as as_reservoir,
 )
 from .interop import adopt as adopt
 from .layers import (

@@ -266,6 +266,14 @@ _ROWS = (
         linear=True,
         timed=True,
     ),
+    CellInfo(
+        "esn",
+        cells.EchoStateCell,
+        "reservoir",
+        "Jaeger et al. 2007",
+        "h' = (1 - a) h + a tanh(W x + U h + b), nothing trained",
+        timed=True,
+    ),
 )
 _CELLS = {row.name: row for row in _ROWS}
 

@@ -157,6 +157,14 @@ DEFAULTS = [_registered(name, name) for name in rz.list_cells()]
 MODES = [
     _registered("elman-relu", "elman", {"activation": refs.relu}, activation=jax.nn.relu),
     _registered("leaky_elman-leak1", "leaky_elman", {"leak": 1.0}, leak=1.0),
+    _registered(
+        "esn-leaky",
+        "esn",
+        {"radius_of": "leaky"},
+        radius_of="leaky",
+        bias_scaling=0.3,
+        input_scaling=0.4,
+    ),
     _registered("wilson_cowan-leak.1", "wilson_cowan", {"leak": 0.1}, leak=0.1),
     _registered("indrnn-bound.1", "indrnn", {"bound": 0.1}, recurrent_range=(-0.1, 0.1)),
     _registered("gru-reset_before", "gru", {"reset_after": False}, reset_after=False),

@@ -409,8 +409,24 @@ def wired_cfc(p, h, x, dt, mode="default", layers=None, inside=None, outputs=Non
     return np.concatenate(after), x if outputs is None else x[outputs]
 
 
+def esn(p, h, x, dt, radius_of="matrix"):
+    """Weights as drawn, of spectral radius 1, scaled here as the literature says."""
+    W, leak = p.weight_hh, float(p.leak)
+    if radius_of == "leaky":
+        M = (1 - leak) * np.eye(len(W)) + leak * W
+        M = M * p.spectral_radius / abs(np.linalg.eigvals(M)).max()
+        W = (M - (1 - leak) * np.eye(len(W))) / leak
+    else:
+        W = p.spectral_radius * W
+    alpha = 1 - (1 - leak) ** dt
+    target = np.tanh(p.input_scaling * (p.weight_ih @ x) + W @ h + p.bias)
+    h = (1 - alpha) * h + alpha * target
+    return h, h
+
+
 REFERENCES = {
     "elman": elman,
+    "esn": esn,
     "leaky_elman": leaky_elman,
     "wilson_cowan": wilson_cowan,
     "indrnn": indrnn,

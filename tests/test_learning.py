@@ -15,6 +15,7 @@ TIME = 10
 
 # Cells that are made for stacks, or whose default step is meant for hundreds of steps.
 OPTIONS = {
+    "esn": {"topology": "ring", "leak": 1.0, "input_scaling": 0.3, "spectral_radius": 1.0},
     "indrnn": {"num_layers": 3},
     "lipschitz": {"epsilon": 0.5},
     "cornn": {"delta": 0.3},

@@ -29,6 +29,7 @@ from .oscillatory import (
     OscillatorState as OscillatorState,
     UnICORNNCell as UnICORNNCell,
 )
+from .reservoir import EchoStateCell as EchoStateCell, as_reservoir as as_reservoir
 from .strided import (
     StrideAwareCfC as StrideAwareCfC,
     StrideAwareWiredCfCCell as StrideAwareWiredCfCCell,
