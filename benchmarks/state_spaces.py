@@ -56,36 +56,16 @@ def copy():
     return data.train, data.test
 
 
-# data, outputs, pool, options of the model, steps, batch, learning rate
+DIGITS = (10, "mean", {"num_layers": 2, "dropout": 0.2}, 3000, 64, 4e-3)
+MNIST = (10, "mean", {"num_layers": 3, "dropout": 0.1}, 4000, 64, 4e-3)
+COPY = (9, None, {"num_layers": 1, "hidden_size": 64, "state_size": 128}, 2500, 16, 4e-3)
+
+# data, then outputs, pool, options of the model, steps, batch, learning rate
 TASKS = {
-    "digits": (
-        lambda: digits(False),
-        10,
-        "mean",
-        {"num_layers": 2, "dropout": 0.2},
-        3000,
-        64,
-        4e-3,
-    ),
-    "permuted_digits": (
-        lambda: digits(True),
-        10,
-        "mean",
-        {"num_layers": 2, "dropout": 0.2},
-        3000,
-        64,
-        4e-3,
-    ),
-    "mnist1d": (mnist1d, 10, "mean", {"num_layers": 3, "dropout": 0.1}, 4000, 64, 4e-3),
-    "copy_1000": (
-        copy,
-        9,
-        None,
-        {"num_layers": 1, "hidden_size": 64, "state_size": 128},
-        2500,
-        16,
-        4e-3,
-    ),
+    "digits": (lambda: digits(False), *DIGITS),
+    "permuted_digits": (lambda: digits(True), *DIGITS),
+    "mnist1d": (mnist1d, *MNIST),
+    "copy_1000": (copy, *COPY),
 }
 
 

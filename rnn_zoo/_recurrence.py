@@ -269,7 +269,7 @@ def _recurrence_jvp(primals, tangents, **params):
 def _recurrence_transpose(cotangent, a, offsets, *flags, kind, reverse, late, **params):
     """Linear in the offsets: A_t transposed, the other way round, after its step not before it."""
     if ad.is_undefined_primal(a):
-        raise NotImplementedError("a recurrence is linear in its offsets, not in A")
+        raise TypeError("a recurrence is linear in its offsets alone: A has no transpose")
     if isinstance(cotangent, ad.Zero):
         return None, cotangent, *(None for _ in flags)
     mirrored = {"kind": kind, "reverse": not reverse, "late": not late, **params}

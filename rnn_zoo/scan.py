@@ -162,7 +162,7 @@ PARALLEL = "associative"
 
 
 def resolve_method(cell: AbstractCell, method: str, length: int) -> str:
-    """ "sequential", or the algorithm for the recurrence of a linear cell."""
+    """What runs the cell: the sequential loop, or an algorithm for a linear recurrence."""
     if method not in METHODS:
         raise ValueError(f"expected method to be one of {METHODS}, got {method!r}")
     if method == "parallel" and not cell.linear:

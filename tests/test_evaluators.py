@@ -134,15 +134,15 @@ def test_reverse_equals_flip(case):
 
 @pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_vmap_equals_the_loop_over_samples(case):
-    cell = build(case)
-    samples = [inputs(cell, seed=seed) for seed in (1, 2, 3)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *samples)
-    xs, states, keywords = stacked
-    layer = rz.Recurrent(cell)
-    finals, ys = rz.batch(layer.scan)(xs, states, **keywords)
-    for i, (x, state, own) in enumerate(samples):
-        one = unroll(cell, x, state, **own)
-        assert_close(jax.tree.map(lambda leaf, i=i: leaf[i], (finals, ys)), one, 5e-6)
+    with float64() as dtype:
+        cell = build(case, dtype)
+        samples = [inputs(cell, seed=seed) for seed in (1, 2, 3)]
+        xs, states, keywords = jax.tree.map(lambda *leaves: jnp.stack(leaves), *samples)
+        layer = rz.Recurrent(cell)
+        finals, ys = rz.batch(layer.scan)(xs, states, **keywords)
+        for i, (x, state, own) in enumerate(samples):
+            one = unroll(cell, x, state, **own)
+            assert_close(jax.tree.map(lambda leaf, i=i: leaf[i], (finals, ys)), one, 1e-11)
 
 
 @pytest.mark.parametrize(**ids(ALL, kinds=True))

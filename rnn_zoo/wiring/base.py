@@ -111,7 +111,7 @@ class NeuronMap(abc.ABC):
         return int(np.count_nonzero(self.sensory_adjacency))
 
     def neuron_type(self, neuron: int) -> str:
-        """ "motor", "command" or "inter". ValueError for a neuron that is not there."""
+        """One of "motor", "command", "inter". ValueError for a neuron that is not there."""
         check_count("neuron", neuron, 0, self.units - 1, "units - 1")
         if neuron < self.output_size:
             return "motor"
