@@ -13,6 +13,8 @@ from . import (
     dynamics as dynamics,
     interop as interop,
     layers as layers,
+    metrics as metrics,
+    readout as readout,
     scan as scan,
     train as train,
     viz as viz,
@@ -46,11 +48,15 @@ from .cells import (
     LSTMCell as LSTMCell,
     LSTMState as LSTMState,
     LTCCell as LTCCell,
+    MessagePassing as MessagePassing,
+    MessagePassingState as MessagePassingState,
     MGUCell as MGUCell,
     MinGRUCell as MinGRUCell,
     MinLSTMCell as MinLSTMCell,
     MixedMemory as MixedMemory,
     MixedMemoryState as MixedMemoryState,
+    Modular as Modular,
+    ModularState as ModularState,
     NCPCell as NCPCell,
     OscillatorState as OscillatorState,
     Residual as Residual,
@@ -66,6 +72,7 @@ from .cells import (
     WiredCfCCell as WiredCfCCell,
     Zoneout as Zoneout,
     as_reservoir as as_reservoir,
+    random_oscillators as random_oscillators,
 )
 from .interop import adopt as adopt
 from .layers import (
@@ -79,14 +86,24 @@ from .layers import (
     Backward as Backward,
     Bidirectional as Bidirectional,
     Block as Block,
+    Cascade as Cascade,
     CfC as CfC,
     MambaBlock as MambaBlock,
+    Parallel as Parallel,
     Pointwise as Pointwise,
     Recurrent as Recurrent,
     Stacked as Stacked,
     batch as batch,
 )
-from .models import SequenceModel as SequenceModel, make_model as make_model
+from .models import (
+    Autoregressive as Autoregressive,
+    EchoStateNetwork as EchoStateNetwork,
+    ModelSpace as ModelSpace,
+    Sample as Sample,
+    SequenceModel as SequenceModel,
+    half_squares as half_squares,
+    make_model as make_model,
+)
 from .registry import (
     CellInfo as CellInfo,
     cell_info as cell_info,

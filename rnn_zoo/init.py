@@ -4,10 +4,12 @@ import math
 from numbers import Integral
 from typing import Any
 
+import equinox as eqx
 import jax.nn.initializers as jinit
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import NDArray
 
@@ -132,4 +134,13 @@ def check_choice(name: str, value: str, known: Any) -> str:
     """`value` where it is one of the known, or a ValueError."""
     if value not in known:
         raise ValueError(f"expected {name} to be one of {tuple(known)}, got {value!r}")
+    return value
+
+
+def check_traced(value: Any, holds: Any, expected: str) -> Any:
+    """`value` where the condition holds, else a ValueError; where it is traced, a runtime error."""
+    if isinstance(holds, Tracer):
+        return eqx.error_if(value, ~holds, f"expected {expected}")
+    if not holds:
+        raise ValueError(f"expected {expected}, got {value}")
     return value

@@ -134,6 +134,40 @@ def _dropping_cfc(key, dtype=None, input_size=I, hidden_size=H):
     return rz.CfCCell(input_size, hidden_size, dtype=dtype, key=key, **options)
 
 
+def _modular(id: str, *names: str, **options) -> Case:
+    """Cells in a ring, each hearing the one before with a weight of its own."""
+
+    def build(key, dtype=None, input_size=I, hidden_size=H):
+        keys = jr.split(key, len(names) + 1)
+        cells = [
+            rz.make_cell(name, input_size + 2, hidden_size, key=k, dtype=dtype)
+            for name, k in zip(names, keys)
+        ]
+        wiring = np.roll(np.diag([0.7, -1.2, 0.9][: len(names)]), 1, axis=1)
+        return rz.Modular(cells, wiring, message_size=2, dtype=dtype, key=keys[-1], **options)
+
+    chosen = len(options.get("outputs", names))
+    timed = any(rz.cell_info(name).timed for name in names)
+    return Case(id, build, timed=timed, outputs=lambda hidden: chosen * hidden)
+
+
+def _message_passing(key, dtype=None, input_size=I, hidden_size=H):
+    """One feature at each node, in a triangle of edges and one of the opposite direction."""
+    key_cell, key_self = jr.split(key)
+    cell = rz.LSTMCell(3, hidden_size, key=key_cell, dtype=dtype)
+    features = np.array([[0.5, -1.0], [1.5, 0.3], [-0.7, 0.2], [0.1, 0.8]])
+    edges = {"senders": np.array([0, 1, 2, 1]), "receivers": np.array([1, 2, 0, 0])}
+    return rz.MessagePassing(
+        cell,
+        **edges,
+        num_nodes=input_size,
+        message_size=2,
+        edge_features=features,
+        dtype=dtype,
+        key=key_self,
+    )
+
+
 RANDOM = rz.wiring.RandomMap(I, H)
 
 
@@ -286,6 +320,10 @@ WRAPPED = [
     Case("adopted-eqx-lstm", _adopted),
     Case("ncp", _ncp, outputs=lambda hidden: 2),
     Case("short_conv", _short_conv),
+    _modular("modular-leaky", *["leaky_elman"] * 3, messages="sparse", reads=[0], outputs=[2, 1]),
+    _modular("modular-mixed", "lstm", "leaky_elman"),
+    _modular("modular-learned", *["gru"] * 3, messages="learned"),
+    Case("message_passing-lstm", _message_passing, outputs=lambda hidden: I * hidden),
 ]
 ALL = DEFAULTS + WRAPPED
 LINEAR = [case for case in ALL if case.linear]
@@ -326,6 +364,8 @@ SLOW = {
     "stride_aware_wired",
     "dropping-cfc",
     "short_conv",
+    "modular-mixed",
+    "modular-learned",
     "s4d-bilinear",
     "s5-blocks",
     "s5-no-conj",

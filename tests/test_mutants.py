@@ -157,10 +157,22 @@ MUTANTS = {
     "esn keeps the radius of the draw": ("cells/reservoir.py", "return matrix / radius, eigenvalues / radius", "return matrix, eigenvalues", "test_reservoir.py -k matrix_has"),
     "esn leaky radius of the matrix": ("cells/reservoir.py", 'if self.radius_of == "leaky":', "if False:", "test_reservoir.py -k leaky_form"),
     "esn trains its recurrence": ("cells/reservoir.py", "self.weight_hh = Fixed(matrix.astype(dtype))", "self.weight_hh = type('Open', (eqx.Module,), {'__annotations__': {'value': Array}})(matrix.astype(dtype))", "test_reservoir.py -k nothing_in"),
-    "esn scales everything but its input": ("cells/reservoir.py", "weight_ih = self.input_scaling.value * self.weight_ih.value", "weight_ih = self.weight_ih.value", EQUATION.format("esn")),
+    "esn scales everything but its input": ("cells/reservoir.py", "z = self.input_scaling.value * (self.weight_ih.value @ x)", "z = self.weight_ih.value @ x", EQUATION.format("esn")),
     "state spaces decay": ("train/groups.py", "own = {name: _all(getattr(node, name), \"ssm\") for name in node.ssm_parameters}", "own = {}", "test_ssm.py -k 'labels or by_group'"),
     "one mask for all documents": ("layers/block.py", "self.dropout, zs, kept, mask=steps.mask, reset=steps.reset, key", "self.dropout, zs, kept, mask=steps.mask, key", "test_layers.py -k broadcast"),
     "a mask for each step": ("layers/dropout.py", "keep = jnp.where(state.drawn, state.keep, drawn)", "keep = drawn", "test_layers.py -k broadcast"),
+    "modules hear against the wiring": ("cells/messages.py", "return self.weight.value.T @ said", "return self.weight.value @ said", "test_modular.py -k 'modular_steps_equal and alike and dense'"),
+    "sparse messages to their senders": ("cells/messages.py", "_along_edges(self.weight.value, self.senders, self.receivers, said)", "_along_edges(self.weight.value, self.receivers, self.senders, said)", "test_modular.py -k message_kinds"),
+    "learned messages along every pair": ("cells/messages.py", "np.nonzero(wiring)", "np.nonzero(np.ones_like(wiring))", "test_modular.py -k 'makes_no_edge and learned'"),
+    "modules go on saying the same": ("cells/modular.py", "        return ModularState(states, said), ys\n", "        return ModularState(states, jnp.zeros_like(said)), ys\n", "test_modular.py -k 'modular_steps_equal and alike and dense'"),
+    "every module reads": ("cells/modular.py", "jnp.where(self.reads[:, None], x, jnp.zeros_like(x))", "jnp.broadcast_to(x, (self.messages.size, *x.shape))", "test_modular.py -k 'read_as_asked'"),
+    "modules draw alike": ("cells/modular.py", "jr.split(key, self.messages.size)", "jnp.stack([key] * self.messages.size)", "test_modular.py -k modular_draws"),
+    "unlike cells are stacked": ("cells/modular.py", "if any(form != first for form in others):", "if any(form[0] != first[0] for form in others):", "test_modular.py -k only_equal_cells"),
+    "edge messages without tanh": ("cells/messages.py", "e = jnp.tanh(sent + heard + edge)", "e = sent + heard + edge", "test_modular.py -k message_passing_steps"),
+    "both ends of an edge speak as the receiver": ("cells/messages.py", "(y @ self.weight_sender.T)[self.senders]", "(y @ self.weight_sender.T)[self.receivers]", "test_modular.py -k message_passing_steps"),
+    "edge messages go back to the sender": ("cells/messages.py", "jax.ops.segment_sum(e, self.receivers, self.num_nodes)", "jax.ops.segment_sum(e, self.senders, self.num_nodes)", "test_modular.py -k along_their_edge"),
+    "edge features of another edge": ("cells/messages.py", "return self.edge_features.value @", "return self.edge_features.value[::-1] @", "test_modular.py -k message_passing_steps"),
+    "nodes draw alike": ("cells/messages.py", "jr.split(key, self.num_nodes)", "jnp.stack([key] * self.num_nodes)", "test_modular.py -k takes_time_and_keys"),
 }  # fmt: skip
 
 

@@ -20,7 +20,9 @@ def radius(matrix):
 
 
 def recurrent(cell):
-    return cell.prepare().constants.weight_hh.value
+    gain, shift, _ = (np.asarray(array.value) for array in cell.prepare().constants)
+    matrix = np.asarray(cell.weight_hh.value)
+    return gain * matrix + shift * np.eye(len(matrix))
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)
@@ -104,20 +106,28 @@ def test_noise_takes_a_key():
         layer(xs)
 
 
-def test_a_grid_of_radii_is_one_vmap():
+def test_a_grid_of_settings_is_one_vmap():
     xs = jr.normal(KEY, (30, 1))
-    radii = jnp.array([0.3, 0.6, 0.9])
+    settings = {
+        "spectral_radius": jnp.array([0.3, 0.6, 0.9]),
+        "leak": jnp.array([0.2, 1.0, 0.5]),
+        "input_scaling": jnp.array([0.0, 2.0, 0.7]),
+        "bias_scaling": jnp.array([0.1, 0.2, 0.3]),
+        "connectivity": jnp.array([0.1, 0.5, 1.0]),
+    }
 
-    @jax.vmap
-    def run(value):
-        cell = rz.EchoStateCell(1, 16, key=KEY)
-        fixed = type(cell.spectral_radius)(value)
-        return rz.Recurrent(eqx.tree_at(lambda c: c.spectral_radius, cell, fixed))(xs)
+    def run(options):
+        return rz.Recurrent(rz.EchoStateCell(1, 16, radius_of="leaky", key=KEY, **options))(xs)
 
-    each = [
-        rz.Recurrent(rz.EchoStateCell(1, 16, spectral_radius=float(r), key=KEY))(xs) for r in radii
-    ]
-    np.testing.assert_allclose(run(radii), jnp.stack(each), atol=1e-5)
+    for i, ys in enumerate(jax.jit(jax.vmap(run))(settings)):
+        one = run({name: float(values[i]) for name, values in settings.items()})
+        np.testing.assert_allclose(ys, one, atol=1e-5)
+
+
+def test_a_bad_setting_of_a_grid_is_a_runtime_error():
+    make = jax.jit(lambda leak: rz.EchoStateCell(1, 4, leak=leak, key=KEY).leak.value)
+    with pytest.raises(RuntimeError, match=r"leak in \(0, 1\]"):
+        make(1.5)
 
 
 def test_leak_one_keeps_nothing_and_time_zero_everything():

@@ -20,7 +20,12 @@ from .gated import (
 from .lipschitz import LipschitzCell as LipschitzCell
 from .liquid import CfCCell as CfCCell
 from .ltc import LTCCell as LTCCell
+from .messages import (
+    MessagePassing as MessagePassing,
+    MessagePassingState as MessagePassingState,
+)
 from .mixed_memory import MixedMemory as MixedMemory, MixedMemoryState as MixedMemoryState
+from .modular import Modular as Modular, ModularState as ModularState
 from .ncp import NCP as NCP, AutoNCP as AutoNCP, NCPCell as NCPCell
 from .oscillatory import (
     CoRNNCell as CoRNNCell,
@@ -29,7 +34,11 @@ from .oscillatory import (
     OscillatorState as OscillatorState,
     UnICORNNCell as UnICORNNCell,
 )
-from .reservoir import EchoStateCell as EchoStateCell, as_reservoir as as_reservoir
+from .reservoir import (
+    EchoStateCell as EchoStateCell,
+    as_reservoir as as_reservoir,
+    random_oscillators as random_oscillators,
+)
 from .strided import (
     StrideAwareCfC as StrideAwareCfC,
     StrideAwareWiredCfCCell as StrideAwareWiredCfCCell,

@@ -10,7 +10,16 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from .._fixed import Fixed
 from ..base import AbstractCell, contract, replace, state_dtype
-from ..init import check_choice, check_positive, check_sizes, orthogonal, uniform, working_float
+from ..init import (
+    check_choice,
+    check_positive,
+    check_sizes,
+    check_traced,
+    orthogonal,
+    uniform,
+    working_float,
+)
+from .oscillatory import HCoRNNCell
 from .wrappers import Frozen
 
 
@@ -20,10 +29,14 @@ SMALLEST_LOG = -1e4
 
 
 class EchoStateConstants(NamedTuple):
-    """What `EchoStateCell.prepare` computes: the scaled weights, and log(1 - leak)."""
+    """What `EchoStateCell.prepare` computes: W_hh as gain * weight_hh + shift * I, log(1 - leak).
 
-    weight_ih: Fixed
-    weight_hh: Fixed
+    Scalars rather than a scaled matrix: cells of a grid of settings share the matrix, so a
+    `vmap` over them is one matrix product.
+    """
+
+    gain: Fixed
+    shift: Fixed
     log_kept: Fixed
 
 
@@ -63,8 +76,9 @@ class EchoStateCell(AbstractCell):
     Topologies: "random", each synapse with probability `connectivity` and from U(-1, 1);
     "ring", one cycle of equal weights; "orthogonal"; "small_world", a lattice of near
     neighbours and random shortcuts (Newman & Watts 1999); "cluster", dense groups with a
-    tenth of `connectivity` between them. Scalars are arrays, so a grid of them is one `vmap`.
-    For feedback of outputs, feed them as further inputs.
+    tenth of `connectivity` between them. `spectral_radius`, `leak`, `input_scaling` and
+    `bias_scaling` (and `connectivity` of "random") may be traced, so a grid of settings is one
+    `vmap` over the constructor. For feedback of outputs, feed them as further inputs.
     """
 
     weight_ih: Fixed
@@ -87,11 +101,11 @@ class EchoStateCell(AbstractCell):
         input_size: int,
         hidden_size: int,
         *,
-        spectral_radius: float = 0.9,
-        leak: float = 0.5,
-        input_scaling: float = 1.0,
-        bias_scaling: float = 0.0,
-        connectivity: float = 0.1,
+        spectral_radius: Any = 0.9,
+        leak: Any = 0.5,
+        input_scaling: Any = 1.0,
+        bias_scaling: Any = 0.0,
+        connectivity: Any = 0.1,
         topology: str = "random",
         radius_of: str = "matrix",
         noise: float = 0.0,
@@ -102,9 +116,7 @@ class EchoStateCell(AbstractCell):
         """`leak` and `connectivity` in (0, 1], scalings and `noise` at least 0,
         `spectral_radius` above 0; ValueError otherwise."""
         check_sizes(input_size=input_size, hidden_size=hidden_size)
-        for name, value in (("leak", leak), ("connectivity", connectivity)):
-            if not 0 < value <= 1:
-                raise ValueError(f"expected {name} in (0, 1], got {value}")
+        connectivity = _share("connectivity", connectivity)
         check_choice("topology", topology, TOPOLOGIES)
         self.radius_of = check_choice("radius_of", radius_of, RADII)
         dtype = working_float(dtype)
@@ -112,16 +124,16 @@ class EchoStateCell(AbstractCell):
         wide = jnp.promote_types(dtype, jnp.float32)
         matrix = TOPOLOGIES[topology](hidden_size, connectivity, key_hh)
         matrix, eigenvalues = _to_radius_one(matrix.astype(wide))
-        scale = check_positive("bias_scaling", bias_scaling, zero=True)
+        scale = _scaling("bias_scaling", bias_scaling)
         self.weight_ih = Fixed(uniform(key_ih, (hidden_size, input_size), -1.0, 1.0, dtype))
         self.weight_hh = Fixed(matrix.astype(dtype))
-        self.bias = Fixed(uniform(key_bias, (hidden_size,), -scale, scale, dtype))
+        bias = uniform(key_bias, (hidden_size,), -1.0, 1.0, dtype)
+        self.bias = Fixed((scale * bias).astype(dtype))
         self.eigenvalues = Fixed(jnp.stack([eigenvalues.real, eigenvalues.imag]))
-        check_positive("input_scaling", input_scaling, zero=True)
-        check_positive("spectral_radius", spectral_radius)
-        self.spectral_radius = Fixed(jnp.asarray(spectral_radius, wide))
-        self.leak = Fixed(jnp.asarray(leak, wide))
-        self.input_scaling = Fixed(jnp.asarray(input_scaling, wide))
+        radius = check_traced(spectral_radius, spectral_radius > 0, "spectral_radius above 0")
+        self.spectral_radius = Fixed(jnp.asarray(radius, wide))
+        self.leak = Fixed(jnp.asarray(_share("leak", leak), wide))
+        self.input_scaling = Fixed(jnp.asarray(_scaling("input_scaling", input_scaling), wide))
         self.constants = None
         check_positive("noise", noise, zero=True)
         self.noise = Noise(noise, inference=inference) if noise else None
@@ -137,20 +149,15 @@ class EchoStateCell(AbstractCell):
     def prepare(self) -> "EchoStateCell":
         if self.constants is not None:
             return self
-        leak, radius = self.leak.value, self.spectral_radius.value
-        matrix = self.weight_hh.value
-        eye = jnp.eye(self.output_size, dtype=matrix.dtype)
+        leak, gain = self.leak.value, self.spectral_radius.value
+        shift = jnp.zeros_like(gain)
         if self.radius_of == "leaky":
+            # W_hh such that (1 - leak) I + leak W_hh is that of the draw, times a factor.
             real, imaginary = self.eigenvalues.value
-            largest = jnp.hypot(1 - leak + leak * real, leak * imaginary).max()
-            effective = radius / largest * ((1 - leak) * eye + leak * matrix)
-            weight_hh = (effective - (1 - leak) * eye) / leak
-        else:
-            weight_hh = radius * matrix
+            gain = gain / jnp.hypot(1 - leak + leak * real, leak * imaginary).max()
+            shift = (1 - leak) * (gain - 1) / leak
         log_kept = jnp.maximum(jnp.log1p(-leak), SMALLEST_LOG)
-        weight_ih = self.input_scaling.value * self.weight_ih.value
-        made = (weight_ih.astype(matrix.dtype), weight_hh.astype(matrix.dtype), log_kept)
-        return replace(self, constants=EchoStateConstants(*map(Fixed, made)))
+        return replace(self, constants=EchoStateConstants(*map(Fixed, (gain, shift, log_kept))))
 
     @contract
     def step(
@@ -164,8 +171,9 @@ class EchoStateCell(AbstractCell):
         """RuntimeError without a key where there is noise."""
         constants = self.prepare().constants
         assert constants is not None
-        weight_ih, weight_hh, log_kept = (array.value for array in constants)
-        z = weight_ih @ x + weight_hh @ state + self.bias.value
+        gain, shift, log_kept = (array.value for array in constants)
+        recurrent = gain * (self.weight_hh.value @ state) + shift * state
+        z = self.input_scaling.value * (self.weight_ih.value @ x) + recurrent + self.bias.value
         if self.noise is not None:
             z = self.noise(z, key=key)
         alpha = -jnp.expm1(jnp.asarray(dt) * log_kept)
@@ -176,7 +184,7 @@ class EchoStateCell(AbstractCell):
 # --- topologies: a float32 matrix from its size, a connectivity and a key ------------------------
 
 
-def _random(size: int, connectivity: float, key: PRNGKeyArray) -> Array:
+def _random(size: int, connectivity: Any, key: PRNGKeyArray) -> Array:
     key_mask, key_weights = jr.split(key)
     present = jr.bernoulli(key_mask, connectivity, (size, size))
     return _weighted(present, key_weights)
@@ -236,12 +244,22 @@ def _to_radius_one(matrix: Float[Array, "size size"]) -> tuple[Array, Array]:
     return matrix / radius, eigenvalues / radius
 
 
+# --- settings that may be traced ------------------------------------------------------------------
+
+
+def _share(name: str, value: Any) -> Any:
+    return check_traced(value, (value > 0) & (value <= 1), f"{name} in (0, 1]")
+
+
+def _scaling(name: str, value: Any) -> Any:
+    return check_traced(value, value >= 0, f"{name} at least 0")
+
+
 def as_reservoir(cell: AbstractCell, *, spectral_radius: float | None = None) -> Frozen:
     """Any cell as a reservoir: its weights as they were drawn, and none of them trains.
 
     With `spectral_radius`, the recurrent matrix `weight_hh` is scaled to it first (ValueError
-    where the cell has none of shape (hidden, hidden)). `as_reservoir(HCoRNNCell(...))` is the
-    randomly oscillating network of Ceni et al. 2024.
+    where the cell has none of shape (hidden, hidden)).
     """
     if spectral_radius is not None:
         matrix: Any = getattr(cell, "weight_hh", None)
@@ -255,3 +273,34 @@ def as_reservoir(cell: AbstractCell, *, spectral_radius: float | None = None) ->
         scaled = (spectral_radius * scaled).astype(matrix.dtype)
         cell = replace(cell, weight_hh=scaled)
     return Frozen(cell)
+
+
+def random_oscillators(
+    input_size: int,
+    hidden_size: int,
+    *,
+    spectral_radius: float = 0.99,
+    input_scaling: float = 1.0,
+    delta: float = 0.042,
+    gamma: tuple[float, float] = (1.7, 3.7),
+    epsilon: tuple[float, float] = (3.7, 5.7),
+    dtype: Any = None,
+    key: PRNGKeyArray,
+) -> Frozen:
+    """The randomly oscillating network (Ceni et al. 2024): an `HCoRNNCell` that never trains.
+
+    Recurrent weights from U(-2, 2), scaled to `spectral_radius`; input weights from U(0, 1) and
+    the bias from U(-1, 1), both times `input_scaling`; the rest as in `HCoRNNCell`. ValueError
+    for a radius that is not above 0 or a scaling below 0.
+    """
+    key_cell, key_hh, key_ih, key_bias = jr.split(key, 4)
+    options = {"delta": delta, "gamma": gamma, "epsilon": epsilon, "dtype": dtype}
+    cell = HCoRNNCell(input_size, hidden_size, key=key_cell, **options)
+    scale, dtype = _scaling("input_scaling", input_scaling), cell.weight_hh.dtype
+    cell = replace(
+        cell,
+        weight_hh=uniform(key_hh, (hidden_size, hidden_size), -2.0, 2.0, dtype),
+        weight_ih=scale * uniform(key_ih, (hidden_size, input_size), 0.0, 1.0, dtype),
+        bias=scale * uniform(key_bias, (hidden_size,), -1.0, 1.0, dtype),
+    )
+    return as_reservoir(cell, spectral_radius=spectral_radius)

@@ -9,6 +9,7 @@ from .block import (
     HalfGLU1 as HalfGLU1,
     HalfGLU2 as HalfGLU2,
 )
+from .branches import Cascade as Cascade, Parallel as Parallel
 from .deep import (
     GRU as GRU,
     LRU as LRU,

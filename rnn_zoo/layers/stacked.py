@@ -28,17 +28,7 @@ class Stacked(AbstractLayer, AbstractCell):
 
     def __init__(self, layers: Sequence[Any], *, dropout: float = 0.0):
         """Cells or layers whose sizes fit; `dropout` in [0, 1) needs two or more of them."""
-        parts = tuple(
-            part if isinstance(part, AbstractLayer) else Recurrent(part) for part in layers
-        )
-        if not parts:
-            raise ValueError("expected at least one layer, got none")
-        for i, (one, two) in enumerate(zip(parts, parts[1:])):
-            if one.output_size != two.input_size:
-                raise ValueError(
-                    f"layer {i} gives {one.output_size} features and layer {i + 1} reads "
-                    f"{two.input_size}: make them equal"
-                )
+        parts = check_chain(tuple(map(as_layer, layers)))
         if dropout and len(parts) == 1:
             raise ValueError(
                 f"dropout={dropout} acts between layers and there is one layer: stack two or "
@@ -124,6 +114,19 @@ class Stacked(AbstractLayer, AbstractCell):
             )
             after.append(final)
         return tuple(after), half_as(steps.x, ys)
+
+
+def check_chain(layers: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`layers` where each reads what the one before gives, else a ValueError."""
+    if not layers:
+        raise ValueError("expected at least one layer, got none")
+    for i, (one, two) in enumerate(zip(layers, layers[1:])):
+        if one.output_size != two.input_size:
+            raise ValueError(
+                f"layer {i} gives {one.output_size} features and layer {i + 1} reads "
+                f"{two.input_size}: make them equal"
+            )
+    return layers
 
 
 def as_layer(part: Any) -> Any:

@@ -8,17 +8,15 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
-from .._checks import Steps, beside, check_inputs, check_tokens, spread_keys
+from .._checks import beside, check_inputs, check_tokens, spread_keys
 from ..base import State, advance, half_as, replace, working_dtype
 from ..init import check_sizes
 from ..layers.base import AbstractLayer, Directions, hide, mixed, require_step
 from ..layers.deep import deep
 from ..layers.dropout import Dropout, drop_steps, make_dropout
+from ..layers.pooling import check_pool, pool_over_time, pooled_size
 from ..layers.stacked import as_layer
 from ..registry import cell_info, cell_options, make_cell, suggest
-
-
-POOLS = ("last", "mean", None)
 
 
 class SequenceModel(AbstractLayer):
@@ -56,8 +54,6 @@ class SequenceModel(AbstractLayer):
         key: PRNGKeyArray,
     ):
         """A layer or cell and the number of outputs; `dropout` and `key` are the head's."""
-        if pool not in POOLS:
-            raise ValueError(f"expected pool to be one of {POOLS}, got {pool!r}")
         check_sizes(output_size=output_size)
         layer = as_layer(layer)
         given = None if encoder is None else _encoder_sizes(encoder)[1]
@@ -69,9 +65,8 @@ class SequenceModel(AbstractLayer):
         self.layer = layer
         self.dropout = make_dropout(dropout)
         read = layer.directions() if pool == "last" else ((0, layer.output_size, False),)
-        features = sum(stop - start for start, stop, _ in read)
-        self.head = eqx.nn.Linear(features, output_size, dtype=dtype, key=key)
-        self.pool = pool
+        self.head = eqx.nn.Linear(pooled_size(read), output_size, dtype=dtype, key=key)
+        self.pool = check_pool(pool)
         self.recipe = recipe
 
     @property
@@ -148,7 +143,7 @@ class SequenceModel(AbstractLayer):
         if self.pool is None:
             ys = ys if self.dropout is None else drop_steps(self.dropout, ys, keys[1])
             return state, hide(steps.mask, half_as(steps.x, jax.vmap(self.head)(ys)))
-        pooled = _pool(self.pool, self.layer.directions(), ys, steps)
+        pooled = pool_over_time(self.pool, self.layer.directions(), ys, steps)
         if self.dropout is not None and steps.length:
             pooled = self.dropout(pooled, key=None if keys[1] is None else keys[1][0])
         return state, half_as(steps.x, self.head(pooled))
@@ -173,20 +168,6 @@ def _encoder_sizes(encoder: Any) -> tuple[int, int]:
     raise TypeError(
         f"expected encoder to be an eqx.nn.Linear or eqx.nn.Embedding, got {type(encoder).__name__}"
     )
-
-
-def _pool(pool: str, directions, ys: Array, steps: Steps) -> Array:
-    mask = jnp.ones(steps.length, bool) if steps.mask is None else steps.mask
-    if pool == "mean":
-        return jnp.sum(ys, axis=0) / jnp.maximum(jnp.sum(mask), 1).astype(ys.dtype)
-    if steps.length == 0:
-        features = sum(stop - start for start, stop, _ in directions)
-        return jnp.zeros(features, ys.dtype)
-    last = steps.length - 1 - jnp.argmax(mask[::-1])
-    first = jnp.argmax(mask)
-    # Without a valid step both indices name a masked one, whose output is zero.
-    ends = [ys[first if backward else last, start:stop] for start, stop, backward in directions]
-    return jnp.concatenate(ends)
 
 
 def make_model(

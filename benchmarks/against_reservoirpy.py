@@ -1,0 +1,141 @@
+"""Echo state networks against reservoirpy: one network, and a grid of settings.
+
+    pip install reservoirpy && python benchmarks/against_reservoirpy.py
+
+The task is the Mackey-Glass series, one step ahead, over 10 000 steps. Both libraries run the
+same reservoir (reservoirpy draws it; its matrices go into our cell), which is checked before
+anything is timed: equal states and equal readouts. `run` is the reservoir alone, `fit` runs it
+and fits a ridge readout; the grid fits and scores 64 settings (8 radii, 8 leaks), here in one
+`vmap`, there in a loop. Medians of interleaved rounds; the ratio is reservoirpy's time over ours.
+reservoirpy computes in float64 with sparse matrices, this library in float32 with dense ones and
+fits in float64.
+"""
+
+import sys
+import time
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from timing import machine, medians
+
+import rnn_zoo as rz
+from rnn_zoo._fixed import Fixed
+from rnn_zoo.train import grid
+
+
+try:
+    import reservoirpy
+    from reservoirpy.nodes import Reservoir, Ridge
+except ImportError:
+    sys.exit("reservoirpy is not installed: pip install reservoirpy")
+
+STEPS, WASHOUT, RIDGE = 10_000, 100, 1e-6
+SETTINGS = {"radius": np.linspace(0.5, 1.2, 8), "leak": np.linspace(0.3, 1.0, 8)}
+
+
+def series():
+    values = rz.data.mackey_glass_series(STEPS + 1001)
+    values = ((values - values.mean()) / values.std())[:, None]
+    return values[:STEPS], values[1 : STEPS + 1], values[STEPS:-1], values[STEPS + 1 :]
+
+
+def theirs(units, radius=0.9, leak=0.5):
+    """A reservoir of theirs; equal seeds give equal matrices up to the radius."""
+    return Reservoir(units, lr=leak, sr=radius, seed=0, rc_connectivity=0.1)
+
+
+def ours(reservoir, radius=0.9, leak=0.5):
+    """A cell with the matrices of an initialised reservoir of radius 0.9."""
+    units, inputs = reservoir.Win.shape
+    cell = rz.EchoStateCell(inputs, units, spectral_radius=radius, leak=leak, key=jr.key(0))
+    arrays = reservoir.W.toarray() / 0.9, reservoir.Win.toarray()
+    return eqx.tree_at(
+        lambda c: (c.weight_hh, c.weight_ih), cell, tuple(Fixed(jnp.float32(a)) for a in arrays)
+    )
+
+
+def agree(reservoir, cell, xs, ys):
+    """The same states, and readouts that say the same."""
+    theirs_states = reservoir.run(xs)
+    states = rz.Recurrent(cell)(jnp.float32(xs))
+    np.testing.assert_allclose(states, theirs_states, atol=2e-5)
+    readout = Ridge(ridge=RIDGE).fit(theirs_states, ys, warmup=WASHOUT)
+    network = rz.EchoStateNetwork(cell, 1).fit_readout(
+        jnp.float32(xs), jnp.float32(ys), ridge=RIDGE, washout=WASHOUT
+    )
+    said = network(jnp.float32(xs))[WASHOUT:]
+    np.testing.assert_allclose(said, readout.run(theirs_states)[WASHOUT:], atol=2e-3)
+
+
+def single(units):
+    xs, ys, _, _ = series()
+    reservoir = theirs(units)
+    reservoir.initialize(xs)
+    cell = ours(reservoir)
+    agree(reservoir, cell, xs[:2000], ys[:2000])
+    model = theirs(units) >> Ridge(ridge=RIDGE)
+    x, y = jnp.float32(xs), jnp.float32(ys)
+    layer, network = rz.Recurrent(cell), rz.EchoStateNetwork(cell, 1)
+    run = eqx.filter_jit(lambda layer, x: layer(x))
+    seconds = medians(
+        {
+            "run": lambda: run(layer, x),
+            "run, reservoirpy": lambda: reservoir.run(xs),
+            "fit": lambda: network.fit_readout(x, y, ridge=RIDGE, washout=WASHOUT).readout.weight,
+            "fit, reservoirpy": lambda: model.fit(xs, ys, warmup=WASHOUT),
+        },
+        rounds=7,
+    )
+    for name in ("run", "fit"):
+        here, there = seconds[name], seconds[f"{name}, reservoirpy"]
+        print(f"{name}, {units} units: {here:.3f} s, reservoirpy {there:.3f} s, {there / here:.2f}")
+
+
+def settings_grid(units):
+    xs, ys, test_xs, test_ys = series()
+    reservoir = theirs(units)
+    reservoir.initialize(xs)
+    x, y, test_x, test_y = (jnp.float32(a) for a in (xs, ys, test_xs, test_ys))
+
+    def score(radius, leak):
+        network = rz.EchoStateNetwork(ours(reservoir, radius, leak), 1)
+        network = network.fit_readout(x, y, ridge=RIDGE, washout=WASHOUT)
+        return rz.metrics.nrmse(network(test_x)[WASHOUT:], test_y[WASHOUT:])
+
+    def loop():
+        scores = np.zeros((8, 8))
+        for place in np.ndindex(8, 8):
+            setting = [values[i] for values, i in zip(SETTINGS.values(), place)]
+            model = theirs(units, *setting) >> Ridge(ridge=RIDGE)
+            said = model.fit(xs, ys, warmup=WASHOUT).run(test_xs)[WASHOUT:]
+            error = np.mean((said - test_ys[WASHOUT:]) ** 2) / np.var(test_ys[WASHOUT:])
+            scores[place] = np.sqrt(error)
+        return scores
+
+    times = {"first": [], "ours": [], "theirs": []}
+    for name, function in (
+        ("first", lambda: grid(score, **SETTINGS).scores),
+        ("theirs", loop),
+        ("ours", lambda: grid(score, **SETTINGS).scores),
+    ):
+        began = time.perf_counter()
+        scores = function()
+        times[name] = time.perf_counter() - began
+        print(f"  {name}: {times[name]:.2f} s, best NRMSE {scores.min():.2e}", flush=True)
+    ratio = times["theirs"] / times["ours"]
+    print(f"grid of 64, {units} units: {times['ours']:.2f} s with compiling, ratio {ratio:.2f}")
+
+
+def main() -> None:
+    print(machine(), "reservoirpy", reservoirpy.__version__, f"{STEPS} steps")
+    for units in (500, 1000):
+        single(units)
+    for units in (100, 500):
+        settings_grid(units)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""From the outputs of a sequence to one vector."""
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from .._checks import Steps
+from .base import Directions
+
+
+POOLS = ("last", "mean", None)
+
+
+def check_pool(name: str | None, known: tuple = POOLS) -> str | None:
+    """`name` where it is known, else a ValueError."""
+    if name not in known:
+        raise ValueError(f"expected pool to be one of {known}, got {name!r}")
+    return name
+
+
+def pool_over_time(name: str, directions: Directions, ys: Array, steps: Steps) -> Array:
+    """ "last": each direction's output at the last valid step that it processes; "mean": over
+    the valid steps. Zeros where no step is valid. Outputs are zero where masked."""
+    mask = jnp.ones(steps.length, bool) if steps.mask is None else steps.mask
+    if name == "mean":
+        return jnp.sum(ys, axis=0) / jnp.maximum(jnp.sum(mask), 1).astype(ys.dtype)
+    if steps.length == 0:
+        return jnp.zeros(pooled_size(directions), ys.dtype)
+    last = steps.length - 1 - jnp.argmax(mask[::-1])
+    first = jnp.argmax(mask)
+    # Without a valid step both indices name a masked one, whose output is zero.
+    ends = [ys[first if backward else last, start:stop] for start, stop, backward in directions]
+    return jnp.concatenate(ends)
+
+
+def pooled_size(directions: Directions) -> int:
+    """How many features the pool "last" reads."""
+    return sum(stop - start for start, stop, _ in directions)
