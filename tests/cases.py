@@ -96,6 +96,17 @@ def _stacked(id: str, *names: str, dropout: float = 0.0) -> Case:
     return Case(id, build, timed=timed, stochastic=dropout > 0)
 
 
+def _parallel(key, dtype=None, input_size=I, hidden_size=H):
+    names = (("leaky_elman", hidden_size - 2), ("lru", 2)) if hidden_size > 2 else (("gru", 1),) * 2
+    return rz.Parallel([rz.make_cell(n, input_size, h, key=key, dtype=dtype) for n, h in names])
+
+
+def _cascade(key, dtype=None, input_size=I, hidden_size=H):
+    first = rz.make_cell("gru", input_size, hidden_size, key=key, dtype=dtype)
+    second = rz.make_cell("esn", hidden_size, 2, key=key, dtype=dtype)
+    return rz.Cascade([first, rz.Zoneout(second, 0.3)])
+
+
 def _block(key, dtype=None, input_size=I, hidden_size=H):
     keys = jr.split(key, 2)
     cell = rz.make_cell("lru", input_size, hidden_size, key=keys[0], dtype=dtype)
@@ -320,6 +331,8 @@ WRAPPED = [
     Case("adopted-eqx-lstm", _adopted),
     Case("ncp", _ncp, outputs=lambda hidden: 2),
     Case("short_conv", _short_conv),
+    Case("parallel", _parallel, timed=True, outputs=lambda hidden: max(hidden, 2)),
+    Case("cascade", _cascade, timed=True, stochastic=True, outputs=lambda hidden: hidden + 2),
     _modular("modular-leaky", *["leaky_elman"] * 3, messages="sparse", reads=[0], outputs=[2, 1]),
     _modular("modular-mixed", "lstm", "leaky_elman"),
     _modular("modular-learned", *["gru"] * 3, messages="learned"),

@@ -6,16 +6,26 @@ from .batches import (
     pad_sequences as pad_sequences,
     windows as windows,
 )
+from .chaos import (
+    double_scroll as double_scroll,
+    henon as henon,
+    kuramoto_sivashinsky as kuramoto_sivashinsky,
+    logistic_map as logistic_map,
+    lorenz as lorenz,
+    lorenz96 as lorenz96,
+    mackey_glass as mackey_glass,
+    multi_scroll as multi_scroll,
+    rabinovich_fabrikant as rabinovich_fabrikant,
+    rossler as rossler,
+)
 from .dataset import Baseline as Baseline, Dataset as Dataset, DatasetInfo as DatasetInfo
 from .dynamics import (
-    lorenz as lorenz,
-    lorenz_series as lorenz_series,
-    mackey_glass as mackey_glass,
-    mackey_glass_series as mackey_glass_series,
     multiple_sinusoids as multiple_sinusoids,
     multiple_sinusoids_series as multiple_sinusoids_series,
+    narma as narma,
     narma10 as narma10,
     narma10_series as narma10_series,
+    narma_series as narma_series,
 )
 from .files import (
     co2_weekly as co2_weekly,
@@ -36,3 +46,15 @@ from .memory import (
     delayed_recall as delayed_recall,
 )
 from .registry import list_datasets as list_datasets, load as load
+from .series import (
+    double_scroll_series as double_scroll_series,
+    henon_series as henon_series,
+    kuramoto_sivashinsky_series as kuramoto_sivashinsky_series,
+    logistic_map_series as logistic_map_series,
+    lorenz96_series as lorenz96_series,
+    lorenz_series as lorenz_series,
+    mackey_glass_series as mackey_glass_series,
+    multi_scroll_series as multi_scroll_series,
+    rabinovich_fabrikant_series as rabinovich_fabrikant_series,
+    rossler_series as rossler_series,
+)

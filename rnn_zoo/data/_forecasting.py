@@ -23,13 +23,26 @@ class Part:
         return Part(self.values[steps], mask, None if self.dt is None else self.dt[steps])
 
 
-def consecutive(whole: Part, sizes: tuple[int, int, int]) -> tuple[Part, Part, Part]:
-    """The first steps for training, the next for validation, the next for testing."""
+def steps_needed(sizes: tuple[int, int, int], washout: int) -> int:
+    """How long a series has to be for all parts, after the steps that are thrown away."""
+    _check(sizes)
+    if washout < 0:
+        raise ValueError(f"expected a washout of at least 0 steps, got {washout}")
+    return washout + sum(sizes)
+
+
+def _check(sizes: tuple[int, int, int]) -> None:
     n_train, n_valid, n_test = sizes
     if n_train < 2 or n_valid < 0 or n_test < 2 or n_valid == 1:
         raise ValueError(
             f"expected n_train >= 2, n_valid of 0 or >= 2 and n_test >= 2 steps, got {sizes}"
         )
+
+
+def consecutive(whole: Part, sizes: tuple[int, int, int]) -> tuple[Part, Part, Part]:
+    """The first steps for training, the next for validation, the next for testing."""
+    _check(sizes)
+    n_train, n_valid, _ = sizes
     if sum(sizes) > len(whole.values):
         raise ValueError(
             f"n_train + n_valid + n_test = {sum(sizes)}, "

@@ -1,15 +1,18 @@
-"""Generated time series: chaotic flows, a nonlinear system with memory, sums of sinusoids.
+"""Sums of sinusoids, and the NARMA systems: nonlinear, with memory of their input.
 
-The generators integrate in float64 with NumPy, since chaos makes every rounding visible; the data
-sets hold float32.
+The generators work in float64 with NumPy; the data sets hold float32. The chaotic series are in
+`series.py`, their data sets in `chaos.py`.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from jax import Array
 
-from ._forecasting import Part, consecutive, forecasting, moments, splits
+from ._forecasting import Part, consecutive, forecasting, moments, splits, steps_needed
+from ._integrate import check_steps
 from ._random import generator
 from .batches import cut
 from .dataset import GENERATED, Baseline, Dataset, DatasetInfo
@@ -18,86 +21,40 @@ from .dataset import GENERATED, Baseline, Dataset, DatasetInfo
 MSO_FREQUENCIES = (0.2, 0.311, 0.42, 0.51, 0.63, 0.74, 0.85, 0.97)
 
 
-def mackey_glass_series(
+# a1, a2, b and c.
+NARMA10 = (0.3, 0.05, 1.5, 0.1)
+NARMA30 = (0.2, 0.04, 1.5, 0.001)
+
+
+def narma_series(
     n_steps: int,
     *,
-    tau: float | int = 17.0,
-    a: float | int = 0.2,
-    b: float | int = 0.1,
-    n: float | int = 10.0,
-    x0: float | int = 1.2,
-    h: float | int = 1.0,
-    history: np.ndarray | None = None,
-) -> np.ndarray:
-    r"""The Mackey-Glass series, (n_steps,) float64, beginning with `x0`.
+    key: Array,
+    order: int = 10,
+    a1: float | int | None = None,
+    a2: float | int | None = None,
+    b: float | int | None = None,
+    c: float | int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    r"""A NARMA system of any order n: its input `u` and its output `y`, (n_steps,) float64 each.
 
-    $$\dot x(t) = \frac{a\,x(t-\tau)}{1 + x(t-\tau)^n} - b\,x(t)$$
+    $$y_{t+1} = a_1 y_t + a_2 y_t \sum_{i=0}^{n-1} y_{t-i} + b\,u_{t-n+1}\,u_t + c$$
 
-    Chaotic from tau = 17 on. One step of the classical Runge-Kutta method for each step of length
-    `h`, with the delayed value held over the step, which is the convention of the reservoir
-    literature; it errs by O(h), so smaller `h` approaches the delay equation. `history` holds the
-    `tau / h` values before `x0`, oldest first; by default they equal `x0`.
+    with u drawn uniformly from [0, 0.5] and y and u zero before the first step. Coefficients that
+    are None are those of the tenth-order system (0.3, 0.05, 1.5, 0.1) for orders up to 10, beyond
+    which it has no bounded output, and those of the thirtieth-order system (0.2, 0.04, 1.5, 0.001)
+    for higher orders. Inputs that make the system diverge are drawn again.
 
-    Raises ValueError if `tau / h` is not a whole number of at least 1, or the history has another
-    length. Mackey and Glass (1977), doi:10.1126/science.267326.
+    Raises ValueError for an order below 1 or a negative n_steps, RuntimeError where 100 draws
+    diverge. Atiya and Parlos (2000), doi:10.1109/72.846741; of order 30 Schrauwen et al. (2008),
+    doi:10.1016/j.neucom.2007.12.020.
     """
-    lag = round(tau / h)
-    if lag < 1 or abs(lag * h - tau) > 1e-9 * tau:
-        raise ValueError(f"expected tau / h to be a whole number >= 1, got tau {tau} and h {h}")
-    past = [float(x0)] * lag if history is None else np.asarray(history, np.float64).tolist()
-    if len(past) != lag:
-        raise ValueError(f"expected a history of tau / h = {lag} values, got {len(past)}")
-
-    x, series = float(x0), past
-    for step in range(n_steps):
-        series.append(x)
-        delayed = series[step]
-        gain = a * delayed / (1 + delayed**n)
-        k1 = gain - b * x
-        k2 = gain - b * (x + h * k1 / 2)
-        k3 = gain - b * (x + h * k2 / 2)
-        k4 = gain - b * (x + h * k3)
-        x += h * (k1 + 2 * k2 + 2 * k3 + k4) / 6
-    return np.array(series[lag:])
-
-
-def lorenz_series(
-    n_steps: int,
-    *,
-    sigma: float | int = 10.0,
-    rho: float | int = 28.0,
-    beta: float | int = 8.0 / 3.0,
-    x0: Sequence[float] = (1.0, 1.0, 1.0),
-    h: float | int = 0.03,
-    substeps: int = 3,
-) -> np.ndarray:
-    r"""The Lorenz system, (n_steps, 3) float64, sampled every `h` time units, beginning with `x0`.
-
-    $$\dot x = \sigma(y - x), \quad \dot y = x(\rho - z) - y, \quad \dot z = xy - \beta z$$
-
-    `substeps` steps of the classical Runge-Kutta method between two samples. Lorenz (1963),
-    doi:10.1175/1520-0469(1963)020<0130:DNF>2.0.CO;2.
-    """
-
-    def flow(x, y, z):
-        return sigma * (y - x), x * (rho - z) - y, x * y - beta * z
-
-    def moved(state, slope, by):
-        return tuple(s + by * k for s, k in zip(state, slope))
-
-    def runge_kutta(state, dt):
-        k1 = flow(*state)
-        k2 = flow(*moved(state, k1, dt / 2))
-        k3 = flow(*moved(state, k2, dt / 2))
-        k4 = flow(*moved(state, k3, dt))
-        return moved(state, [p + 2 * q + 2 * r + s for p, q, r, s in zip(k1, k2, k3, k4)], dt / 6)
-
-    state, series = tuple(float(value) for value in x0), []
-    for _ in range(n_steps):
-        series.append(state)
-        for _ in range(substeps):
-            state = runge_kutta(state, h / substeps)
-    return np.array(series).reshape(-1, 3)
+    if order < 1:
+        raise ValueError(f"expected an order of at least 1, got {order}")
+    given, usual = (a1, a2, b, c), NARMA10 if order <= 10 else NARMA30
+    settings = [u if g is None else g for g, u in zip(given, usual)]
+    respond = partial(_narma, order=order, settings=tuple(settings))
+    return _bounded(respond, n_steps, key, order, _divergence(order, *settings[:2]))
 
 
 def narma10_series(n_steps: int, *, key: Array) -> tuple[np.ndarray, np.ndarray]:
@@ -106,25 +63,49 @@ def narma10_series(n_steps: int, *, key: Array) -> tuple[np.ndarray, np.ndarray]
     $$y_{t+1} = 0.3\,y_t + 0.05\,y_t \sum_{i=0}^{9} y_{t-i} + 1.5\,u_{t-9}\,u_t + 0.1$$
 
     with u drawn uniformly from [0, 0.5] and y and u zero before the first step. Rare inputs make
-    the system diverge; they are drawn again. Atiya and Parlos (2000), doi:10.1109/72.846741.
+    the system diverge; they are drawn again. `narma_series` has other orders. Atiya and Parlos
+    (2000), doi:10.1109/72.846741.
     """
+    return _bounded(_narma10, n_steps, key, 10, _divergence(10, *NARMA10[:2]))
+
+
+def _bounded(
+    respond: Callable[[np.ndarray], np.ndarray], n_steps: int, key: Array, order: int, limit: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """An input and its response, drawn again until the response stays below `limit`."""
+    check_steps(n_steps)
     rng = generator(key)
     for _ in range(100):
         u = rng.uniform(0, 0.5, n_steps)
-        y = _narma10(u)
-        # Bounded runs stay below about 1.3; past 2 the quadratic term has taken over for good.
-        if np.all(np.abs(y) < 2):
+        y = respond(u)
+        if np.all(np.abs(y) < limit):
             return u, y
-    raise RuntimeError(f"no bounded NARMA10 series of {n_steps} steps in 100 draws: take fewer")
+    raise RuntimeError(
+        f"no bounded NARMA{order} series of {n_steps} steps in 100 draws: "
+        "take fewer, or smaller coefficients"
+    )
 
 
-def _narma10(u: np.ndarray) -> np.ndarray:
+def _divergence(order: int, a1: float, a2: float) -> float:
+    """Past this output the quadratic term has taken over for good.
+
+    It wins over the linear one where a constant output y > a1 y + a2 n y^2 no longer shrinks; the
+    tenth-order system, whose bounded runs stay below 1.3, does so at 1.4, and 2 is past doubt.
+    """
+    return 2 / 1.4 * (1 - a1) / (a2 * order) if a1 < 1 and a2 > 0 else np.inf
+
+
+def _narma(u: np.ndarray, order: int, settings: tuple[float, ...]) -> np.ndarray:
     """The response to `u`; plain floats, which overflow to infinity without a warning."""
-    inputs, y = [0.0] * 9 + u.tolist(), [0.0] * 10
+    a1, a2, b, c = settings
+    inputs, y = [0.0] * (order - 1) + u.tolist(), [0.0] * order
     for t in range(len(u) - 1):
-        recent = sum(y[-10:])
-        y.append(0.3 * y[-1] + 0.05 * y[-1] * recent + 1.5 * inputs[t] * inputs[t + 9] + 0.1)
-    return np.array(y[9:])
+        recent = sum(y[-order:])
+        y.append(a1 * y[-1] + a2 * y[-1] * recent + b * inputs[t] * inputs[t + order - 1] + c)
+    return np.array(y[order - 1 :])[: len(u)]
+
+
+_narma10 = partial(_narma, order=10, settings=NARMA10)
 
 
 def multiple_sinusoids_series(
@@ -137,96 +118,8 @@ def multiple_sinusoids_series(
     with frequencies in radians a step. The default is MSO8; its first two are MSO2. Wierstra,
     Gomez and Schmidhuber (2005); Koryakin, Lohmann and Butz (2012).
     """
+    check_steps(n_steps)
     return np.sin(np.outer(np.arange(n_steps), frequencies)).sum(axis=1)
-
-
-def mackey_glass(
-    *,
-    key: Array,
-    tau: float | int = 17.0,
-    horizon: int = 1,
-    length: int | None = 100,
-    stride: int = 10,
-    n_train: int = 2_000,
-    n_valid: int = 500,
-    n_test: int = 2_000,
-    washout: int = 500,
-    normalise: bool = True,
-) -> Dataset:
-    """Forecast the Mackey-Glass series `horizon` steps ahead.
-
-    One series (`mackey_glass_series`, h = 1) from a random history, 1.2 + U(-0.1, 0.1), whose first
-    `washout` steps are thrown away. `x` and `y` are (time, 1). The train part is cut into windows
-    of `length`, one every `stride` steps (`length=None`: one sequence); the validation and the test
-    part are one sequence each. `normalise` standardises all with the train part's mean and
-    deviation.
-    """
-    sizes = (n_train, n_valid, n_test)
-    history = 1.2 + generator(key).uniform(-0.1, 0.1, round(tau))
-    series = mackey_glass_series(washout + sum(sizes), tau=tau, history=history)
-    info = DatasetInfo(
-        name="mackey_glass",
-        task="forecasting",
-        input_size=1,
-        output_size=1,
-        description=f"Forecast the chaotic Mackey-Glass series (tau = {tau:g}), horizon {horizon}.",
-        source="generated",
-        citation="Mackey and Glass 1977, doi:10.1126/science.267326",
-        licence=GENERATED,
-        splits=splits(sizes),
-    )
-    return forecasting(
-        consecutive(Part(series[washout:, None]), sizes),
-        info,
-        length=length,
-        stride=stride,
-        horizon=horizon,
-        normalise=normalise,
-    )
-
-
-def lorenz(
-    *,
-    key: Array,
-    horizon: int = 1,
-    length: int | None = 100,
-    stride: int = 10,
-    n_train: int = 2_000,
-    n_valid: int = 500,
-    n_test: int = 2_000,
-    washout: int = 500,
-    normalise: bool = True,
-) -> Dataset:
-    """Forecast the three coordinates of the Lorenz system `horizon` samples ahead.
-
-    One series (`lorenz_series`, a sample every 0.03 time units) from a random start,
-    (1, 1, 1) + U(-0.5, 0.5), whose first `washout` samples are thrown away. `x` and `y` are
-    (time, 3). The train part is cut into windows of `length`, one every `stride` steps
-    (`length=None`: one sequence); the validation and the test part are one sequence each.
-    `normalise` standardises all with the train part's mean and deviation.
-    """
-    sizes = (n_train, n_valid, n_test)
-    start = 1 + generator(key).uniform(-0.5, 0.5, 3)
-    series = lorenz_series(washout + sum(sizes), x0=start.tolist())
-    info = DatasetInfo(
-        name="lorenz",
-        task="forecasting",
-        input_size=3,
-        output_size=3,
-        description=f"Forecast the chaotic Lorenz system (sampled at 0.03), horizon {horizon}.",
-        source="generated",
-        citation="Lorenz 1963, doi:10.1175/1520-0469(1963)020<0130:DNF>2.0.CO;2",
-        licence=GENERATED,
-        splits=splits(sizes),
-    )
-    return forecasting(
-        consecutive(Part(series[washout:]), sizes),
-        info,
-        length=length,
-        stride=stride,
-        horizon=horizon,
-        normalise=normalise,
-    )
 
 
 def multiple_sinusoids(
@@ -271,6 +164,31 @@ def multiple_sinusoids(
     )
 
 
+def narma(
+    *,
+    key: Array,
+    order: int = 10,
+    length: int | None = 200,
+    stride: int = 20,
+    n_train: int = 2_000,
+    n_valid: int = 500,
+    n_test: int = 2_000,
+    washout: int = 100,
+    normalise: bool = True,
+) -> Dataset:
+    """Imitate a NARMA system of any order: from its input, say its output.
+
+    One pair of series (`narma_series` with the coefficients that it has for `order`; at order 30
+    they are the usual ones of NARMA30), the first `washout` steps thrown away. Shapes, windows and
+    `normalise` are those of `narma10`, which it is at order 10. The first `order` steps of a window
+    depend on inputs before it.
+    """
+    sizes = (n_train, n_valid, n_test)
+    series = narma_series(steps_needed(sizes, washout) + 1, order=order, key=key)
+    info = _narma_card("narma", f"the NARMA system of order {order}", sizes)
+    return _imitation(series, sizes, info, length, stride, normalise)
+
+
 def narma10(
     *,
     key: Array,
@@ -293,35 +211,54 @@ def narma10(
     of the input.
     """
     sizes = (n_train, n_valid, n_test)
-    u, y = narma10_series(washout + sum(sizes) + 1, key=key)
-    parts = consecutive(Part(np.stack([u[washout:-1], y[washout + 1 :]], axis=1)), sizes)
+    series = narma10_series(steps_needed(sizes, washout) + 1, key=key)
+    baseline = Baseline(
+        "echo state network, 200 units, bias input",
+        "nmse",
+        0.067,
+        "measured with reservoirpy 0.4.2",
+    )
+    info = _narma_card("narma10", "the tenth-order NARMA system", sizes, baseline)
+    return _imitation(series, sizes, info, length, stride, normalise)
+
+
+def _narma_card(
+    name: str, system: str, sizes: tuple[int, int, int], *baselines: Baseline
+) -> DatasetInfo:
+    return DatasetInfo(
+        name=name,
+        task="regression",
+        input_size=1,
+        output_size=1,
+        description=f"Say the output of {system} from its input.",
+        source="generated",
+        citation="Atiya and Parlos 2000, doi:10.1109/72.846741",
+        licence=GENERATED,
+        splits=splits(sizes),
+        baselines=baselines,
+    )
+
+
+def _imitation(
+    series: tuple[np.ndarray, np.ndarray],
+    sizes: tuple[int, int, int],
+    info: DatasetInfo,
+    length: int | None,
+    stride: int,
+    normalise: bool,
+) -> Dataset:
+    """The last inputs, as many as `sizes` ask for, each with the output that first feels it."""
+    u, y = series
+    start = len(u) - 1 - sum(sizes)
+    parts = consecutive(Part(np.stack([u[start:-1], y[start + 1 :]], axis=1)), sizes)
     mean, std = moments(parts[0].values) if normalise else (np.zeros(2), np.ones(2))
+    if normalise:
+        info = dataclasses.replace(info, mean=(float(mean[0]),), std=(float(std[0]),))
 
     def to_batch(part, length=None, stride=1):
         values = ((part.values - mean) / std).astype(np.float32)
         return cut(values[:, :1], values[:, 1:], None, None, length, stride)
 
     train, valid, test = parts
-    info = DatasetInfo(
-        name="narma10",
-        task="regression",
-        input_size=1,
-        output_size=1,
-        description="Say the output of the tenth-order NARMA system from its input.",
-        source="generated",
-        citation="Atiya and Parlos 2000, doi:10.1109/72.846741",
-        licence=GENERATED,
-        splits=splits(sizes),
-        baselines=(
-            Baseline(
-                "echo state network, 200 units, bias input",
-                "nmse",
-                0.067,
-                "measured with reservoirpy 0.4.2",
-            ),
-        ),
-        mean=(float(mean[0]),) if normalise else (),
-        std=(float(std[0]),) if normalise else (),
-    )
-    valid_batch = to_batch(valid) if n_valid else None
+    valid_batch = to_batch(valid) if len(valid.values) else None
     return Dataset(to_batch(train, length, stride), valid_batch, to_batch(test), info)

@@ -14,7 +14,7 @@ from ._drawing import draw, drawn_splits
 from ._forecasting import Part, consecutive, forecasting, moments, splits
 from ._random import generator
 from .dataset import GENERATED, Baseline, Dataset, DatasetInfo
-from .dynamics import lorenz_series
+from .series import lorenz_series
 
 
 # The longest step of the Runge-Kutta method between two observations of the Lorenz system, that of

@@ -6,7 +6,7 @@ from typing import Any
 
 from jax import Array
 
-from . import dynamics, files, irregular, memory
+from . import chaos, dynamics, files, irregular, memory
 from .dataset import Dataset
 
 
@@ -17,12 +17,21 @@ _LOADERS = {
     "copy_memory": memory.copy_memory,
     "delayed_recall": memory.delayed_recall,
     "digits": files.digits,
+    "double_scroll": chaos.double_scroll,
+    "henon": chaos.henon,
     "japanese_vowels": files.japanese_vowels,
-    "lorenz": dynamics.lorenz,
+    "kuramoto_sivashinsky": chaos.kuramoto_sivashinsky,
+    "logistic_map": chaos.logistic_map,
+    "lorenz": chaos.lorenz,
+    "lorenz96": chaos.lorenz96,
     "lorenz_irregular": irregular.lorenz_irregular,
-    "mackey_glass": dynamics.mackey_glass,
+    "mackey_glass": chaos.mackey_glass,
+    "multi_scroll": chaos.multi_scroll,
     "multiple_sinusoids": dynamics.multiple_sinusoids,
+    "narma": dynamics.narma,
     "narma10": dynamics.narma10,
+    "rabinovich_fabrikant": chaos.rabinovich_fabrikant,
+    "rossler": chaos.rossler,
     "santafe_laser": files.santafe_laser,
     "spirals": irregular.spirals,
     "sunspots_yearly": files.sunspots_yearly,

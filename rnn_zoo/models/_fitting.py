@@ -16,7 +16,7 @@ from ..readout._double import everywhere, in_double, outside
 from ..readout.ridge import accumulate
 
 
-ROWS = 1024
+ROWS = 256
 """Samples that enter the normal equations at once: enough for a fast product, few to hold."""
 SEQUENCES = 64
 """Sequences that are pooled at once."""

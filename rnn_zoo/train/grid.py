@@ -27,7 +27,9 @@ class Grid(NamedTuple):
         return {name: values[i].item() for (name, values), i in zip(self.axes.items(), place)}
 
 
-def grid(score: Callable[..., Array], *, in_turn: Sequence[str] = (), **axes: ArrayLike) -> Grid:
+def grid(
+    score: Callable[..., Array], *, in_turn: Sequence[str] = (), **axes: ArrayLike | Sequence[float]
+) -> Grid:
     """`score(**settings)` for every combination of `axes`, in one jit: low is good.
 
         def score(spectral_radius, leak, ridge):
@@ -47,9 +49,11 @@ def grid(score: Callable[..., Array], *, in_turn: Sequence[str] = (), **axes: Ar
     for name, axis in values.items():
         if axis.ndim != 1 or not axis.size:
             raise ValueError(f"expected the values of {name} as a vector, got shape {axis.shape}")
+    if not values:
+        raise ValueError("expected at least one axis of settings, got none")
     unknown = [name for name in in_turn if name not in values]
-    if unknown or not values:
-        raise ValueError(f"in_turn names {unknown}, the axes are {list(values)}: give both")
+    if unknown:
+        raise ValueError(f"in_turn names {unknown}, but the axes are {list(values)}")
     run: Callable = _scalar(score)
     # The last axis is the innermost map, and what goes in turn is outside of the others.
     order = sorted(values, key=lambda name: name not in in_turn)
