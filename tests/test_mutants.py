@@ -70,7 +70,7 @@ MUTANTS = {
     "keys in input order when reversed": ("_checks.py", "return keys[::-1] if reverse else keys", "return keys", "test_evaluators.py -k reverse_equals"),
     "16-bit inputs lower the state": ("base.py", "state, y = step(cell, state, jnp.asarray(x, dtype), *time, **keywords)", "state, y = step(cell, state, jnp.asarray(x), *time, **keywords)", "test_states.py -k 'working or float32_cell'"),
     "bidirectional resets not shifted": ("layers/recurrent.py", "ended = jnp.concatenate([ended[1:], jnp.zeros((1,), bool)])[: steps.length]", "ended = ended", "test_semantics.py -k bidirectional_packed"),
-    "pooling reads the last step": ("models/sequence.py", "last = steps.length - 1 - jnp.argmax(mask[::-1])", "last = steps.length - 1", "test_layers.py -k pooling"),
+    "pooling reads the last step": ("layers/pooling.py", "last = steps.length - 1 - jnp.argmax(mask[::-1])", "last = steps.length - 1", "test_layers.py -k pooling"),
     "backward pools its last step": ("layers/pooling.py", "ys[first if backward else last, start:stop]", "ys[last, start:stop]", "test_layers.py -k pooling"),
     "mean over masked steps": ("layers/pooling.py", "jnp.maximum(jnp.sum(mask), 1)", "jnp.maximum(mask.size, 1)", "test_layers.py -k pooling"),
     "frozen by stop_gradient only": ("cells/wrappers.py", "self.fixed = fix(cell)", "self.fixed = cell", "test_gradients.py -k 'weight_decay and frozen'"),
