@@ -91,7 +91,7 @@ def test_every_parameter_has_a_finite_live_gradient(case):
         assert leaf.size == 0 or (np.asarray(leaf) != 0).any(), path
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_gradients_are_finite_at_zero(case):
     cell = plain(case)
     keywords = {"key": jr.key(1)} if cell.stochastic else {}
@@ -107,13 +107,13 @@ def test_gradients_are_finite_at_zero(case):
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
 
 
-@pytest.mark.parametrize(**ids(ALL, kinds=True))
+@pytest.mark.parametrize(**ids(ALL))
 def test_weight_decay_changes_no_fixed_array(case):
     cell = build(case)
-    xs, _, keywords = inputs(cell)
     optimizer = optax.adamw(1e-2, weight_decay=0.5)
     opt_state = optimizer.init(eqx.filter(cell, eqx.is_inexact_array))
-    grads = eqx.filter_grad(lambda c: jnp.sum(unroll(c, xs, **keywords)[1] ** 2))(cell)
+    # Any gradient does: what an optimiser may change is what it is shown.
+    grads = jax.tree.map(jnp.ones_like, eqx.filter(cell, eqx.is_inexact_array))
     updates, _ = optimizer.update(grads, opt_state, eqx.filter(cell, eqx.is_inexact_array))
     trained = eqx.apply_updates(cell, updates)
     fixed = eqx.filter(cell, eqx.is_inexact_array, inverse=True)

@@ -49,7 +49,7 @@ def test_step_keeps_the_state_and_tells_the_truth_about_its_output(case):
     assert cell.output_size == (I if fixed else case.outputs(H))
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_working_dtype(case):
     cell = build(case)
     state = random_state(cell, 0)
