@@ -358,8 +358,10 @@ SLOW = {
     "residual-lem",
     "residual-unitary",
     "residual-clockwork",
+    "learned-lru",
     "normed-lru",
     "normed-lstm",
+    "normed-cornn",
     "normed-clockwork",
     "dropped-leaky",
     "dropped-cornn",
@@ -393,7 +395,7 @@ SLOW = {
 
 
 # One cell of each kind, for laws that say more of the evaluators and layers than of the cell.
-KINDS = {"elman", "leaky_elman", "lstm", "clockwork", "unitary", "hcornn", "mingru", "lru", "cfc"}
+KINDS = {"elman", "leaky_elman", "lstm", "clockwork", "unitary", "mingru", "lru", "cfc"}
 
 
 def ids(cases, *, kinds=False):

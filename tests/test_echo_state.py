@@ -194,6 +194,15 @@ def test_any_layer_is_a_reservoir():
         assert not jax.tree.leaves(eqx.filter(unfitted, eqx.is_inexact_array))
 
 
+def test_layers_that_read_from_the_end_are_fitted_as_a_whole():
+    xs, ys = series(time=300)
+    both = rz.Bidirectional(cell(6), cell(5))
+    for layer in (both, rz.Stacked([both, cell(7, inputs=11)])):
+        network = rz.EchoStateNetwork(layer, 2).fit_readout(xs, ys, ridge=0.1)
+        R = np.concatenate([network.layer(x) for x in xs])
+        assert_readout(network, reference(R, np.concatenate(ys), 0.1))
+
+
 def test_only_the_readout_changes_after_adamw():
     xs, ys = series()
     network = rz.EchoStateNetwork(cell(), 2).fit_readout(xs, ys, ridge=0.1)

@@ -20,10 +20,10 @@ ALGORITHM = pytest.mark.parametrize("algorithm", ALGORITHMS)
 
 
 def elements_of(slow):
-    """Every kind of A under every algorithm; `slow`: most of the 2x2 blocks are."""
+    """Every kind of A under every algorithm; `slow`: the 2x2 blocks are."""
 
     def marks(kind, algorithm):
-        return [pytest.mark.slow] if slow and kind is Block2x2 and algorithm != "loop" else []
+        return [pytest.mark.slow] if slow and kind is Block2x2 else []
 
     cases = [
         pytest.param(

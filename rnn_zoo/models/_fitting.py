@@ -52,7 +52,7 @@ def _over_time(network: Any, steps: Steps, targets: Array, washout: int) -> Norm
     network = network.prepare()
     keep = jax.vmap(lambda at: _settled(at, washout))(steps)
     batch, length = keep.shape
-    size = max(1, min(length, ROWS // batch))
+    size = max(1, min(length, ROWS // batch)) if _streams(network) else length
     chunks = jax.tree.map(lambda a: _cut(a, size), (steps, targets, keep))
     state = jax.tree.map(lambda a: jnp.repeat(a[None], batch, axis=0), network.init_state())
     arrays, rest = eqx.partition(network, eqx.is_array)
@@ -74,6 +74,23 @@ def _over_time(network: Any, steps: Steps, targets: Array, washout: int) -> Norm
         return lax.scan(body, carry, chunks)[0][1]
 
     return in_double(total)(arrays, state, chunks)
+
+
+def _streams(network: Any) -> bool:
+    """Whether chunks of time give what the whole gives: no part reads from the end."""
+    try:
+        _features(network)
+    except TypeError:
+        return False
+    return True
+
+
+def _features(network: Any) -> int:
+    """How many numbers the readout sees at a step. TypeError for a layer that cannot step."""
+    x = jnp.zeros(network.input_size)
+    key = jax.random.key(0) if network.stochastic else None
+    step = network.step_features
+    return eqx.filter_eval_shape(step, network.init_state(), x, key=key)[1].shape[0]
 
 
 def _run(network: Any, steps: Steps, state: Any) -> tuple[Any, Array]:
@@ -253,7 +270,4 @@ def _weights(network: Any, dtype: Any) -> Array:
     """The readout that the network has, or zeros, with the bias as last column."""
     if network.readout is not None:
         return jnp.concatenate([network.readout.weight, network.readout.bias[:, None]], axis=1)
-    x = jnp.zeros(network.input_size, dtype)
-    keys = jax.random.key(0) if network.stochastic else None
-    seen = eqx.filter_eval_shape(network.step_features, network.init_state(), x, key=keys)[1]
-    return jnp.zeros((network.output_size, seen.shape[0] + 1), dtype)
+    return jnp.zeros((network.output_size, _features(network) + 1), dtype)
