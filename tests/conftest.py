@@ -1,7 +1,6 @@
 """Settings that must stand before jax is imported. Import nothing of the package here."""
 
 import os
-import platform
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,6 @@ os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 ).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Compiled programs are kept for the next run, and for the runs of the mutants: a third of the time.
-# By machine, since another may lack instructions that they use.
-kept = Path(__file__).parent.parent / ".pytest_cache" / f"jax-{platform.node()}"
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(kept))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 
 @pytest.fixture(autouse=True, scope="module")
