@@ -61,7 +61,7 @@ MUTANTS = {
     "parallel forgets the initial state": ("scan.py", "start = offset[first] + through(at_first, mask, state)", "start = offset[first]", "test_evaluators.py -k parallel_at_small"),
     "parallel reverse not flipped back": ("_recurrence.py", "return jnp.flip(algorithm(turned, jnp.flip(offsets, axis)), axis)", "return algorithm(turned, jnp.flip(offsets, axis))", "test_recurrence.py -k 'states and associative and Diagonal'"),
     "adjoint reads A of its own step": ("_recurrence.py", "steps.at(t - ahead if late else t)", "steps.at(t)", "test_recurrence.py -k 'derivatives and loop and varying and Diagonal'"),
-    "adjoint of a block not transposed": ("_recurrence.py", "    a = kind(a).transpose().a\n    return None, _recurrence_p", "    return None, _recurrence_p", "test_recurrence.py -k 'derivatives and loop and constant and Block'"),
+    "adjoint of a block not transposed": ("_recurrence.py", "    a = kind(a).transpose().a\n    return None, _recurrence_p", "    return None, _recurrence_p", "test_recurrence.py -m slow -k 'derivatives and Block2x2-constant-loop'"),
     "derivative of A through a mask": ("_recurrence.py", "moved = steps.finish(moved, jnp.zeros_like(moved))", "moved = moved", "test_recurrence.py -k 'derivatives and loop and constant and Diagonal'"),
     "late steps not rolled": ("_recurrence.py", "jnp.roll(x, -1 if reverse else 1, axis)", "x", "test_recurrence.py -k 'derivatives and associative and varying and Diagonal'"),
     "block forgets what it was handed": ("_recurrence.py", "    states = states + since.through(jnp.expand_dims(before, axis + 1))\n", "", "test_recurrence.py -k 'states and blocked and varying and Diagonal'"),
