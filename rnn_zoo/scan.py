@@ -17,6 +17,7 @@ from jaxtyping import Array, ArrayLike, Bool, Shaped
 
 from ._affine import AffineMap, select, varies
 from ._checks import Steps, check_cell, check_state, check_steps
+from ._loop import loop
 from ._recurrence import solve
 from .base import AbstractCell, State, advance, half_as, working_dtype
 
@@ -192,7 +193,7 @@ def _sequential(cell, state, steps: Steps, reverse: bool, keep_states: bool):
         return after, (after if keep_states else None, y)
 
     per_step = steps if scalar_dt is None else steps._replace(dt=None)
-    state, (states, ys) = lax.scan(body, state, per_step, reverse=reverse)
+    state, (states, ys) = loop(body, state, per_step, length=steps.length, reverse=reverse)
     return state, states, ys
 
 
