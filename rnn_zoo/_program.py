@@ -248,11 +248,12 @@ class _Reader:
         uses.update(o.number for o in results if isinstance(o, Ref))
         items: dict[int, Op | Site] = {}  # by the number of the first result
         for op in ops:
-            made = self._product(op) or self._sum(op, items, uses)
-            if isinstance(made, Site):
-                for operand in op.operands:  # the sites that this one takes up
-                    if isinstance(operand, Ref) and isinstance(items.get(operand.number), Site):
+            made = self._sum(op, items, uses)
+            if made is not None:
+                for operand in op.operands:  # a site among them is part of this one now
+                    if isinstance(items.get(operand.number), Site):
                         del items[operand.number]
+            made = made or self._product(op)
             items[op.results[0].number] = made or op
         return tuple(items.values())
 

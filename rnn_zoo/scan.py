@@ -5,6 +5,7 @@ On one step a reset acts first, then the mask; a masked step holds the state and
 zero, and the cell never sees what stands in it.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,7 @@ def unroll(
     reverse: bool = False,
     key: Any = None,
     method: str = "auto",
+    remat: int | str | None = None,
 ) -> tuple[State, Array]:
     """Run a cell over a sequence: `state, ys = unroll(cell, xs)`.
 
@@ -55,14 +57,17 @@ def unroll(
     - `reverse`: process from the end; outputs stay in the order of xs.
     - `key`: for stochastic cells: one key, or one per step (time,).
     - `method`: "sequential"; "parallel" (linear cells, log2(time) passes); "auto".
+    - `remat`: for long sequences. A gradient keeps the states between segments of so many
+      steps, and runs each segment once more; "sqrt": segments of sqrt(time) steps, so that
+      the memory of what is kept grows like sqrt(time). Runs the sequential loop.
 
     **Returns:** the final state, and the outputs (time, output_size).
 
     **Raises:** ValueError or TypeError for a wrong shape, dtype or structure, for a `dt`
-    or a `method` that the cell does not have.
+    or a `method` that the cell does not have, for `remat` with method "parallel".
     """
     state, _, ys = _evaluate(
-        cell, xs, state, dt, mask, reset, reverse, key, method, keep_states=False
+        cell, xs, state, dt, mask, reset, reverse, key, method, remat, keep_states=False
     )
     return state, ys
 
@@ -85,7 +90,7 @@ def trajectory(
     state after that step, in the order of xs.
     """
     _, states, ys = _evaluate(
-        cell, xs, state, dt, mask, reset, reverse, key, method, keep_states=True
+        cell, xs, state, dt, mask, reset, reverse, key, method, None, keep_states=True
     )
     return states, ys
 
@@ -145,13 +150,14 @@ def _from_the_first(times: ArrayLike, mask: ArrayLike | None) -> Array:
     return jnp.asarray(times)
 
 
-def _evaluate(cell, xs, state, dt, mask, reset, reverse, key, method, *, keep_states):
+def _evaluate(cell, xs, state, dt, mask, reset, reverse, key, method, remat, *, keep_states):
     check_cell(cell)
     steps = check_steps(cell, xs, dt, mask, reset, key, reverse=reverse)
     state = check_state(cell, state)
-    algorithm = resolve_method(cell, method, steps.length)
+    algorithm = resolve_method(cell, method, steps.length, remat)
     if algorithm == "sequential":
-        return _sequential(cell, state, steps, bool(reverse), keep_states)
+        segment = math.isqrt(max(steps.length - 1, 0)) + 1 if remat == "sqrt" else remat
+        return _sequential(cell, state, steps, bool(reverse), keep_states, segment)
     return _linear(cell, state, steps, bool(reverse), keep_states, algorithm)
 
 
@@ -162,10 +168,20 @@ AUTO = {"cpu": "loop"}
 PARALLEL = "associative"
 
 
-def resolve_method(cell: AbstractCell, method: str, length: int) -> str:
+def resolve_method(
+    cell: AbstractCell, method: str, length: int, remat: int | str | None = None
+) -> str:
     """What runs the cell: the sequential loop, or an algorithm for a linear recurrence."""
     if method not in METHODS:
         raise ValueError(f"expected method to be one of {METHODS}, got {method!r}")
+    if remat is not None:
+        if remat != "sqrt" and (not isinstance(remat, int) or remat < 1):
+            raise ValueError(
+                f'expected remat to be None, "sqrt" or a number of steps >= 1, got {remat!r}'
+            )
+        if method == "parallel":
+            raise ValueError('remat belongs to the sequential loop: drop method="parallel"')
+        return "sequential"
     if method == "parallel" and not cell.linear:
         raise ValueError(
             f"{type(cell).__name__} is not a linear cell and has no parallel form: "
@@ -177,7 +193,7 @@ def resolve_method(cell: AbstractCell, method: str, length: int) -> str:
 
 
 @eqx.filter_jit
-def _sequential(cell, state, steps: Steps, reverse: bool, keep_states: bool):
+def _sequential(cell, state, steps: Steps, reverse: bool, keep_states: bool, segment: int | None):
     cell = cell.prepare()
     initial = cell.init_state()
     scalar_dt = steps.dt if steps.dt is not None and steps.dt.ndim == 0 else None
@@ -193,7 +209,9 @@ def _sequential(cell, state, steps: Steps, reverse: bool, keep_states: bool):
         return after, (after if keep_states else None, y)
 
     per_step = steps if scalar_dt is None else steps._replace(dt=None)
-    state, (states, ys) = loop(body, state, per_step, length=steps.length, reverse=reverse)
+    state, (states, ys) = loop(
+        body, state, per_step, length=steps.length, reverse=reverse, segment=segment
+    )
     return state, states, ys
 
 

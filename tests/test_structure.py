@@ -22,7 +22,9 @@ RANKS = {
     for rank, names in enumerate(
         [
             ("_affine",),
-            ("_recurrence",),
+            ("_recurrence", "_program", "_chunks"),
+            ("_tangents",),
+            ("_loop",),
             ("base",),
             ("_activations", "_dropout", "_fixed", "init", "wiring"),
             ("readout",),

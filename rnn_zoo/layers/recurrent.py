@@ -18,14 +18,16 @@ class Recurrent(AbstractTransparentWrapper, AbstractLayer):
 
     cell: Any
     method: str = eqx.field(static=True)
+    remat: int | str | None = eqx.field(static=True)
 
-    def __init__(self, cell: Any, *, method: str = "auto"):
-        """Any cell, or a layer that steps. `method` as in `rz.scan.unroll`.
+    def __init__(self, cell: Any, *, method: str = "auto", remat: int | str | None = None):
+        """Any cell, or a layer that steps. `method` and `remat` as in `rz.scan.unroll`.
 
         TypeError for what is not a cell, ValueError for a method that the cell lacks.
         """
-        self.cell = _checked(cell, method)
+        self.cell = _checked(cell, method, remat)
         self.method = method
+        self.remat = remat
 
     def directions(self, before: Directions = ()) -> Directions:
         return ((0, self.output_size, False),)
@@ -56,6 +58,7 @@ class Recurrent(AbstractTransparentWrapper, AbstractLayer):
             reset=reset,
             key=key,
             method=self.method,
+            remat=self.remat,
         )
 
 
@@ -67,11 +70,13 @@ class Backward(AbstractLayer):
 
     cell: Any
     method: str = eqx.field(static=True)
+    remat: int | str | None = eqx.field(static=True)
 
-    def __init__(self, cell: Any, *, method: str = "auto"):
+    def __init__(self, cell: Any, *, method: str = "auto", remat: int | str | None = None):
         """As `Recurrent`."""
-        self.cell = _checked(cell, method)
+        self.cell = _checked(cell, method, remat)
         self.method = method
+        self.remat = remat
 
     @property
     def input_size(self) -> int:
@@ -120,12 +125,13 @@ class Backward(AbstractLayer):
             reverse=True,
             key=key,
             method=self.method,
+            remat=self.remat,
         )
 
 
-def _checked(cell: Any, method: str) -> AbstractCell:
+def _checked(cell: Any, method: str, remat: int | str | None) -> AbstractCell:
     check_cell(cell)
-    resolve_method(cell, method, 1)
+    resolve_method(cell, method, 1, remat)
     return cell
 
 

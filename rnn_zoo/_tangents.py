@@ -1,0 +1,223 @@
+"""The derivative of the sequential loop: what happens when everything moves a little.
+
+A step is linear in the tangents of its state, of the values of its product sites, of its inputs and
+of its constants. What a site's value gains from its matrices and inputs is one product for many
+steps; what it gains from the state runs in a loop. Every operation here is one of jax, which
+transposes it: then the loop runs backwards, and those products give the gradients of the matrices.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_derivatives import SymbolicZero, zero_from_primal
+from jax.interpreters import ad
+from jaxtyping import Array
+
+from ._chunks import division, in_chunks
+from ._program import Product, total
+
+
+class Derivative(NamedTuple):
+    """What happens to the states and outputs when everything moves a little.
+
+    A tangent that is zero, because nobody asks for that derivative, costs nothing.
+    """
+
+    run: Any  # the loop, `_loop.Run`
+    at: Any  # its operands
+    moved: Any  # their tangents
+
+    def of_all(self, moving: list, kept: tuple) -> tuple[list, list]:
+        """Tangents of the last state and of all outputs, chunk after chunk."""
+        # What a chunk needs of the values is cheap to compute anew.
+        chunk = jax.checkpoint(self.of_chunk, prevent_cse=False)
+        inputs = kept, self._column_tangents(self.moved)
+        return in_chunks(chunk, moving, inputs, division(self.run.length), self.run.reverse)
+
+    def of_chunk(self, moving: list, at: tuple) -> tuple[list, list]:
+        """A few steps: what matrices and inputs do in one product each, then a loop."""
+        (before, sums, columns), moved_columns = at
+        pushed = self._pushed(before, sums, columns, moved_columns)
+
+        def axes(a) -> tuple:
+            return (*self._constant(a), 0, 0, 0, a.columns, self._column_tangents(a), 0)
+
+        at_step = self.run.over_batch(self._at_step, axes)
+
+        def body(moving, per_step):
+            return at_step(*self._constant(self.at, self.moved), moving, *per_step)
+
+        body = jax.checkpoint(body, prevent_cse=False)
+        per_step = (before, sums, columns, moved_columns, pushed)
+        return lax.scan(body, moving, per_step, reverse=self.run.reverse)
+
+    def _constant(self, at, moved=None) -> tuple:
+        """The matrices, the constants, and the tangents of those constants that have one."""
+        moving = _moving(self.moved.constants)
+        return at.originals, at.constants, _take((moved or at).constants, moving)
+
+    def _column_tangents(self, moved) -> list:
+        return _take(moved.columns, _moving(self.moved.columns))
+
+    def _at_step(
+        self,
+        matrices,
+        constants,
+        moved_constants,
+        moving,
+        before,
+        sums,
+        columns,
+        moved_columns,
+        pushed,
+    ) -> tuple[list, list]:
+        """Tangents after one step of one sample, and those of its outputs."""
+        of_constants, of_columns = _moving(self.moved.constants), _moving(self.moved.columns)
+        of_state = [i for i, a in enumerate(before) if smooth(a)]
+        of_sums = [i for i, t in enumerate(pushed) if t is not None]
+        program, size = self.run.program, len(before)
+
+        def step(constants_, state_, columns_, sums_):
+            values = _put(sums, of_sums, sums_)
+
+            def product(number, vectors):
+                products = program.sites[number].products
+                through = [i for i, p in enumerate(products) if p.of_state]
+                recall = _recall(_take(products, through))
+                pair = _take(matrices[number], through), _take(vectors, through)
+                return recall(values[number], *pair)
+
+            results = program.run(
+                _put(constants, of_constants, constants_),
+                _put(before, of_state, state_),
+                _put(columns, of_columns, columns_),
+                product,
+            )
+            parts = results[:size], results[size:]
+            return tuple([r for r in part if smooth(r)] for part in parts)
+
+        at = (
+            _take(constants, of_constants),
+            _take(before, of_state),
+            _take(columns, of_columns),
+            _take(sums, of_sums),
+        )
+        tangents = (moved_constants, moving, moved_columns, _take(pushed, of_sums))
+        return jax.jvp(step, at, tangents)[1]
+
+    def _pushed(self, before, sums, columns, moved_columns) -> list:
+        """For each site and step, the part of its tangent that needs no tangent of the state."""
+        if not sums:
+            return []
+        program = self.run.program
+        of_constants, of_columns = _moving(self.moved.constants), _moving(self.moved.columns)
+        moving = {program.needed[i].number for i in of_constants}
+        moving |= {program.inputs[i].number for i in of_columns}
+        follow = [
+            [i for i, p in enumerate(site.products) if not p.of_state and p.sources & moving]
+            for site in program.sites
+        ]
+
+        def vectors_of(constants, before, sums, columns):
+            seen = []
+
+            def product(number, vectors):
+                seen.append(vectors)
+                return sums[number]
+
+            program.run(constants, before, columns, product)
+            return seen
+
+        def moved_of(_, constants, moved_constants, before, sums, columns, moved_columns):
+            def following(constants_, columns_):
+                now = _put(constants, of_constants, constants_)
+                seen = vectors_of(now, before, sums, _put(columns, of_columns, columns_))
+                return [_take(*pair) for pair in zip(seen, follow)]
+
+            at = _take(constants, of_constants), _take(columns, of_columns)
+            return jax.jvp(following, at, (moved_constants, moved_columns))[1]
+
+        of_all = self.run.over_batch(vectors_of, lambda a: (a.constants, 0, 0, a.columns))
+        of_all = jax.vmap(of_all, in_axes=(None, 0, 0, 0))
+        seen = of_all(self.at.constants, before, sums, columns)
+        tangents = [[] for _ in sums]
+        if any(follow):
+            of_all = self.run.over_batch(
+                moved_of,
+                lambda a: (*self._constant(a), 0, 0, a.columns, self._column_tangents(a)),
+            )
+            of_all = jax.vmap(of_all, in_axes=(None, None, None, 0, 0, 0, 0))
+            constant = self._constant(self.at, self.moved)
+            tangents = of_all(*constant, before, sums, columns, moved_columns)
+        return [self._push(i, seen[i], follow[i], tangents[i]) for i in range(len(sums))]
+
+    def _push(self, number: int, vectors: list, follow: list, moved: list) -> Array | None:
+        """d(W) v + W d(v) + d(b), for the vectors of all steps; None where it is zero."""
+        site = self.run.program.sites[number]
+        matrices, offset = jax.tree.map(
+            lambda t: None if is_zero(t) else t, self.moved.sites[number], is_leaf=is_zero
+        )
+        if offset is None and not follow and all(m is None for m in matrices):
+            return None
+
+        def push(matrices, offset, originals, vectors, moved):
+            terms = [site.products[i].of_all(m, v) for i, m, v in zip(follow, originals, moved)]
+            if not site.merged:
+                pairs = zip(site.products, matrices, vectors)
+                terms += [p.of_all(m, v) for p, m, v in pairs if m is not None]
+            elif matrices[0] is not None:
+                terms.append(site.of_all(matrices, vectors))
+            if offset is not None:
+                terms.append(jnp.broadcast_to(offset, (len(vectors[0]), *offset.shape)))
+            return total(terms)
+
+        def axes(a) -> tuple:
+            return (*a.sites[number], _take(a.originals[number], follow), 1, 1)
+
+        originals = _take(self.at.originals[number], follow)
+        of_batch = self.run.over_batch(push, axes, out=1)
+        return of_batch(matrices, offset, originals, vectors, moved)
+
+
+def _recall(products: Sequence[Product]) -> Callable:
+    """(value, matrices, vectors) -> a site's value, known before, that moves with its vectors."""
+
+    @jax.custom_jvp
+    def recall(value, matrices, vectors):
+        return value
+
+    def push(primals, tangents):
+        value, matrices, _ = primals
+        moved, _, vectors = tangents
+        terms = [] if is_zero(moved) else [moved]
+        terms += [p(m, v) for p, m, v in zip(products, matrices, vectors) if not is_zero(v)]
+        return value, total(terms) if terms else zero_from_primal(value, symbolic_zeros=True)
+
+    recall.defjvp(push, symbolic_zeros=True)
+    return recall
+
+
+def is_zero(tangent) -> bool:
+    """Whether this tangent is known to be zero while tracing."""
+    return isinstance(tangent, ad.Zero | SymbolicZero)
+
+
+def _moving(tangents: Sequence) -> list[int]:
+    return [i for i, tangent in enumerate(tangents) if not is_zero(tangent)]
+
+
+def smooth(value) -> bool:
+    """Whether an array of this dtype has a derivative."""
+    return jnp.issubdtype(value.dtype, jnp.inexact)
+
+
+def _take(values: Sequence, where: Sequence[int]) -> list:
+    return [values[i] for i in where]
+
+
+def _put(values: Sequence, where: Sequence[int], new: Sequence) -> list:
+    changed = dict(zip(where, new, strict=True))
+    return [changed.get(i, value) for i, value in enumerate(values)]
