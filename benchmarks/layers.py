@@ -1,17 +1,21 @@
 """LSTM and GRU over sequences, beside what users would pick instead.
 
-    python benchmarks/layers.py               all shapes; peers that are installed take part
-    python benchmarks/layers.py lstm          one of the two layers
+    python -m benchmarks layers               all shapes; peers that are installed take part
+    python -m benchmarks layers lstm          one of the two layers
 
 Peers: the Equinox cell in `lax.scan` under `vmap`, flax `nnx.RNN` (pip install flax), and torch
 (pip install torch). Every peer gets the weights of our layer and has to give its outputs to 1e-4
 before anything is timed. "forward" returns all outputs; a training step is the forward pass, the
 gradient of their mean square with respect to the parameters, and a gradient descent update.
-Medians of interleaved runs in one process, in ms, and their time over ours. benchmarks/layers.txt
-holds runs on both versions of jax.
+
+The floor is what the matrix products alone take: those over all steps at once (of the inputs, of
+the weight gradients) at the rate of one large product, those from step to step at the rate of a
+chain of small ones, both rates measured in the same run.
 """
 
-import sys
+import functools
+import time
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -19,33 +23,57 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jax import lax
-from timing import machine, medians
+from rows import Table, versions
+from timing import medians
 
 import rnn_zoo as rz
 
 
 SHAPES = ((32, 256, 64, 128), (16, 113, 1, 128), (64, 50, 500, 500), (1, 1000, 32, 64))
+GATES = {"lstm": 4, "gru": 3}
 KEY = jr.key(0)
+TABLE = Table(
+    "layers",
+    ("jax", "layer", "shape", "pass"),
+    ("rival", "ms", "us_per_step", "of_ours", "of_floor", "compile_s", "memory_mb"),
+)
+
+
+class Rival(NamedTuple):
+    """A forward pass and a training step, as functions of nothing; compile time and memory."""
+
+    forward: Any
+    training: Any
+    seconds: tuple[float, float] = (0.0, 0.0)
+    bytes: tuple[int, int] = (0, 0)
 
 
 def descend(layer, grads):
     return eqx.apply_updates(layer, jax.tree.map(lambda g: -1e-6 * g, grads))
 
 
-def pair(layer, run, xs):
-    """Forward pass and training step of an Equinox layer, `run(layer, xs)` its outputs."""
-    forward = eqx.filter_jit(run)
+def rival(layer, run, xs) -> Rival:
+    """A layer of JAX, `run(layer, xs)` its outputs."""
+    arrays, rest = eqx.partition(layer, eqx.is_inexact_array)
 
-    @eqx.filter_jit
-    def step(layer, xs):
-        grads = eqx.filter_grad(lambda layer: jnp.mean(run(layer, xs) ** 2))(layer)
-        return eqx.filter(descend(layer, grads), eqx.is_array)
+    def forward(arrays, xs):
+        return run(eqx.combine(arrays, rest), xs)
 
-    return lambda: forward(layer, xs), lambda: step(layer, xs)
+    def training(arrays, xs):
+        return descend(arrays, jax.grad(lambda a: jnp.mean(forward(a, xs) ** 2))(arrays))
+
+    programs, seconds, sizes = [], [], []
+    for function in (forward, training):
+        began = time.perf_counter()
+        programs.append(jax.jit(function).lower(arrays, xs).compile())
+        seconds.append(time.perf_counter() - began)
+        sizes.append(programs[-1].memory_analysis().temp_size_in_bytes)
+    calls = [functools.partial(program, arrays, xs) for program in programs]
+    return Rival(*calls, tuple(seconds), tuple(sizes))
 
 
 def ours(name, cell, xs):
-    return pair(rz.Recurrent(cell), lambda layer, xs: eqx.filter_vmap(layer)(xs), xs)
+    return rival(rz.Recurrent(cell), lambda layer, xs: eqx.filter_vmap(layer)(xs), xs)
 
 
 def equinox(name, cell, xs):
@@ -71,7 +99,7 @@ def equinox(name, cell, xs):
 
         return jax.vmap(one)(xs)
 
-    return pair(peer, run, xs)
+    return rival(peer, run, xs)
 
 
 def flax(name, cell, xs):
@@ -81,24 +109,18 @@ def flax(name, cell, xs):
     made = kind(cell.input_size, cell.output_size, rngs=nnx.Rngs(0))
     fill_flax(name, made, cell)
     graph, state = nnx.split(nnx.RNN(made))
-
-    def run(state, xs):
-        return nnx.merge(graph, state)(xs)
-
-    return pair(state, run, xs)
+    return rival(state, lambda state, xs: nnx.merge(graph, state)(xs), xs)
 
 
 def fill_flax(name, made, cell):
     """Our arrays in a flax cell: gates i, f, g, o and r, z, n are theirs too."""
     wi, wh, b = (np.asarray(a) for a in (cell.weight_ih, cell.weight_hh, cell.bias))
+    made.dense_i.kernel[...] = jnp.asarray(wi.T)
+    made.dense_h.kernel[...] = jnp.asarray(wh.T)
     if name == "lstm":
-        made.dense_i.kernel[...] = jnp.asarray(wi.T)
-        made.dense_h.kernel[...] = jnp.asarray(wh.T)
         made.dense_h.bias[...] = jnp.asarray(b)
         return
-    made.dense_i.kernel[...] = jnp.asarray(wi.T)
     made.dense_i.bias[...] = jnp.asarray(b)
-    made.dense_h.kernel[...] = jnp.asarray(wh.T)
     if getattr(made.dense_h, "bias", None) is not None:
         size = cell.output_size
         made.dense_h.bias[...] = jnp.zeros(3 * size).at[2 * size :].set(cell.bias_n)
@@ -129,42 +151,64 @@ def torch(name, cell, xs):
         (module(inputs)[0] ** 2).mean().backward()
         optimizer.step()
 
-    return forward, step
+    return Rival(forward, step)
 
 
-PEERS = {"equinox": equinox, "flax": flax, "torch": torch}
+RIVALS = {"ours": ours, "equinox": equinox, "flax": flax, "torch": torch}
 
 
-def rows(name, shape):
+def floors(gates, shape) -> tuple[float, float]:
+    """Seconds that the products of the forward pass and of a training step take at least."""
+    B, T, I, H = shape
+    a, w = jnp.ones((B * T, I + H)), jnp.ones((I + H, gates * H))
+    h, u = jnp.ones((B, H)), jnp.ones((H, gates * H))
+
+    def chain(h, u):
+        return lax.fori_loop(0, T, lambda _, h: 1e-3 * (h @ u)[:, :H], h)
+
+    large, small = jax.jit(jnp.matmul), jax.jit(chain)
+    seconds = medians({"large": lambda: large(a, w), "small": lambda: small(h, u)})
+    of_all = 2 * B * T * (I + H) * gates * H / seconds["large"]  # operations a second
+    chained = seconds["small"]
+    inputs, states = (2 * B * T * n * gates * H / of_all for n in (I, H))
+    return inputs + chained, 2 * inputs + states + 2 * chained
+
+
+def measure(name, shape) -> list[str]:
+    """One shape; names the peers that are missing."""
     B, T, I, H = shape
     cell = rz.make_cell(name, I, H, key=KEY)
     xs = jr.normal(jr.key(1), (B, T, I))
-    made, missing = {"ours": ours(name, cell, xs)}, []
-    for peer, make in PEERS.items():
+    made, missing = {}, []
+    for who, make in RIVALS.items():
         try:
-            made[peer] = make(name, cell, xs)
+            made[who] = make(name, cell, xs)
         except ImportError:
-            missing.append(peer)
-    expected = np.asarray(made["ours"][0]())
-    for peer, (forward, _) in made.items():
-        np.testing.assert_allclose(np.asarray(forward()), expected, atol=1e-4, err_msg=peer)
-    for what, place in (("forward", 0), ("training", 1)):
-        seconds = medians({peer: pair[place] for peer, pair in made.items()}, rounds=9)
-        figures = [f"ours {seconds['ours'] * 1e3:8.2f}"]
-        for peer in list(made)[1:]:
-            ratio = seconds[peer] / seconds["ours"]
-            figures.append(f"{peer} {seconds[peer] * 1e3:8.2f} ({ratio:.2f})")
-        print(f"{name:5}{shape!s:20}{what:9}", "  ".join(figures), flush=True)
+            missing.append(who)
+    expected = np.asarray(made["ours"].forward())
+    for who, peer in made.items():
+        np.testing.assert_allclose(np.asarray(peer.forward()), expected, atol=1e-4, err_msg=who)
+    floor = floors(GATES[name], shape)
+    for i, what in enumerate(("forward", "training")):
+        seconds = medians({who: peer[i] for who, peer in made.items()})
+        for who, peer in made.items():
+            TABLE.add(
+                (versions()["jax"], name, "x".join(map(str, shape)), what),
+                who,
+                f"{seconds[who] * 1e3:.2f}",
+                f"{seconds[who] / T * 1e6:.2f}",
+                f"{seconds[who] / seconds['ours']:.2f}",
+                f"{seconds[who] / floor[i]:.2f}",
+                f"{peer.seconds[i]:.2f}" if peer.seconds[i] else "",
+                f"{peer.bytes[i] / 2**20:.1f}" if peer.bytes[i] else "",
+            )
     return missing
 
 
-def main() -> None:
-    print(machine())
-    for name in sys.argv[1:] or ("lstm", "gru"):
+def main(arguments: list[str]) -> None:
+    missing = []
+    for name in arguments or tuple(GATES):
         for shape in SHAPES:
-            missing = rows(name, shape)
+            missing = measure(name, shape)
+    TABLE.write()
     print("not installed:", ", ".join(missing) or "none")
-
-
-if __name__ == "__main__":
-    main()

@@ -120,6 +120,7 @@ from .ssm import (
     S5Cell as S5Cell,
     ShortConv as ShortConv,
 )
+from .streaming import Stream as Stream
 from .wiring import (
     AutoNCPMap as AutoNCPMap,
     FullyConnectedMap as FullyConnectedMap,

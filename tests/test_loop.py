@@ -40,9 +40,10 @@ def chained(p, h, x):
 
 
 def sides(p, h, x):
-    """Vector first, products of higher rank, and a sum that is used twice."""
-    z = h @ p["U"] + jnp.einsum("ijk,k->ij", p["T"], h).sum(0)
-    return jnp.tanh(z) + 0.1 * z, jnp.outer(h, x) + jnp.vdot(h, z)
+    """Vector first, products of higher rank, and a product that is added and used besides."""
+    a = h @ p["U"]
+    z = a + p["b"] + jnp.einsum("ijk,k->ij", p["T"], h).sum(0)
+    return jnp.tanh(z) + 0.1 * a, jnp.outer(h, x) + jnp.vdot(h, z)
 
 
 def constants(p, h, x):

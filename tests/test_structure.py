@@ -35,7 +35,7 @@ RANKS = {
             ("layers",),
             ("interop",),
             ("models",),
-            ("metrics",),
+            ("metrics", "streaming"),
             ("data",),
             ("train",),
             ("viz",),

@@ -1,0 +1,31 @@
+"""The speed of the library, table by table.
+
+    python -m benchmarks                     every table, then the report; about 15 minutes
+    python -m benchmarks layers [lstm]       one table (and what its own arguments choose)
+    python -m benchmarks report              README.md and its picture from the rows on file
+
+Rows go to benchmarks/TABLE.csv; those of other versions of jax stay. Run it from the repository's
+root, with nothing else running.
+"""
+
+import importlib
+import sys
+from pathlib import Path
+
+
+sys.path.insert(0, str(Path(__file__).parent))  # the tables import each other by name
+
+TABLES = ("layers", "memory", "streaming")
+
+
+def main() -> None:
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] not in (*TABLES, "report"):
+        sys.exit(f"expected one of {', '.join(TABLES)}, report; got {arguments[0]}\n\n{__doc__}")
+    chosen = arguments[:1] or (*TABLES, "report")
+    for name in chosen:
+        importlib.import_module(name).main(arguments[1:])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Step by step as fast as it goes: a model prepared, compiled once, its state updated in place."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike
+
+from ._checks import check_cell
+from .base import State
+from .layers import Recurrent
+
+
+class Stream:
+    """A cell, a layer or a model without pooling, for inputs that come one by one.
+
+        stream = rz.Stream(model)
+        state = stream.init_state()
+        state, y = stream.step(state, x)    # x: (input,)
+        state, ys = stream.scan(xs, state)  # xs: (k, input): k steps for the price of one call
+
+    The parametrisation is computed here, once; `step` and `scan` are compiled at their first call
+    and again for each new shape. What they compute is what the model's own give. The state that
+    is handed in is given up: its memory holds the new one, and reading it afterwards is an error.
+    The model stays as it is; changes made to it later do not reach the stream.
+
+    **Raises:** TypeError for what cannot step, and in `step` and `scan` what the model raises.
+    """
+
+    def __init__(self, model: Any):
+        if not (hasattr(model, "step") and hasattr(model, "init_state")):
+            check_cell(model)
+        prepared = eqx.filter_jit(lambda model: model.prepare())(model)
+        arrays, self._rest = eqx.partition(prepared, eqx.is_array)
+        self._arrays, self._tree = jax.tree.flatten(arrays)
+        # Arguments are positional and the parameters a flat list: that is quick to hand over.
+        self._step = jax.jit(self._run_step, donate_argnums=1)
+        self._scan = jax.jit(self._run_scan, donate_argnums=1)
+
+    def init_state(self) -> State:
+        """The model's initial state, in memory of its own."""
+        return jax.tree.map(jnp.copy, self._model(self._arrays).init_state())
+
+    def step(
+        self, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
+    ) -> tuple[State, Array]:
+        """The model's `step`."""
+        return self._step(self._arrays, state, x, dt, key)
+
+    def scan(
+        self,
+        xs: Array,
+        state: State,
+        *,
+        dt: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        reset: ArrayLike | None = None,
+        key: Any = None,
+    ) -> tuple[State, Array]:
+        """Several steps in one call: the model's `scan`; for a cell, `rz.scan.unroll`."""
+        return self._scan(self._arrays, state, xs, dt, mask, reset, key)
+
+    def _model(self, arrays: list) -> Any:
+        return eqx.combine(jax.tree.unflatten(self._tree, arrays), self._rest)
+
+    def _run_step(self, arrays, state, x, dt, key):
+        time = () if dt is None else (dt,)
+        keywords = {} if key is None else {"key": key}
+        return self._model(arrays).step(state, x, *time, **keywords)
+
+    def _run_scan(self, arrays, state, xs, dt, mask, reset, key):
+        model = self._model(arrays)
+        layer = model if hasattr(model, "scan") else Recurrent(model)
+        return layer.scan(xs, state, dt=dt, mask=mask, reset=reset, key=key)

@@ -1,0 +1,83 @@
+"""A stream computes what the model's own step and scan compute, in memory that it takes over."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from cases import assert_close, draw
+
+import rnn_zoo as rz
+
+
+I, T = 3, 6
+KEY = jr.key(0)
+MODELS = {
+    "cell": lambda: rz.make_cell("lstm", I, 4, key=KEY),
+    "timed": lambda: rz.make_cell("cfc", I, 4, key=KEY),
+    "parametrised": lambda: rz.make_cell("exprnn", I, 4, key=KEY),
+    "learned state": lambda: rz.LearnedInitialState(rz.make_cell("gru", I, 4, key=KEY)),
+    "stochastic": lambda: rz.VariationalDropout(rz.make_cell("gru", I, 4, key=KEY), state_rate=0.5),
+    "stack": lambda: rz.LSTM(I, 4, num_layers=2, key=KEY),
+    "model": lambda: rz.make_model("lru", I, 2, hidden_size=4, pool=None, key=KEY),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_stream_equals_the_model(name):
+    model, xs = MODELS[name](), draw(1, (T, I))
+    stream = rz.Stream(model)
+    state, mine = model.init_state(), stream.init_state()
+    for t in range(3):
+        time = (0.5,) if name == "timed" else ()
+        key = {"key": jr.key(t)} if name == "stochastic" else {}
+        state, y = model.step(state, xs[t], *time, **key)
+        mine, ours = stream.step(mine, xs[t], *time, **key)
+        assert_close((mine, ours), (state, y), 1e-6)
+    options = {"mask": jnp.array([True, False, True]), "reset": jnp.array([False, False, True])}
+    key = {"key": KEY} if name == "stochastic" else {}
+    scan = model.scan if hasattr(model, "scan") else rz.Recurrent(model).scan
+    expected = scan(xs[3:], state, **options, **key)
+    assert_close(stream.scan(xs[3:], mine, **options, **key), expected, 1e-6)
+
+
+@pytest.mark.parametrize("name", ["learned state", "stack"])
+def test_the_state_is_taken_over_and_the_model_is_not(name):
+    model, x = MODELS[name](), draw(1, (I,))
+    stream = rz.Stream(model)
+    state = stream.init_state()
+    after, _ = stream.step(state, x)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
+    stream.scan(x[None], after)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(after))
+    # Neither the model nor a second run knows of the first.
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_array)))
+    first, second = (stream.step(stream.init_state(), x)[1] for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_steps_are_compiled_once():
+    traces = []
+
+    def spy(h, x):
+        traces.append(1)
+        return jnp.tanh(h + x)
+
+    stream = rz.Stream(rz.adopt(spy, input_size=I, init_state=jnp.zeros(I)))
+    traces.clear()
+    state = stream.init_state()
+    for t in range(4):
+        state, _ = stream.step(state, draw(t, (I,)))
+    assert len(traces) == 1
+
+
+def test_what_cannot_step():
+    with pytest.raises(TypeError, match="expected a cell"):
+        rz.Stream(jnp.tanh)
+    pooled = rz.Stream(rz.make_model("gru", I, 2, hidden_size=4, key=KEY))
+    with pytest.raises(TypeError, match="pool=None"):
+        pooled.step(pooled.init_state(), jnp.zeros(I))
+    stream = rz.Stream(MODELS["cell"]())
+    with pytest.raises(ValueError, match=r"x of shape \(3,\)"):
+        stream.step(stream.init_state(), jnp.zeros(4))
