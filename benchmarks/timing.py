@@ -10,13 +10,25 @@ import jax
 import numpy as np
 
 
+PAUSE = 0.02
+
+
 def medians(functions: Mapping[str, Callable[[], Any]], rounds: int = 9) -> dict[str, float]:
-    """Median seconds of each function; every round calls each once, after one call to compile."""
+    """Median seconds of each function; every round calls each once, after one call to compile.
+
+    The order turns from round to round. Before each there is a pause, since threads of a library
+    that ran before may still spin, and a call that is not timed, since its own may sleep by then.
+    """
     for function in functions.values():
         jax.block_until_ready(function())
     seconds: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(rounds):
-        for name, function in functions.items():
+    names = list(functions)
+    for turn in range(rounds):
+        for i in range(len(names)):
+            name = names[(i + turn) % len(names)]
+            function = functions[name]
+            time.sleep(PAUSE)
+            jax.block_until_ready(function())
             began = time.perf_counter()
             jax.block_until_ready(function())
             seconds[name].append(time.perf_counter() - began)

@@ -39,9 +39,14 @@ def in_chunks(
 
 
 def division(length: int) -> tuple[int, int, int]:
-    """The number of chunks, their size, and the steps that remain: no rest where it can be had."""
+    """The number of chunks, their size, and the steps that remain.
+
+    A rest is compiled apart, so it is taken only where a chunk would get too long without.
+    """
     if length <= 2 * CHUNK:
         return 1, length, 0
     sizes = [c for c in range(CHUNK // 2, 2 * CHUNK) if length % c == 0]
+    if not sizes and length <= 8 * CHUNK:
+        return 1, length, 0
     size = min(sizes, key=lambda c: abs(c - CHUNK), default=CHUNK)
     return length // size, size, length % size

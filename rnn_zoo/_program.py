@@ -97,7 +97,9 @@ class Site(NamedTuple):
     def of_one(self, matrices: Sequence, vectors: Sequence[Array]) -> Array:
         """The sum of the products at one step."""
         if self.merged:
-            return jnp.concatenate(vectors) @ matrices[0]
+            row = jnp.concatenate(vectors)
+            # With one number there is nothing to add up, and no product to call.
+            return row @ matrices[0] if len(row) > 1 else row * matrices[0][0]
         return total(p(m, v) for p, m, v in zip(self.products, matrices, vectors))
 
     def of_all(self, matrices: Sequence, vectors: Sequence[Array]) -> Array:

@@ -152,7 +152,7 @@ def compiled(results, *functions):
 
 
 # One step; one chunk; chunks; chunks and a rest.
-@pytest.mark.parametrize(("length", "reverse"), [(1, False), (4, True), (9, False), (11, True)])
+@pytest.mark.parametrize(("length", "reverse"), [(1, False), (4, True), (9, False), (17, True)])
 @pytest.mark.parametrize("step", STEPS)
 def test_loop_equals_scan(step, length, reverse):
     with float64():
