@@ -48,7 +48,7 @@ class Product(NamedTuple):
     vector: Ref
     left: bool  # matrix first
     equation: Any
-    of_state: bool  # the vector depends on the state
+    in_loop: bool  # the vector depends on the state, or on another product
     sources: frozenset[int]  # inputs and constants that the vector depends on, by number
 
     @property
@@ -249,17 +249,22 @@ class _Reader:
         uses = Counter(o.number for op in ops for o in op.operands if isinstance(o, Ref))
         uses.update(o.number for o in results if isinstance(o, Ref))
         items: dict[int, Op | Site] = {}  # by the number of the first result
+        follow: set[int] = set()  # what depends on a product
         for op in ops:
             made = self._sum(op, items, uses)
             if made is not None:
                 for operand in op.operands:  # a site among them is part of this one now
                     if isinstance(items.get(operand.number), Site):
                         del items[operand.number]
-            made = made or self._product(op)
+            made = made or self._product(op, follow)
+            if made is not None or any(
+                isinstance(o, Ref) and o.number in follow for o in op.operands
+            ):
+                follow.update(ref.number for ref in op.results)
             items[op.results[0].number] = made or op
         return tuple(items.values())
 
-    def _product(self, op: Op) -> Site | None:
+    def _product(self, op: Op, follow: set[int]) -> Site | None:
         if op.equation.primitive is not lax.dot_general_p:
             return None
         levels = [self.level_of(o) for o in op.operands]
@@ -267,8 +272,8 @@ class _Reader:
             return None
         left = levels[0] == CONSTANTS
         matrix, vector = op.operands if left else op.operands[::-1]
-        of_state, sources = self.level_of(vector) == STATE, self.sources_of(vector)
-        product = Product(matrix, vector, left, op.equation, of_state, sources)
+        in_loop = self.level_of(vector) == STATE or vector.number in follow
+        product = Product(matrix, vector, left, op.equation, in_loop, self.sources_of(vector))
         return Site((product,), (), op.results[0])
 
     def _sum(self, op: Op, items: dict, uses: Counter) -> Site | None:

@@ -85,7 +85,7 @@ class Derivative(NamedTuple):
 
             def product(number, vectors):
                 products = program.sites[number].products
-                through = [i for i, p in enumerate(products) if p.of_state]
+                through = [i for i, p in enumerate(products) if p.in_loop]
                 recall = _recall(_take(products, through))
                 pair = _take(matrices[number], through), _take(vectors, through)
                 return recall(values[number], *pair)
@@ -109,7 +109,7 @@ class Derivative(NamedTuple):
         return jax.jvp(step, at, tangents)[1]
 
     def _pushed(self, before, sums, columns, moved_columns) -> list:
-        """For each site and step, the part of its tangent that needs no tangent of the state."""
+        """For each site and step, the part of its tangent that follows from constants and inputs."""
         if not sums:
             return []
         program = self.run.program
@@ -117,7 +117,7 @@ class Derivative(NamedTuple):
         moving = {program.needed[i].number for i in of_constants}
         moving |= {program.inputs[i].number for i in of_columns}
         follow = [
-            [i for i, p in enumerate(site.products) if not p.of_state and p.sources & moving]
+            [i for i, p in enumerate(site.products) if not p.in_loop and p.sources & moving]
             for site in program.sites
         ]
 
