@@ -109,7 +109,7 @@ class Derivative(NamedTuple):
         return jax.jvp(step, at, tangents)[1]
 
     def _pushed(self, before, sums, columns, moved_columns) -> list:
-        """For each site and step, the part of its tangent that follows from constants and inputs."""
+        """For each site and step, the part of its tangent that constants and inputs give."""
         if not sums:
             return []
         program = self.run.program
