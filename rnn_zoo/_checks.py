@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, PyTree
 
+from ._chunks import Length
 from .base import AbstractCell, State, no_time_message, show
 
 
@@ -23,7 +24,7 @@ class Steps(NamedTuple):
     key: Array | None = None
 
     @property
-    def length(self) -> int:
+    def length(self) -> Length:
         return self.x.shape[0]
 
 
@@ -100,7 +101,7 @@ def check_key(key: Any) -> Any:
     return key
 
 
-def check_flags(name: str, flags, length: int) -> Array | None:
+def check_flags(name: str, flags, length: Length) -> Array | None:
     """A mask or reset: None, or a bool array with one entry per step."""
     if flags is None:
         return None
@@ -118,7 +119,7 @@ def check_flags(name: str, flags, length: int) -> Array | None:
     return flags
 
 
-def check_dt(part: Any, dt, length: int) -> Array | None:
+def check_dt(part: Any, dt, length: Length) -> Array | None:
     """A time step: None, a scalar, or one per step; only for what has a physical time."""
     if dt is None:
         return None
@@ -161,7 +162,7 @@ def _same_kind(given, expected) -> bool:
     return bool(jnp.issubdtype(jnp.result_type(given), kind))
 
 
-def step_keys(key, length: int, *, reverse: bool = False) -> Array | None:
+def step_keys(key, length: Length, *, reverse: bool = False) -> Array | None:
     """One key per step: a single key is split, (time,) keys are taken as they are.
 
     Splitting is in processing order, so that a reversed run draws what a run over the

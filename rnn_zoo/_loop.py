@@ -20,7 +20,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
-from ._chunks import in_chunks
+from ._chunks import Length, in_chunks
 from ._program import Program, perform, read_step, total
 from ._tangents import Derivative, smooth
 
@@ -30,7 +30,7 @@ def loop(
     state: Any,
     inputs: Any,
     *,
-    length: int,
+    length: Length,
     reverse: bool = False,
     segment: int | None = None,
 ) -> tuple[Any, Any]:
@@ -99,10 +99,10 @@ class Run:
     states, behind time in columns and outputs. The last level comes first."""
 
     program: Program
-    length: int
+    length: Length
     reverse: bool
     tree: Any
-    sizes: tuple[int, ...] = ()
+    sizes: tuple[Length, ...] = ()
     batched: tuple[tuple[bool, ...], ...] = ()  # by level, by operand
 
     def operands(self, flat: Sequence) -> Operands:
@@ -139,8 +139,10 @@ class Run:
             after, outputs, sums = of_all(operands.sites, operands.constants, state, columns)
             return after, (outputs, (state, sums) if keep else None)
 
+        # The columns say the length themselves, where there are any: also one that is a symbol.
+        length = None if operands.columns else self.length
         after, (outputs, kept) = lax.scan(
-            body, operands.state, operands.columns, length=self.length, reverse=self.reverse
+            body, operands.state, operands.columns, length=length, reverse=self.reverse
         )
         return [*after, *outputs], kept
 

@@ -18,6 +18,7 @@ from jaxtyping import Array, ArrayLike, Bool, Shaped
 
 from ._affine import AffineMap, select, varies
 from ._checks import Steps, check_cell, check_state, check_steps
+from ._chunks import Length
 from ._loop import loop
 from ._recurrence import solve
 from .base import AbstractCell, State, advance, half_as, working_dtype
@@ -169,13 +170,14 @@ PARALLEL = "associative"
 
 
 def resolve_method(
-    cell: AbstractCell, method: str, length: int, remat: int | str | None = None
+    cell: AbstractCell, method: str, length: Length, remat: int | str | None = None
 ) -> str:
     """What runs the cell: the sequential loop, or an algorithm for a linear recurrence."""
     if method not in METHODS:
         raise ValueError(f"expected method to be one of {METHODS}, got {method!r}")
     if remat is not None:
-        if remat != "sqrt" and (not isinstance(remat, int) or remat < 1):
+        number = isinstance(remat, int) and not isinstance(remat, bool) and remat >= 1
+        if remat != "sqrt" and not number:
             raise ValueError(
                 f'expected remat to be None, "sqrt" or a number of steps >= 1, got {remat!r}'
             )

@@ -66,6 +66,7 @@ BAD = {
     "method": (lambda: unroll(gru(), X, method="fast"), ValueError, "method to be one of"),
     "parallel": (lambda: unroll(gru(), X, method="parallel"), ValueError, "not a linear cell"),
     "remat": (lambda: unroll(gru(), X, remat=0), ValueError, "a number of steps >= 1, got 0"),
+    "remat as a flag": (lambda: rz.Recurrent(gru(), remat=True), ValueError, "a number of steps >= 1, got True"),
     "remat by name": (lambda: rz.Recurrent(gru(), remat="log"), ValueError, 'remat to be None, "sqrt" or a number'),
     "remat in parallel": (lambda: unroll(rz.make_cell("lru", 3, 4, key=jr.key(0)), X, method="parallel", remat=2), ValueError, "belongs to the sequential loop"),
     "parallel layer": (lambda: rz.Recurrent(gru(), method="parallel"), ValueError, "not a linear cell"),

@@ -9,7 +9,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 from cases import draw, float64
-from jax import lax
+from jax import export, lax
 
 import rnn_zoo as rz
 from rnn_zoo import _chunks, _program
@@ -230,21 +230,39 @@ def test_vmap_equals_vmap_of_scan(step, who):
         assert_same(*compiled(results, *both(step, 5)))
 
 
-def test_large_matrices_are_not_laid_out_anew(monkeypatch):
-    monkeypatch.setattr(_program, "SMALL", 0)
+def assert_equals_scan(step, length):
     with float64():
-        at = arguments(chained, 9)
-        ours, scan = both(chained, 9)
+        at = arguments(step, length)
+        ours, scan = both(step, length)
         assert_same(ours(*at), scan(*at))
         assert_same(gradient(ours, at), gradient(scan, at))
+
+
+def test_large_matrices_are_not_laid_out_anew(monkeypatch):
+    monkeypatch.setattr(_program, "SMALL", 0)
+    assert_equals_scan(chained, 9)
 
 
 def test_derivatives_in_reverse_mode_only():
-    with float64():
-        at = arguments(surrogate, 9)
-        ours, scan = both(surrogate, 9)
-        assert_same(ours(*at), scan(*at))
-        assert_same(gradient(ours, at), gradient(scan, at))
+    assert_equals_scan(surrogate, 9)
+
+
+@pytest.mark.parametrize("name", ["lstm", "mamba"])
+def test_batch_and_length_may_be_symbols(name):
+    cell = rz.make_cell(name, I, H, key=jr.key(0))
+
+    def run(xs):
+        return jax.vmap(lambda xs: unroll(cell, xs, method="sequential")[1])(xs)
+
+    def both_ways(xs):
+        return run(xs), jax.grad(lambda xs: size(run(xs)))(xs)
+
+    shape = jax.ShapeDtypeStruct(export.symbolic_shape(f"batch, time, {I}"), jnp.float32)
+    exported = export.export(jax.jit(both_ways))(shape)
+    for batch, time in ((2, 3), (3, 40)):
+        xs = draw(0, (batch, time, I), jnp.float32)
+        for one, two in zip(exported.call(xs), both_ways(xs)):
+            np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
 
 
 def test_a_step_with_an_effect_keeps_it():
