@@ -91,21 +91,24 @@ class Site(NamedTuple):
         """What the site multiplies with and what it adds, from the values of constants."""
         matrices = tuple(values[p.matrix.number] for p in self.products)
         if self.merged:
-            matrices = (jnp.concatenate([matrix.T for matrix in matrices]),)
+            matrix = jnp.concatenate([matrix.T for matrix in matrices])
+            matrices = (jnp.pad(matrix, ((0, len(matrix) == 1), (0, 0))),)
         return matrices, total(values[ref.number] for ref in self.offsets)
 
     def of_one(self, matrices: Sequence, vectors: Sequence[Array]) -> Array:
         """The sum of the products at one step."""
         if self.merged:
             row = jnp.concatenate(vectors)
-            # With one number there is nothing to add up, and no product to call.
-            return row @ matrices[0] if len(row) > 1 else row * matrices[0][0]
+            # A product with one number would become a multiplication, and run three times as long
+            # where its result is split into gates: XLA multiplies anew, slowly, in every gate.
+            return jnp.pad(row, (0, len(row) == 1)) @ matrices[0]
         return total(p(m, v) for p, m, v in zip(self.products, matrices, vectors))
 
     def of_all(self, matrices: Sequence, vectors: Sequence[Array]) -> Array:
         """The sums of the products at many steps, along axis 0."""
         if self.merged:
-            return jnp.concatenate(vectors, axis=-1) @ matrices[0]
+            rows = jnp.concatenate(vectors, axis=-1)
+            return rows @ matrices[0][: rows.shape[-1]]
         return total(p.of_all(m, v) for p, m, v in zip(self.products, matrices, vectors))
 
 
