@@ -6,29 +6,40 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array
 
 
 # A number of steps: an int, or a symbolic dimension of a program to be exported.
 Length = Any
 
 # Steps whose products share one: enough rows for a full-speed product, few enough for the cache.
-CHUNK = 32
+# Small batches take up to four times as many, so that they too have enough rows.
+CHUNK, ROWS = 16, 16
 
 
 def in_chunks(
-    function: Callable, state: Any, inputs: Any, division: tuple[int, Length, int], reverse: bool
+    function: Callable,
+    state: Any,
+    inputs: Any,
+    *each: Any,
+    division: tuple[int, Length, int],
+    reverse: bool,
 ) -> tuple[Any, Any]:
-    """`function(state, inputs) -> (state, outputs)` of a few steps, over a sequence of them."""
+    """`function(state, inputs, *each) -> (state, outputs)` of a few steps, over many.
+
+    `inputs` have an entry per step, along axis 0, and each of `each` an entry per chunk.
+    """
     number, size, rest = division
     if number == 1 and not rest:
-        return function(state, inputs)
+        return function(state, inputs, *jax.tree.map(lambda a: a[0], each))
 
     def part(state, start: int, number: int, size: int):
         cut = jax.tree.map(lambda a: a[start : start + number * size], inputs)
         if number == 1:
-            return function(state, cut)
+            return function(state, cut, *jax.tree.map(lambda a: a[start and -1], each))
         cut = jax.tree.map(lambda a: a.reshape(number, size, *a.shape[1:]), cut)
-        state, outputs = lax.scan(function, state, cut, reverse=reverse)
+        at = cut, *jax.tree.map(lambda a: a[:number], each)
+        state, outputs = lax.scan(lambda s, at: function(s, *at), state, at, reverse=reverse)
         join = lambda y: y.reshape(number * size, *y.shape[2:])  # noqa: E731
         return state, jax.tree.map(join, outputs)
 
@@ -43,16 +54,37 @@ def in_chunks(
     return state, jax.tree.map(lambda *ys: jnp.concatenate(ys), *pieces)
 
 
-def division(length: Length) -> tuple[int, Length, int]:
+def chunks_first(
+    first: Array, after: Array, *, division: tuple[int, Length, int], reverse: bool
+) -> Array:
+    """The state before each chunk, from that before all steps and those after every step."""
+    number, size, rest = division
+    last = (number - (not rest)) * size  # where the last chunk begins
+    if last == 0:
+        return first[None]
+    if reverse:
+        return jnp.concatenate([after[size : last + 1 : size], first[None]])
+    return jnp.concatenate([first[None], after[size - 1 : last : size]])
+
+
+def states_before(first: Array, after: Array, *, reverse: bool) -> Array:
+    """The states before every step, from that before all steps and those after every step."""
+    if reverse:
+        return jnp.concatenate([after[1:], first[None]])
+    return jnp.concatenate([first[None], after[:-1]])
+
+
+def division(length: Length, batch: Length) -> tuple[int, Length, int]:
     """The number of chunks, their size, and the steps that remain.
 
     A rest is compiled apart, so it is taken only where a chunk would get too long without. A
     length that is a symbol, of a program to be exported, makes one chunk.
     """
-    if not isinstance(length, int) or length <= 2 * CHUNK:
+    chunk = CHUNK * (min(max(ROWS // batch, 1), 4) if isinstance(batch, int) else 1)
+    if not isinstance(length, int) or length <= 2 * chunk:
         return 1, length, 0
-    sizes = [c for c in range(CHUNK // 2, 2 * CHUNK) if length % c == 0]
-    if not sizes and length <= 8 * CHUNK:
+    sizes = [c for c in range(max(chunk // 2, 1), 2 * chunk) if length % c == 0]
+    if not sizes and length <= 8 * chunk:
         return 1, length, 0
-    size = min(sizes, key=lambda c: abs(c - CHUNK), default=CHUNK)
+    size = min(sizes, key=lambda c: abs(c - chunk), default=chunk)
     return length // size, size, length % size

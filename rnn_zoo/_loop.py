@@ -21,8 +21,8 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
 from ._chunks import Length, in_chunks
-from ._program import Program, perform, read_step, total
-from ._tangents import Derivative, smooth
+from ._program import Program, perform, read_step
+from ._tangents import Derivative, smooth, take
 
 
 def loop(
@@ -47,7 +47,7 @@ def loop(
 
         again = jax.checkpoint(of_segment, prevent_cse=False)
         division = length // segment, segment, length % segment
-        return in_chunks(again, state, inputs, division, reverse)
+        return in_chunks(again, state, inputs, division=division, reverse=reverse)
     if length == 0:
         return lax.scan(step, state, inputs, length=0)
     leaves, of_state = jax.tree.flatten(state)
@@ -119,31 +119,37 @@ class Run:
         return function
 
     def forward(self, operands: Operands, *, keep: bool) -> tuple[list, Any]:
-        """The last state and all outputs; and all states and values of sites."""
+        """The last state and all outputs; and the states after every step and the values of
+        those sites that depend on them."""
         program, size = self.program, len(operands.state)
+        shared = program.shared if keep else {}  # an output that is a state is kept once
 
         def at_step(sites, constants, state, columns):
             sums = []
 
             def product(number, vectors):
-                matrices, offset = sites[number]
-                sums.append(total([program.sites[number].of_one(matrices, vectors), offset]))
+                sums.append(program.sites[number].value(sites[number], vectors))
                 return sums[-1]
 
             results = program.run(constants, state, columns, product)
-            return results[:size], results[size:], sums if keep else None
+            kept = take(sums, program.kept) if keep else None
+            outputs = [r for i, r in enumerate(results[size:]) if i not in shared]
+            return results[:size], outputs, kept
 
         of_all = self.over_batch(at_step, lambda a: (a.sites, a.constants, 0, a.columns))
 
         def body(state, columns):
             after, outputs, sums = of_all(operands.sites, operands.constants, state, columns)
-            return after, (outputs, (state, sums) if keep else None)
+            return after, (outputs, (after, sums) if keep else None)
 
         # The columns say the length themselves, where there are any: also one that is a symbol.
         length = None if operands.columns else self.length
         after, (outputs, kept) = lax.scan(
             body, operands.state, operands.columns, length=length, reverse=self.reverse
         )
+        if kept is not None:
+            for i, state in shared.items():
+                outputs.insert(i, kept[0][state])
         return [*after, *outputs], kept
 
 
@@ -187,7 +193,7 @@ def _push(arrays, tangents, *, run: Run):
     results, kept = run.forward(operands, keep=True)
     derivative = Derivative(run, operands, moved)
     moving = [ad.instantiate_zeros(t) for a, t in zip(operands.state, moved.state) if smooth(a)]
-    moving, outputs = derivative.of_all(moving, (*kept, operands.columns))
+    moving, outputs = derivative.of_all(moving, *kept)
     remaining = iter([*moving, *outputs])
     tangents = [
         next(remaining) if smooth(r) else ad.Zero(jax.typeof(r).to_tangent_aval()) for r in results

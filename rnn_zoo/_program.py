@@ -6,6 +6,7 @@ site*; sums of products and constants are one site, W x + U h + b, and run as on
 """
 
 import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -23,6 +24,9 @@ NOTHING, CONSTANTS, INPUTS, STATE = range(4)
 # Matrices up to this many numbers are laid out anew, once per sequence, for x @ W. Beyond, they
 # leave the cache between two steps, and W @ x is as fast (benchmarks/README.md).
 SMALL = 1 << 19
+
+# Products of up to this many numbers take less time than reading their result from memory.
+SHORT = 128
 
 
 class Ref(NamedTuple):
@@ -95,6 +99,11 @@ class Site(NamedTuple):
             matrices = (jnp.pad(matrix, ((0, len(matrix) == 1), (0, 0))),)
         return matrices, total(values[ref.number] for ref in self.offsets)
 
+    def value(self, constants: tuple, vectors: Sequence[Array]) -> Array:
+        """The site at one step, from what `constants` gives and the vectors."""
+        matrices, offset = constants
+        return total([self.of_one(matrices, vectors), offset])
+
     def of_one(self, matrices: Sequence, vectors: Sequence[Array]) -> Array:
         """The sum of the products at one step."""
         if self.merged:
@@ -132,6 +141,25 @@ class Program(NamedTuple):
     avals: tuple[Any, ...]  # of the results
     sites: tuple[Site, ...]
     needed: tuple[Ref, ...]  # the constants that operations inside read
+
+    @property
+    def kept(self) -> list[int]:
+        """The sites whose values a derivative keeps. The others are cheap to compute anew, for
+        many steps in one product: those of short vectors that do not depend on the state."""
+
+        def cheap(site: Site) -> bool:
+            numbers = sum(math.prod(p.vector.shape) for p in site.products)
+            return numbers <= SHORT and not any(p.in_loop for p in site.products)
+
+        return [i for i, site in enumerate(self.sites) if not cheap(site)]
+
+    @property
+    def shared(self) -> dict[int, int]:
+        """The outputs that are a state after the step: which output, which state."""
+        size = len(self.state)
+        states = {value: i for i, value in enumerate(self.results[:size]) if isinstance(value, Ref)}
+        outputs = enumerate(self.results[size:])
+        return {i: states[v] for i, v in outputs if isinstance(v, Ref) and v in states}
 
     def run(
         self,

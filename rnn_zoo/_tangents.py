@@ -6,6 +6,7 @@ steps; what it gains from the state runs in a loop. Every operation here is one 
 transposes it: then the loop runs backwards, and those products give the gradients of the matrices.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from jax.custom_derivatives import SymbolicZero, zero_from_primal
 from jax.interpreters import ad
 from jaxtyping import Array
 
-from ._chunks import division, in_chunks
+from ._chunks import chunks_first, division, in_chunks, states_before
 from ._program import Product, total
 
 
@@ -30,17 +31,25 @@ class Derivative(NamedTuple):
     at: Any  # its operands
     moved: Any  # their tangents
 
-    def of_all(self, moving: list, kept: tuple) -> tuple[list, list]:
-        """Tangents of the last state and of all outputs, chunk after chunk."""
+    def of_all(self, moving: list, after: list, kept: list) -> tuple[list, list]:
+        """Tangents of the last state and of all outputs, chunk after chunk.
+
+        Takes the states after every step, and the values of the sites `Program.kept`.
+        """
         # What a chunk needs of the values is cheap to compute anew.
         chunk = jax.checkpoint(self.of_chunk, prevent_cse=False)
-        inputs = kept, self._column_tangents(self.moved)
-        return in_chunks(chunk, moving, inputs, division(self.run.length), self.run.reverse)
+        inputs = after, kept, self.at.columns, self._column_tangents(self.moved)
+        parts = division(self.run.length, math.prod(self.run.sizes))
+        cut = {"division": parts, "reverse": self.run.reverse}
+        first = [chunks_first(*pair, **cut) for pair in zip(self.at.state, after)]
+        return in_chunks(chunk, moving, inputs, first, **cut)
 
-    def of_chunk(self, moving: list, at: tuple) -> tuple[list, list]:
+    def of_chunk(self, moving: list, at: tuple, first: list) -> tuple[list, list]:
         """A few steps: what matrices and inputs do in one product each, then a loop."""
-        (before, sums, columns), moved_columns = at
-        pushed = self._pushed(before, sums, columns, moved_columns)
+        after, kept, columns, moved_columns = at
+        states = [states_before(*pair, reverse=self.run.reverse) for pair in zip(first, after)]
+        seen, sums = self._seen(states, kept, columns)
+        pushed = self._pushed(seen, states, sums, columns, moved_columns)
 
         def axes(a) -> tuple:
             return (*self._constant(a), 0, 0, 0, a.columns, self._column_tangents(a), 0)
@@ -51,16 +60,16 @@ class Derivative(NamedTuple):
             return at_step(*self._constant(self.at, self.moved), moving, *per_step)
 
         body = jax.checkpoint(body, prevent_cse=False)
-        per_step = (before, sums, columns, moved_columns, pushed)
+        per_step = (states, sums, columns, moved_columns, pushed)
         return lax.scan(body, moving, per_step, reverse=self.run.reverse)
 
     def _constant(self, at, moved=None) -> tuple:
         """The matrices, the constants, and the tangents of those constants that have one."""
         moving = _moving(self.moved.constants)
-        return at.originals, at.constants, _take((moved or at).constants, moving)
+        return at.originals, at.constants, take((moved or at).constants, moving)
 
     def _column_tangents(self, moved) -> list:
-        return _take(moved.columns, _moving(self.moved.columns))
+        return take(moved.columns, _moving(self.moved.columns))
 
     def _at_step(
         self,
@@ -86,8 +95,8 @@ class Derivative(NamedTuple):
             def product(number, vectors):
                 products = program.sites[number].products
                 through = [i for i, p in enumerate(products) if p.in_loop]
-                recall = _recall(_take(products, through))
-                pair = _take(matrices[number], through), _take(vectors, through)
+                recall = _recall(take(products, through))
+                pair = take(matrices[number], through), take(vectors, through)
                 return recall(values[number], *pair)
 
             results = program.run(
@@ -100,15 +109,39 @@ class Derivative(NamedTuple):
             return tuple([r for r in part if smooth(r)] for part in parts)
 
         at = (
-            _take(constants, of_constants),
-            _take(before, of_state),
-            _take(columns, of_columns),
-            _take(sums, of_sums),
+            take(constants, of_constants),
+            take(before, of_state),
+            take(columns, of_columns),
+            take(sums, of_sums),
         )
-        tangents = (moved_constants, moving, moved_columns, _take(pushed, of_sums))
+        tangents = (moved_constants, moving, moved_columns, take(pushed, of_sums))
         return jax.jvp(step, at, tangents)[1]
 
-    def _pushed(self, before, sums, columns, moved_columns) -> list:
+    def _seen(self, states, kept, columns) -> tuple[list, list]:
+        """For all steps, the vectors that the sites multiply with, and the sites' values."""
+        program = self.run.program
+
+        def at_step(sites, constants, state, kept, columns):
+            known = dict(zip(program.kept, kept))
+            seen, sums = [], []
+
+            def product(number, vectors):
+                seen.append(vectors)
+                sums.append(
+                    known[number]
+                    if number in known
+                    else program.sites[number].value(sites[number], vectors)
+                )
+                return sums[-1]
+
+            program.run(constants, state, columns, product)
+            return seen, sums
+
+        of_all = self.run.over_batch(at_step, lambda a: (a.sites, a.constants, 0, 0, a.columns))
+        of_all = jax.vmap(of_all, in_axes=(None, None, 0, 0, 0))
+        return of_all(self.at.sites, self.at.constants, states, kept, columns)
+
+    def _pushed(self, seen, before, sums, columns, moved_columns) -> list:
         """For each site and step, the part of its tangent that constants and inputs give."""
         if not sums:
             return []
@@ -135,14 +168,11 @@ class Derivative(NamedTuple):
             def following(constants_, columns_):
                 now = _put(constants, of_constants, constants_)
                 seen = vectors_of(now, before, sums, _put(columns, of_columns, columns_))
-                return [_take(*pair) for pair in zip(seen, follow)]
+                return [take(*pair) for pair in zip(seen, follow)]
 
-            at = _take(constants, of_constants), _take(columns, of_columns)
+            at = take(constants, of_constants), take(columns, of_columns)
             return jax.jvp(following, at, (moved_constants, moved_columns))[1]
 
-        of_all = self.run.over_batch(vectors_of, lambda a: (a.constants, 0, 0, a.columns))
-        of_all = jax.vmap(of_all, in_axes=(None, 0, 0, 0))
-        seen = of_all(self.at.constants, before, sums, columns)
         tangents = [[] for _ in sums]
         if any(follow):
             of_all = self.run.over_batch(
@@ -175,9 +205,9 @@ class Derivative(NamedTuple):
             return total(terms)
 
         def axes(a) -> tuple:
-            return (*a.sites[number], _take(a.originals[number], follow), 1, 1)
+            return (*a.sites[number], take(a.originals[number], follow), 1, 1)
 
-        originals = _take(self.at.originals[number], follow)
+        originals = take(self.at.originals[number], follow)
         of_batch = self.run.over_batch(push, axes, out=1)
         return of_batch(matrices, offset, originals, vectors, moved)
 
@@ -214,7 +244,7 @@ def smooth(value) -> bool:
     return jnp.issubdtype(value.dtype, jnp.inexact)
 
 
-def _take(values: Sequence, where: Sequence[int]) -> list:
+def take(values: Sequence, where: Sequence[int]) -> list:
     return [values[i] for i in where]
 
 
