@@ -112,10 +112,10 @@ class Run:
         """For each level the axis of each operand at one step, 0 or None."""
         return [self.operands([0 if b else None for b in level]) for level in self.batched]
 
-    def over_batch(self, function: Callable, arguments: Callable, out: int = 0) -> Callable:
+    def over_batch(self, function: Callable, arguments: Callable) -> Callable:
         """`function` under the levels of `vmap`; `arguments` gives its axes from `axes()`."""
         for axes in self.axes():
-            function = jax.vmap(function, in_axes=arguments(axes), out_axes=out)
+            function = jax.vmap(function, in_axes=arguments(axes))
         return function
 
     def forward(self, operands: Operands, *, keep: bool) -> tuple[list, Any]:

@@ -71,11 +71,9 @@ class Product(NamedTuple):
         operands = (matrix, vector) if self.left else (vector, matrix)
         return self.equation.primitive.bind(*operands, **self.equation.params)
 
-    def of_all(self, matrix: Array, vectors: Array) -> Array:
-        """The products with many vectors, along axis 0."""
-        if self.plain:
-            return vectors @ matrix.T
-        return jax.vmap(lambda vector: self(matrix, vector))(vectors)
+    def row(self, matrix: Array, vector: Array) -> Array:
+        """The same product as v @ W.T, where that is one: under `vmap` it moves no axes."""
+        return vector @ matrix.T if self.plain else self(matrix, vector)
 
 
 class Site(NamedTuple):
@@ -112,13 +110,6 @@ class Site(NamedTuple):
             # where its result is split into gates: XLA multiplies anew, slowly, in every gate.
             return jnp.pad(row, (0, len(row) == 1)) @ matrices[0]
         return total(p(m, v) for p, m, v in zip(self.products, matrices, vectors))
-
-    def of_all(self, matrices: Sequence, vectors: Sequence[Array]) -> Array:
-        """The sums of the products at many steps, along axis 0."""
-        if self.merged:
-            rows = jnp.concatenate(vectors, axis=-1)
-            return rows @ matrices[0][: rows.shape[-1]]
-        return total(p.of_all(m, v) for p, m, v in zip(self.products, matrices, vectors))
 
 
 def total(terms) -> Any:

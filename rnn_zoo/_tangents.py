@@ -193,23 +193,21 @@ class Derivative(NamedTuple):
         if offset is None and not follow and all(m is None for m in matrices):
             return None
 
-        def push(matrices, offset, originals, vectors, moved):
-            terms = [site.products[i].of_all(m, v) for i, m, v in zip(follow, originals, moved)]
+        def at_step(matrices, offset, originals, vectors, moved):
+            terms = [site.products[i].row(m, v) for i, m, v in zip(follow, originals, moved)]
             if not site.merged:
                 pairs = zip(site.products, matrices, vectors)
-                terms += [p.of_all(m, v) for p, m, v in pairs if m is not None]
+                terms += [p.row(m, v) for p, m, v in pairs if m is not None]
             elif matrices[0] is not None:
-                terms.append(site.of_all(matrices, vectors))
-            if offset is not None:
-                terms.append(jnp.broadcast_to(offset, (len(vectors[0]), *offset.shape)))
-            return total(terms)
+                terms.append(site.of_one(matrices, vectors))
+            return total([*terms, offset])
 
         def axes(a) -> tuple:
-            return (*a.sites[number], take(a.originals[number], follow), 1, 1)
+            return (*a.sites[number], take(a.originals[number], follow), 0, 0)
 
         originals = take(self.at.originals[number], follow)
-        of_batch = self.run.over_batch(push, axes, out=1)
-        return of_batch(matrices, offset, originals, vectors, moved)
+        of_all = jax.vmap(self.run.over_batch(at_step, axes), in_axes=(None, None, None, 0, 0))
+        return of_all(matrices, offset, originals, vectors, moved)
 
 
 def _recall(products: Sequence[Product]) -> Callable:

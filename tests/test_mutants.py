@@ -69,7 +69,7 @@ MUTANTS = {
     "sum of products over one sample": ("_recurrence.py", "return x.sum(axes, keepdims=True) if axes else x", "return x[tuple(slice(0, 1) if i in axes else slice(None) for i in range(x.ndim))]", "test_recurrence.py -k 'vmap_equals and loop and constant and Diagonal'"),
     "rest of a reversed loop comes last": ("_chunks.py", "for bound in reversed(bounds) if reverse else bounds:", "for bound in bounds:", "test_loop.py -k 'loop_equals and 37 and merged'"),
     "a product that others use is taken up": ("_program.py", "uses[operand.number] == 1", "uses[operand.number] >= 1", "test_loop.py -k 'loop_equals and 9 and sides'"),
-    "what x does to a sum is lost": ("_tangents.py", "terms = [site.products[i].of_all(m, v) for i, m, v in zip(follow, originals, moved)]", "terms = []", "test_loop.py -k 'loop_equals and 9 and chained'"),
+    "what x does to a sum is lost": ("_tangents.py", "terms = [site.products[i].row(m, v) for i, m, v in zip(follow, originals, moved)]", "terms = []", "test_loop.py -k 'loop_equals and 9 and chained'"),
     "what matrices do to a sum is lost": ("_tangents.py", "terms = [] if is_zero(moved) else [moved]", "terms = []", "test_loop.py -k 'loop_equals and 9 and merged'"),
     "a bias of a loop stands still": ("_tangents.py", "        if offset is not None:\n                terms.append", "        if False:\n                terms.append", "test_loop.py -k 'loop_equals and 9 and merged'"),
     "products of x alone stand still": ("_program.py", "self.level_of(vector) == STATE or vector.number in follow", "self.level_of(vector) == STATE", "test_loop.py -k 'loop_equals and 9 and chained'"),
