@@ -9,6 +9,7 @@ axis behind that of time.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -21,8 +22,9 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
 from ._chunks import Length, in_chunks
+from ._plan import Plan, make_plan, smooth
 from ._program import Program, perform, read_step
-from ._tangents import Derivative, smooth, take
+from ._tangents import Derivative, take
 
 
 def loop(
@@ -105,6 +107,10 @@ class Run:
     sizes: tuple[Length, ...] = ()
     batched: tuple[tuple[bool, ...], ...] = ()  # by level, by operand
 
+    @functools.cached_property
+    def plan(self) -> Plan:
+        return make_plan(self.program)
+
     def operands(self, flat: Sequence) -> Operands:
         return jax.tree.unflatten(self.tree, flat)
 
@@ -119,28 +125,36 @@ class Run:
         return function
 
     def forward(self, operands: Operands, *, keep: bool) -> tuple[list, Any]:
-        """The last state and all outputs; and the states after every step and the values of
-        those sites that depend on them."""
+        """The last state and all outputs; and, to keep, the states after every step and the values
+        of the plan's sites and activations."""
         program, size = self.program, len(operands.state)
         shared = program.shared if keep else {}  # an output that is a state is kept once
 
         def at_step(sites, constants, state, columns):
-            sums = []
+            sums, activations = [], {}
 
             def product(number, vectors):
                 sums.append(program.sites[number].value(sites[number], vectors))
                 return sums[-1]
 
-            results = program.run(constants, state, columns, product)
-            kept = take(sums, program.kept) if keep else None
+            def activation(op, operand):
+                (value,) = op(operand)
+                activations[op.results[0].number] = value
+                return value
+
+            results = program.run(constants, state, columns, product, activation)
+            kept = None
+            if keep:
+                plan = self.plan
+                kept = take(sums, plan.sites), [activations[n] for n in plan.activations]
             outputs = [r for i, r in enumerate(results[size:]) if i not in shared]
             return results[:size], outputs, kept
 
         of_all = self.over_batch(at_step, lambda a: (a.sites, a.constants, 0, a.columns))
 
         def body(state, columns):
-            after, outputs, sums = of_all(operands.sites, operands.constants, state, columns)
-            return after, (outputs, (after, sums) if keep else None)
+            after, outputs, kept = of_all(operands.sites, operands.constants, state, columns)
+            return after, (outputs, (after, kept) if keep else None)
 
         # The columns say the length themselves, where there are any: also one that is a symbol.
         length = None if operands.columns else self.length

@@ -6,7 +6,6 @@ site*; sums of products and constants are one site, W x + U h + b, and run as on
 """
 
 import itertools
-import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -25,8 +24,8 @@ NOTHING, CONSTANTS, INPUTS, STATE = range(4)
 # leave the cache between two steps, and W @ x is as fast (benchmarks/README.md).
 SMALL = 1 << 19
 
-# Products of up to this many numbers take less time than reading their result from memory.
-SHORT = 128
+# The derivatives of activations, from their values.
+SLOPES = {lax.tanh_p: lambda y: 1 - y * y, lax.logistic_p: lambda y: y * (1 - y)}
 
 
 class Ref(NamedTuple):
@@ -43,6 +42,12 @@ class Op(NamedTuple):
     equation: Any
     operands: tuple[Any, ...]
     results: tuple[Ref, ...]
+
+    def __call__(self, *operands) -> list:
+        params = self.equation.primitive.get_bind_params(self.equation.params)
+        with self.equation.ctx.manager:
+            results = self.equation.primitive.bind(*operands, **params)
+        return results if self.equation.primitive.multiple_results else [results]
 
 
 class Product(NamedTuple):
@@ -134,23 +139,29 @@ class Program(NamedTuple):
     needed: tuple[Ref, ...]  # the constants that operations inside read
 
     @property
-    def kept(self) -> list[int]:
-        """The sites whose values a derivative keeps. The others are cheap to compute anew, for
-        many steps in one product: those of short vectors that do not depend on the state."""
+    def activations(self) -> list[Op]:
+        """Each tanh and logistic of what sites give by other operations alone."""
+        exposed, found = set(), []
+        for item in self.inside:
+            if isinstance(item, Site):
+                exposed.add(item.result.number)
+            elif any(isinstance(o, Ref) and o.number in exposed for o in item.operands):
+                if item.equation.primitive in SLOPES and _real(item.results[0]):
+                    found.append(item)
+                else:
+                    exposed.update(ref.number for ref in item.results)
+        return found
 
-        def cheap(site: Site) -> bool:
-            numbers = sum(math.prod(p.vector.shape) for p in site.products)
-            return numbers <= SHORT and not any(p.in_loop for p in site.products)
-
-        return [i for i, site in enumerate(self.sites) if not cheap(site)]
+    def state_number(self, value) -> int | None:
+        """Which state is this value after the step; None if it is none."""
+        states = self.results[: len(self.state)]
+        return states.index(value) if isinstance(value, Ref) and value in states else None
 
     @property
     def shared(self) -> dict[int, int]:
         """The outputs that are a state after the step: which output, which state."""
-        size = len(self.state)
-        states = {value: i for i, value in enumerate(self.results[:size]) if isinstance(value, Ref)}
-        outputs = enumerate(self.results[size:])
-        return {i: states[v] for i, v in outputs if isinstance(v, Ref) and v in states}
+        outputs = enumerate(map(self.state_number, self.results[len(self.state) :]))
+        return {i: state for i, state in outputs if state is not None}
 
     def run(
         self,
@@ -158,15 +169,21 @@ class Program(NamedTuple):
         state: Sequence,
         inputs: Sequence,
         product: Callable[[int, list[Array]], Array],
+        activation: Callable[[Op, Array], Array] | None = None,
     ) -> list[Array]:
-        """One step; `product(site, vectors)` gives the value of a site."""
+        """One step; `product(site, vectors)` gives the value of a site, and `activation(op,
+        operand)` that of each op in `activations`."""
         refs = (*self.needed, *self.state, *self.inputs)
         values = {ref.number: a for ref, a in zip(refs, (*constants, *state, *inputs))}
         numbers = itertools.count()
+        special = {op.results[0].number for op in self.activations} if activation else set()
         for item in self.inside:
             if isinstance(item, Site):
                 vectors = [values[p.vector.number] for p in item.products]
                 values[item.result.number] = product(next(numbers), vectors)
+            elif activation and item.results[0].number in special:
+                operand = read(item.operands[0], values)
+                values[item.results[0].number] = activation(item, operand)
             else:
                 perform(item, values)
         # A literal result becomes an array.
@@ -181,12 +198,12 @@ def read(operand, values: dict[int, Array]) -> Any:
 
 
 def perform(op: Op, values: dict[int, Array]) -> None:
-    equation = op.equation
-    params = equation.primitive.get_bind_params(equation.params)
-    with equation.ctx.manager:
-        results = equation.primitive.bind(*(read(o, values) for o in op.operands), **params)
-    results = results if equation.primitive.multiple_results else [results]
+    results = op(*(read(o, values) for o in op.operands))
     values.update(zip((ref.number for ref in op.results), results))
+
+
+def _real(ref: Ref) -> bool:
+    return jnp.issubdtype(ref.dtype, jnp.floating)
 
 
 def read_step(step: Callable, state: list, inputs: list) -> tuple | None:

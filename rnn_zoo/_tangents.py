@@ -7,18 +7,17 @@ transposes it: then the loop runs backwards, and those products give the gradien
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.custom_derivatives import SymbolicZero, zero_from_primal
-from jax.interpreters import ad
 from jaxtyping import Array
 
 from ._chunks import chunks_first, division, in_chunks, states_before
-from ._program import Product, total
+from ._plan import is_zero, recall_step, smooth
+from ._program import total
 
 
 class Derivative(NamedTuple):
@@ -31,10 +30,10 @@ class Derivative(NamedTuple):
     at: Any  # its operands
     moved: Any  # their tangents
 
-    def of_all(self, moving: list, after: list, kept: list) -> tuple[list, list]:
+    def of_all(self, moving: list, after: list, kept: tuple[list, list]) -> tuple[list, list]:
         """Tangents of the last state and of all outputs, chunk after chunk.
 
-        Takes the states after every step, and the values of the sites `Program.kept`.
+        Takes the states after every step, and the values of sites and activations of the plan.
         """
         # What a chunk needs of the values is cheap to compute anew.
         chunk = jax.checkpoint(self.of_chunk, prevent_cse=False)
@@ -46,13 +45,14 @@ class Derivative(NamedTuple):
 
     def of_chunk(self, moving: list, at: tuple, first: list) -> tuple[list, list]:
         """A few steps: what matrices and inputs do in one product each, then a loop."""
-        after, kept, columns, moved_columns = at
+        after, (sums, activations), columns, moved_columns = at
         states = [states_before(*pair, reverse=self.run.reverse) for pair in zip(first, after)]
-        seen, sums = self._seen(states, kept, columns)
+        known = self.run.plan.recalled(after, activations)
+        seen, sums = self._seen(states, sums, columns, known)
         pushed = self._pushed(seen, states, sums, columns, moved_columns)
 
         def axes(a) -> tuple:
-            return (*self._constant(a), 0, 0, 0, a.columns, self._column_tangents(a), 0)
+            return (*self._constant(a), 0, 0, 0, 0, a.columns, self._column_tangents(a), 0)
 
         at_step = self.run.over_batch(self._at_step, axes)
 
@@ -60,7 +60,7 @@ class Derivative(NamedTuple):
             return at_step(*self._constant(self.at, self.moved), moving, *per_step)
 
         body = jax.checkpoint(body, prevent_cse=False)
-        per_step = (states, sums, columns, moved_columns, pushed)
+        per_step = (states, sums, known, columns, moved_columns, pushed)
         return lax.scan(body, moving, per_step, reverse=self.run.reverse)
 
     def _constant(self, at, moved=None) -> tuple:
@@ -79,6 +79,7 @@ class Derivative(NamedTuple):
         moving,
         before,
         sums,
+        known,
         columns,
         moved_columns,
         pushed,
@@ -90,20 +91,14 @@ class Derivative(NamedTuple):
         program, size = self.run.program, len(before)
 
         def step(constants_, state_, columns_, sums_):
-            values = _put(sums, of_sums, sums_)
-
-            def product(number, vectors):
-                products = program.sites[number].products
-                through = [i for i, p in enumerate(products) if p.in_loop]
-                recall = _recall(take(products, through))
-                pair = take(matrices[number], through), take(vectors, through)
-                return recall(values[number], *pair)
-
-            results = program.run(
+            results, _ = recall_step(
+                program,
+                matrices,
                 _put(constants, of_constants, constants_),
                 _put(before, of_state, state_),
                 _put(columns, of_columns, columns_),
-                product,
+                _put(sums, of_sums, sums_),
+                known,
             )
             parts = results[:size], results[size:]
             return tuple([r for r in part if smooth(r)] for part in parts)
@@ -117,29 +112,35 @@ class Derivative(NamedTuple):
         tangents = (moved_constants, moving, moved_columns, take(pushed, of_sums))
         return jax.jvp(step, at, tangents)[1]
 
-    def _seen(self, states, kept, columns) -> tuple[list, list]:
+    def _seen(self, states, sums, columns, known) -> tuple[list, list]:
         """For all steps, the vectors that the sites multiply with, and the sites' values."""
-        program = self.run.program
+        program, plan = self.run.program, self.run.plan
 
-        def at_step(sites, constants, state, kept, columns):
-            known = dict(zip(program.kept, kept))
-            seen, sums = [], []
+        def at_step(sites, constants, state, sums, known, columns):
+            kept = dict(zip(plan.sites, sums, strict=True))
+            seen, values = [], []
 
             def product(number, vectors):
+                site = program.sites[number]
                 seen.append(vectors)
-                sums.append(
-                    known[number]
-                    if number in known
-                    else program.sites[number].value(sites[number], vectors)
-                )
-                return sums[-1]
+                if number in kept:
+                    values.append(kept[number])
+                elif number in plan.unread:
+                    values.append(jnp.zeros(site.result.shape, site.result.dtype))
+                else:
+                    values.append(site.value(sites[number], vectors))
+                return values[-1]
 
-            program.run(constants, state, columns, product)
-            return seen, sums
+            def activation(op, operand):
+                number = op.results[0].number
+                return known[number] if number in known else op(operand)[0]
 
-        of_all = self.run.over_batch(at_step, lambda a: (a.sites, a.constants, 0, 0, a.columns))
-        of_all = jax.vmap(of_all, in_axes=(None, None, 0, 0, 0))
-        return of_all(self.at.sites, self.at.constants, states, kept, columns)
+            program.run(constants, state, columns, product, activation)
+            return seen, values
+
+        of_all = self.run.over_batch(at_step, lambda a: (a.sites, a.constants, 0, 0, 0, a.columns))
+        of_all = jax.vmap(of_all, in_axes=(None, None, 0, 0, 0, 0))
+        return of_all(self.at.sites, self.at.constants, states, sums, known, columns)
 
     def _pushed(self, seen, before, sums, columns, moved_columns) -> list:
         """For each site and step, the part of its tangent that constants and inputs give."""
@@ -210,36 +211,8 @@ class Derivative(NamedTuple):
         return of_all(matrices, offset, originals, vectors, moved)
 
 
-def _recall(products: Sequence[Product]) -> Callable:
-    """(value, matrices, vectors) -> a site's value, known before, that moves with its vectors."""
-
-    @jax.custom_jvp
-    def recall(value, matrices, vectors):
-        return value
-
-    def push(primals, tangents):
-        value, matrices, _ = primals
-        moved, _, vectors = tangents
-        terms = [] if is_zero(moved) else [moved]
-        terms += [p(m, v) for p, m, v in zip(products, matrices, vectors) if not is_zero(v)]
-        return value, total(terms) if terms else zero_from_primal(value, symbolic_zeros=True)
-
-    recall.defjvp(push, symbolic_zeros=True)
-    return recall
-
-
-def is_zero(tangent) -> bool:
-    """Whether this tangent is known to be zero while tracing."""
-    return isinstance(tangent, ad.Zero | SymbolicZero)
-
-
 def _moving(tangents: Sequence) -> list[int]:
     return [i for i, tangent in enumerate(tangents) if not is_zero(tangent)]
-
-
-def smooth(value) -> bool:
-    """Whether an array of this dtype has a derivative."""
-    return jnp.issubdtype(value.dtype, jnp.inexact)
 
 
 def take(values: Sequence, where: Sequence[int]) -> list:
