@@ -13,8 +13,8 @@ from jaxtyping import Array
 Length = Any
 
 # Steps whose products share one: enough rows for a full-speed product, few enough for the cache.
-# Small batches take up to four times as many, so that they too have enough rows.
-CHUNK, ROWS = 16, 16
+# With batches below `BATCH` more steps, up to eight times as many, so that they too have rows.
+CHUNK, BATCH = 8, 32
 
 
 def in_chunks(
@@ -80,7 +80,7 @@ def division(length: Length, batch: Length) -> tuple[int, Length, int]:
     A rest is compiled apart, so it is taken only where a chunk would get too long without. A
     length that is a symbol, of a program to be exported, makes one chunk.
     """
-    chunk = CHUNK * (min(max(ROWS // batch, 1), 4) if isinstance(batch, int) else 1)
+    chunk = CHUNK * (min(max(BATCH // batch, 1), 8) if isinstance(batch, int) else 1)
     if not isinstance(length, int) or length <= 2 * chunk:
         return 1, length, 0
     sizes = [c for c in range(max(chunk // 2, 1), 2 * chunk) if length % c == 0]

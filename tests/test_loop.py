@@ -22,7 +22,8 @@ H, I = 3, 2
 
 @pytest.fixture(autouse=True)
 def _short_chunks(monkeypatch):
-    monkeypatch.setattr(_chunks, "CHUNK", 1)
+    monkeypatch.setattr(_chunks, "CHUNK", 4)
+    monkeypatch.setattr(_chunks, "BATCH", 1)
 
 
 # --- steps: (parameters, state, x) -> (state, y) --------------------------------------------------
