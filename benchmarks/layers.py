@@ -3,10 +3,11 @@
     python -m benchmarks layers               all shapes; peers that are installed take part
     python -m benchmarks layers lstm          one of the two layers
 
-Peers: the Equinox cell in `lax.scan` under `vmap`, flax `nnx.RNN` (pip install flax), and torch
-(pip install torch). Every peer gets the weights of our layer and has to give its outputs to 1e-4
-before anything is timed. "forward" returns all outputs; a training step is the forward pass, the
-gradient of their mean square with respect to the parameters, and a gradient descent update.
+Peers: the Equinox cell in `lax.scan` under `vmap`, flax `nnx.RNN` (pip install flax), brainstate
+(pip install brainstate; the LSTM), and torch (pip install torch). Every peer gets the weights of
+our layer and has to give its outputs to 1e-4 before anything is timed. "forward" returns all
+outputs; a training step is the forward pass, the gradient of their mean square with respect to the
+parameters, and a gradient descent update.
 
 The floor is what the matrix products alone take: those over all steps at once (of the inputs, of
 the weight gradients) at the rate of one large product, those from step to step at the rate of a
@@ -86,20 +87,23 @@ def equinox(name, cell, xs):
         arrays.append(cell.bias_n)
     peer = eqx.tree_at(where, peer, arrays)
 
-    def run(peer, xs):
-        def one(xs):
-            h = jnp.zeros(cell.output_size)
-            start = (h, h) if name == "lstm" else h
+    return rival(peer, equinox_layer, xs)
 
-            def body(state, x):
-                state = peer(x, state)
-                return state, state[0] if name == "lstm" else state
 
-            return lax.scan(body, start, xs)[1]
+def equinox_layer(cell, xs):
+    """All outputs of an Equinox cell."""
 
-        return jax.vmap(one)(xs)
+    def one(xs):
+        h = jnp.zeros(cell.hidden_size)
+        pair = isinstance(cell, eqx.nn.LSTMCell)
 
-    return rival(peer, run, xs)
+        def body(state, x):
+            state = cell(x, state)
+            return state, state[0] if pair else state
+
+        return lax.scan(body, (h, h) if pair else h, xs)[1]
+
+    return jax.vmap(one)(xs)
 
 
 def flax(name, cell, xs):
@@ -124,6 +128,34 @@ def fill_flax(name, made, cell):
     if getattr(made.dense_h, "bias", None) is not None:
         size = cell.output_size
         made.dense_h.bias[...] = jnp.zeros(3 * size).at[2 * size :].set(cell.bias_n)
+
+
+def brainstate(name, cell, xs):
+    import brainstate as peer
+
+    if name == "gru":
+        return None  # its GRU resets before the product: another function
+    made = peer.nn.LSTMCell(cell.input_size, cell.output_size)
+    # Gates in the order i, g, f, o, and 1 is added to f.
+    kernel = jnp.concatenate([cell.weight_ih, cell.weight_hh], axis=1).T
+    i, f, g, o = jnp.split(kernel, 4, axis=1)
+    b_i, b_f, b_g, b_o = jnp.split(cell.bias, 4)
+    weight, bias = jnp.concatenate([i, g, f, o], axis=1), jnp.concatenate([b_i, b_g, b_f - 1, b_o])
+    made.W.weight.value = {"weight": weight, "bias": bias}
+    states = made.states(peer.ParamState)
+
+    def run(xs):
+        made.init_state(len(xs))
+        return peer.transform.for_loop(made.update, xs.swapaxes(0, 1)).swapaxes(0, 1)
+
+    def step(xs):
+        grads = peer.transform.grad(lambda: jnp.mean(run(xs) ** 2), states)()
+        for path, grad in grads.items():
+            new = jax.tree.map(lambda p, g: p - 1e-6 * g, states[path].value, grad)
+            states[path].value = new
+
+    forward, training = peer.transform.jit(run), peer.transform.jit(step)
+    return Rival(lambda: forward(xs), lambda: training(xs) or made.W.weight.value)
 
 
 def torch(name, cell, xs):
@@ -154,7 +186,7 @@ def torch(name, cell, xs):
     return Rival(forward, step)
 
 
-RIVALS = {"ours": ours, "equinox": equinox, "flax": flax, "torch": torch}
+RIVALS = {"ours": ours, "equinox": equinox, "flax": flax, "brainstate": brainstate, "torch": torch}
 
 
 def floors(gates, shape) -> tuple[float, float]:
@@ -182,9 +214,12 @@ def measure(name, shape) -> list[str]:
     made, missing = {}, []
     for who, make in RIVALS.items():
         try:
-            made[who] = make(name, cell, xs)
+            peer = make(name, cell, xs)
         except ImportError:
             missing.append(who)
+            continue
+        if peer is not None:
+            made[who] = peer
     expected = np.asarray(made["ours"].forward())
     for who, peer in made.items():
         np.testing.assert_allclose(np.asarray(peer.forward()), expected, atol=1e-4, err_msg=who)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 
 FOLDER = Path(__file__).parent
+TOP = 8  # of the picture's panels
 START, END = "<!-- tables: made by python -m benchmarks report -->", "<!-- end of tables -->"
 
 
@@ -47,7 +48,6 @@ def about(name: str) -> str:
 
 def tables() -> list[str]:
     extra = {"us_per_step": "us per step", "of_floor": "ours / floor", "memory_mb": "MB"}
-    compiling = [r for r in rows("layers") if r["pass"] == "training" and r["compile_s"]]
     return [
         "## LSTM and GRU layers",
         "",
@@ -55,11 +55,13 @@ def tables() -> list[str]:
         "",
         *wide("layers", ("jax", "layer", "shape", "pass"), "ms", extra),
         "",
-        "Compiling a training step, seconds (median over the shapes):",
-        "",
-        *compile_times(compiling),
-        "",
         "![time over the floor](layers.png)",
+        "",
+        "## Small cells",
+        "",
+        "A training step at (32, 256, 16, 128). " + about("cells"),
+        "",
+        *wide("cells", ("jax", "cell"), "ms", {"same": "same function"}),
         "",
         "## Memory",
         "",
@@ -72,16 +74,24 @@ def tables() -> list[str]:
         about("streaming"),
         "",
         *wide("streaming", ("jax", "input", "hidden"), "us_per_step", {}),
+        "",
+        "## Compiling",
+        "",
+        "A training step of six layers. " + about("compiling"),
+        "",
+        *wide(
+            "compiling",
+            ("jax", "layer"),
+            "seconds",
+            {"tracing": "tracing", "compiling": "compiling"},
+        ),
+        "",
+        "## Environment",
+        "",
+        "A training step, and its time over that with nothing set. " + about("settings"),
+        "",
+        *wide("settings", ("jax", "step"), "ms", {}),
     ]
-
-
-def compile_times(found: list[dict[str, str]]) -> list[str]:
-    times: dict[tuple[str, str], list[float]] = {}
-    for row in found:
-        times.setdefault((row["jax"], row["rival"]), []).append(float(row["compile_s"]))
-    medians = {key: sorted(values)[len(values) // 2] for key, values in times.items()}
-    lines = [f"| {jax} | {rival} | {seconds:.2f} |" for (jax, rival), seconds in medians.items()]
-    return ["| jax | rival | seconds |", "|---|---|---|", *lines]
 
 
 def plain(name: str, columns: tuple[str, ...]) -> list[str]:
@@ -104,6 +114,7 @@ def picture() -> None:
     figure, axes = plt.subplots(2, 2, figsize=(11, 6), sharex=True, layout="constrained")
     for row, layer in zip(axes, ("lstm", "gru")):
         for ax, what in zip(row, ("forward", "training")):
+            off = []  # bars that leave the panel
             for i, rival in enumerate(rivals):
                 mine = {
                     r["shape"]: float(r["of_floor"])
@@ -112,8 +123,12 @@ def picture() -> None:
                 }
                 places = [j + 0.8 * (i + 0.5) / len(rivals) - 0.4 for j in range(len(shapes))]
                 heights = [mine.get(shape, 0.0) for shape in shapes]
+                off += [pair for pair in zip(places, heights) if pair[1] > TOP]
                 ax.bar(places, heights, 0.8 / len(rivals), label=rival)
             ax.axhline(1.0, color="black", linewidth=0.8)
+            ax.set_ylim(0, TOP)
+            for place, height in off:
+                ax.annotate(f"{height:.0f}", (place, TOP), ha="center", va="top", color="white")
             ax.set_title(f"{layer}, {what}")
             ax.set_xticks(range(len(shapes)), shapes)
     for ax in axes[:, 0]:

@@ -1,6 +1,6 @@
 """A training step of each cell that RNN-JAX has as well, in one run.
 
-    pip install --no-deps rnn-jax && python benchmarks/against_rnn_jax.py      (Python >= 3.12)
+    pip install --no-deps rnn-jax && python -m benchmarks cells [NAME...]      (Python >= 3.12)
 
 A step is forward and gradient of a loss of the last output, and a gradient descent update,
 compiled, at (batch, time, input, hidden) = (32, 256, 16, 128); medians of interleaved runs.
@@ -8,14 +8,13 @@ compiled, at (batch, time, input, hidden) = (32, 256, 16, 128); medians of inter
 outputs agree to 1e-4. Where they do not, the ratio compares unlike work, and says so.
 """
 
-import sys
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from timing import machine, medians
+from rows import Table, versions
+from timing import medians
 
 import rnn_zoo as rz
 
@@ -24,12 +23,13 @@ try:
     import rnn_jax.cells as peer
     from rnn_jax.layers.encoder import RNNEncoder
 except ImportError as error:
-    sys.exit(f"RNN-JAX is not installed ({error}): pip install --no-deps rnn-jax")
+    raise SystemExit(f"RNN-JAX is not installed ({error}): pip install --no-deps rnn-jax") from None
 # RNN-JAX switches this on for the whole process; neither side should pay for it.
 jax.config.update("jax_debug_nans", False)
 
 B, T, I, H = 32, 256, 16, 128
 KEY = jr.key(0)
+TABLE = Table("cells", ("jax", "cell"), ("rival", "ms", "of_ours", "same"))
 
 
 def put(theirs, **arrays):
@@ -131,12 +131,9 @@ def same(ours, theirs, xs):
     return bool(np.allclose(eqx.filter_jit(ours)(xs), eqx.filter_jit(theirs)(xs), atol=1e-4))
 
 
-def main() -> None:
-    print(machine(), f"(B, T, I, H) = {(B, T, I, H)}")
-    print(f"{'cell':<22}{'ours ms':>9}{'RNN-JAX ms':>12}{'ratio':>8}  same function")
+def main(arguments: list[str]) -> None:
     xs = jr.normal(jr.key(1), (B, T, I))
-    chosen = sys.argv[1:] or list(PAIRS)
-    for name in chosen:
+    for name in arguments or PAIRS:
         make_ours, make_theirs, copy = PAIRS[name]
         cell = make_ours()
         ours = rz.Recurrent(cell)
@@ -145,13 +142,12 @@ def main() -> None:
             their_cell = their_cell if copy is None else copy(cell, their_cell)
             theirs = RNNEncoder(their_cell)
             equal = copy is not None and same(ours, theirs, xs[0])
-            times = medians({"ours": train_step(ours, xs), "theirs": train_step(theirs, xs)})
+            times = medians({"ours": train_step(ours, xs), "rnn-jax": train_step(theirs, xs)})
         except Exception as error:  # what does not run has no time
             print(f"{name:<22}  RNN-JAX fails: {type(error).__name__}", flush=True)
             continue
-        a, b = 1e3 * times["ours"], 1e3 * times["theirs"]
-        print(f"{name:<22}{a:>9.1f}{b:>12.1f}{a / b:>8.2f}  {'yes' if equal else 'no'}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+        for who, seconds in times.items():
+            ratio = f"{seconds / times['ours']:.2f}"
+            key = versions()["jax"], name
+            TABLE.add(key, who, f"{1e3 * seconds:.2f}", ratio, "yes" if equal else "no")
+    TABLE.write()
