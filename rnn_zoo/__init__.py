@@ -121,6 +121,7 @@ from .ssm import (
     ShortConv as ShortConv,
 )
 from .streaming import Stream as Stream
+from .summary import summary as summary
 from .wiring import (
     AutoNCPMap as AutoNCPMap,
     FullyConnectedMap as FullyConnectedMap,

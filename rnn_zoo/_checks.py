@@ -3,15 +3,39 @@
 Shapes are known when a function is traced, so these are ordinary exceptions.
 """
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jaxtyping import Array, PyTree
 
 from ._chunks import Length
 from .base import AbstractCell, State, no_time_message, show
+
+
+# Values are known when a program runs; to complain, it calls back into Python.
+_CALLS_BACK = ContextVar("calls_back", default=True)
+
+
+@contextlib.contextmanager
+def without_runtime_errors() -> Iterator[None]:
+    """What is traced inside never calls back, so it can leave this process."""
+    token = _CALLS_BACK.set(False)
+    try:
+        yield
+    finally:
+        _CALLS_BACK.reset(token)
+
+
+def runtime_error_if(value: Any, wrong: Any, message: str) -> Any:
+    """`value`, with a runtime error where `wrong` holds."""
+    return eqx.error_if(value, wrong, message) if _CALLS_BACK.get() else value
 
 
 class Steps(NamedTuple):
@@ -148,7 +172,7 @@ def check_state(cell: AbstractCell, state: Any) -> State:
     if jax.tree.structure(state) != jax.tree.structure(expected):
         raise problem
     if any(
-        jnp.shape(s) != e.shape for s, e in zip(jax.tree.leaves(state), jax.tree.leaves(expected))
+        np.shape(s) != e.shape for s, e in zip(jax.tree.leaves(state), jax.tree.leaves(expected))
     ):
         raise problem
     if not all(map(_same_kind, jax.tree.leaves(state), jax.tree.leaves(expected))):

@@ -98,8 +98,7 @@ class Site(NamedTuple):
         """What the site multiplies with and what it adds, from the values of constants."""
         matrices = tuple(values[p.matrix.number] for p in self.products)
         if self.merged:
-            matrix = jnp.concatenate([matrix.T for matrix in matrices])
-            matrices = (jnp.pad(matrix, ((0, len(matrix) == 1), (0, 0))),)
+            matrices = (_joined([matrix.T for matrix in matrices]),)
         return matrices, total(values[ref.number] for ref in self.offsets)
 
     def value(self, constants: tuple, vectors: Sequence[Array]) -> Array:
@@ -110,11 +109,18 @@ class Site(NamedTuple):
     def of_one(self, matrices: Sequence, vectors: Sequence[Array]) -> Array:
         """The sum of the products at one step."""
         if self.merged:
-            row = jnp.concatenate(vectors)
-            # A product with one number would become a multiplication, and run three times as long
-            # where its result is split into gates: XLA multiplies anew, slowly, in every gate.
-            return jnp.pad(row, (0, len(row) == 1)) @ matrices[0]
+            return _joined(vectors) @ matrices[0]
         return total(p(m, v) for p, m, v in zip(self.products, matrices, vectors))
+
+
+def _joined(parts: Sequence[Array]) -> Array:
+    """The parts after each other, and a zero behind a lone number.
+
+    A product with one number would become a multiplication, and run three times as long where its
+    result is split into gates: XLA multiplies anew, slowly, in every gate.
+    """
+    alone = sum(map(len, parts)) == 1
+    return jnp.concatenate([*parts, jnp.zeros_like(parts[0])] if alone else parts)
 
 
 def total(terms) -> Any:

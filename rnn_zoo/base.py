@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar, cast
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, PyTree
 
 from ._affine import AffineMap
@@ -96,14 +97,14 @@ def contract(step: _Step) -> _Step:
 
 
 def _check_step(cell: AbstractCell, state: Any, x: Any, *time: Any) -> None:
-    if jnp.shape(x) != (cell.input_size,):
+    if np.shape(x) != (cell.input_size,):
         raise ValueError(
-            f"expected x of shape ({cell.input_size},), got {jnp.shape(x)}: `step` takes one "
+            f"expected x of shape ({cell.input_size},), got {np.shape(x)}: `step` takes one "
             "sample at one time; for a sequence use rz.scan.unroll(cell, xs) or "
             "rz.Recurrent(cell), for a batch map over it with jax.vmap"
         )
-    if any(jnp.shape(dt) != () for dt in time):
-        raise ValueError(f"expected dt as a scalar, got shape {jnp.shape(time[0])}")
+    if any(np.shape(dt) != () for dt in time):
+        raise ValueError(f"expected dt as a scalar, got shape {np.shape(time[0])}")
     like = jax.eval_shape(cell.init_state)
     if not same_shapes(state, like):
         raise ValueError(
@@ -142,7 +143,7 @@ def same_shapes(one: Any, two: Any) -> bool:
     if jax.tree.structure(one) != jax.tree.structure(two):
         return False
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(two))
-    return all(jnp.shape(a) == jnp.shape(b) for a, b in pairs)
+    return all(np.shape(a) == np.shape(b) for a, b in pairs)
 
 
 def _in_working_dtype(step: Callable, cell: AbstractCell, state, x, time, keywords):

@@ -23,6 +23,7 @@ RANKS = {
         [
             ("_affine",),
             ("_recurrence", "_program", "_chunks"),
+            ("_plan",),
             ("_tangents",),
             ("_loop",),
             ("base",),
@@ -35,7 +36,7 @@ RANKS = {
             ("layers",),
             ("interop",),
             ("models",),
-            ("metrics", "streaming"),
+            ("metrics", "streaming", "summary"),
             ("data",),
             ("train",),
             ("viz",),

@@ -3,3 +3,5 @@
 from .adopt import Adopted as Adopted, adopt as adopt
 from .arrays import lru_from_arrays as lru_from_arrays, s5_from_arrays as s5_from_arrays
 from .ncps import from_ncps as from_ncps
+from .onnx import to_onnx as to_onnx
+from .stablehlo import to_stablehlo as to_stablehlo

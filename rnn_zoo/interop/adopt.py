@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, PyTree
+from jaxtyping import Array, ArrayLike, PRNGKeyArray, PyTree
 
 from .._fixed import fix, unfix
 from ..base import AbstractCell, State, contract, show
+from .foreign import read_cell
 
 
 class Adopted(AbstractCell):
@@ -60,24 +61,38 @@ def adopt(
     init_state: State | None = None,
     output: Callable | None = None,
     timed: bool = False,
+    key: PRNGKeyArray | None = None,
 ) -> Adopted:
-    """A contract cell from a function f(h, x), or from an `eqx.nn` GRUCell or LSTMCell.
+    """A contract cell from a function f(h, x), or from another library's cell.
+
+        rz.adopt(eqx.nn.GRUCell(3, 8, key=key))
+        rz.adopt(flax.nnx.LSTMCell(3, 8, rngs=rngs))
+        rz.adopt(flax.linen.GRUCell(8), input_size=3, key=key)
+        rz.adopt(functools.partial(haiku.VanillaRNN, 8), input_size=3, key=key)
+        rz.adopt(brainstate.nn.MGUCell(3, 8))
 
     **Arguments:**
 
     - `function`: `f(state, x) -> state` or `f(state, x) -> (state, y)`; with `timed=True`
-      `f(state, x, dt)`. An Equinox module's arrays stay trainable parameters. Equinox's
-      own cells, which take the input first, are recognised.
-    - `input_size`, `init_state`: needed for all but Equinox's cells (zeros there). The
-      initial state does not train; wrap in `LearnedInitialState` where it should.
+      `f(state, x, dt)`. A module's arrays stay trainable parameters. The recurrent cells of
+      Equinox, flax (linen and nnx), haiku and brainstate are recognised; one of haiku comes as
+      the function that makes it, since haiku builds modules only inside its transforms.
+    - `input_size`: needed for functions, and for flax linen and haiku.
+    - `init_state`: needed for functions; cells have their own. The initial state does not train;
+      wrap in `LearnedInitialState` where it should.
     - `output`: from the new state to y where the function gives the state alone; by default
       the state itself, or its first array.
+    - `key`: draws the parameters of flax linen's and haiku's cells.
 
-    **Raises:** ValueError where a size is missing or the state changes its shape.
+    **Raises:** ValueError where a size or the key is missing or the state changes its shape.
     """
     if getattr(function, "__name__", "") == "__call__":
         # A bound __call__ hides the arrays of its module.
         function = getattr(function, "__self__", function)
+    found = read_cell(function, input_size, key)
+    if found is not None:
+        function, input_size = found.function, found.input_size
+        init_state = found.init_state if init_state is None else init_state
     input_first = isinstance(function, eqx.nn.GRUCell | eqx.nn.LSTMCell)
     if isinstance(function, eqx.nn.GRUCell | eqx.nn.LSTMCell):
         zeros = jnp.zeros(function.hidden_size, function.weight_hh.dtype)

@@ -1,6 +1,7 @@
 """From the outputs of a sequence to one vector."""
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array
 
 from .._checks import Steps
@@ -20,15 +21,19 @@ def check_pool(name: str | None, known: tuple = POOLS) -> str | None:
 def pool_over_time(name: str, directions: Directions, ys: Array, steps: Steps) -> Array:
     """ "last": each direction's output at the last valid step that it processes; "mean": over
     the valid steps. Zeros where no step is valid. Outputs are zero where masked."""
-    mask = jnp.ones(steps.length, bool) if steps.mask is None else steps.mask
+    mask = steps.mask
     if name == "mean":
-        return jnp.sum(ys, axis=0) / jnp.maximum(jnp.sum(mask), 1).astype(ys.dtype)
+        valid = steps.length if mask is None else jnp.sum(mask)
+        return jnp.sum(ys, axis=0) / jnp.maximum(valid, 1).astype(ys.dtype)
     if steps.length == 0:
         return jnp.zeros(pooled_size(directions), ys.dtype)
-    last = steps.length - 1 - jnp.argmax(mask[::-1])
-    first = jnp.argmax(mask)
-    # Without a valid step both indices name a masked one, whose output is zero.
-    ends = [ys[first if backward else last, start:stop] for start, stop, backward in directions]
+    if mask is None:
+        first, last = (lax.index_in_dim(ys, step, keepdims=False) for step in (0, -1))
+    else:
+        # Without a valid step both indices name a masked one, whose output is zero.
+        last = steps.length - 1 - jnp.argmax(mask[::-1])
+        first, last = jnp.take(ys, jnp.argmax(mask), axis=0), jnp.take(ys, last, axis=0)
+    ends = [(first if backward else last)[start:stop] for start, stop, backward in directions]
     return jnp.concatenate(ends)
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
-from .._checks import beside, check_inputs, check_tokens, spread_keys
+from .._checks import beside, check_inputs, check_tokens, runtime_error_if, spread_keys
 from ..base import State, advance, half_as, replace, working_dtype
 from ..init import check_sizes
 from ..layers.base import AbstractLayer, Directions, hide, mixed, require_step
@@ -154,7 +154,7 @@ class SequenceModel(AbstractLayer):
     def _encode(self, xs: Array) -> Array:
         if self.reads_tokens:
             outside = jnp.any((xs < 0) | (xs >= self.input_size))
-            xs = eqx.error_if(xs, outside, f"tokens must lie in [0, {self.input_size})")
+            xs = runtime_error_if(xs, outside, f"tokens must lie in [0, {self.input_size})")
         else:
             xs = xs.astype(working_dtype(self, xs))
         return xs if self.encoder is None else jax.vmap(self.encoder)(xs)

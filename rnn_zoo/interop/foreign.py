@@ -1,0 +1,123 @@
+"""Recurrent cells of flax, haiku and brainstate as functions `f(state, x) -> (state, y)`.
+
+Nothing of them is imported: a cell that is handed in has its library with it.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, PyTree
+
+from ..base import State
+
+
+class Found(NamedTuple):
+    """What `adopt` needs of a cell."""
+
+    function: Callable
+    input_size: int
+    init_state: State
+
+
+def read_cell(cell: Any, input_size: int | None, key: Any) -> Found | None:
+    """A cell of another library, None for anything else."""
+    for library, read in _READERS.items():
+        if any(base.__module__.startswith(library) for base in type(cell).__mro__):
+            return read(cell, input_size, key)
+    if inspect.isclass(cell) or not callable(cell):
+        return None
+    made_of = getattr(cell, "func", cell)  # of a functools.partial
+    if inspect.isclass(made_of) and made_of.__module__.startswith("haiku."):
+        return _haiku(cell, input_size, key)
+    return None
+
+
+class _Linen(eqx.Module):
+    variables: PyTree
+    cell: Any = eqx.field(static=True)
+
+    def __call__(self, state: State, x: Array) -> tuple[State, Array]:
+        return self.cell.apply(self.variables, state, x)
+
+
+def _linen(cell: Any, input_size: int | None, key: Any) -> Found:
+    size, key = _given(cell, input_size, key)
+    state = cell.initialize_carry(jr.key(0), (size,))
+    return Found(_Linen(cell.init(key, state, jnp.zeros(size)), cell), size, state)
+
+
+class _Nnx(eqx.Module):
+    variables: PyTree
+    graph: Any = eqx.field(static=True)
+
+    def __call__(self, state: State, x: Array) -> tuple[State, Array]:
+        return importlib.import_module("flax.nnx").merge(self.graph, self.variables)(state, x)
+
+
+def _nnx(cell: Any, input_size: int | None, key: Any) -> Found:
+    nnx = importlib.import_module("flax.nnx")
+    size = cell.in_features if input_size is None else input_size
+    state = cell.initialize_carry((size,), nnx.Rngs(0))
+    graph, variables = nnx.split(cell)
+    return Found(_Nnx(variables, graph), size, state)
+
+
+class _Haiku(eqx.Module):
+    params: PyTree
+    apply: Callable = eqx.field(static=True)
+
+    def __call__(self, state: State, x: Array) -> tuple[State, Array]:
+        y, state = self.apply(self.params, x, state)
+        return state, y
+
+
+def _haiku(make: Any, input_size: int | None, key: Any) -> Found:
+    haiku = importlib.import_module("haiku")
+    size, key = _given(make, input_size, key)
+    run = haiku.without_apply_rng(haiku.transform(lambda x, state: make()(x, state)))
+    first = haiku.without_apply_rng(haiku.transform(lambda: make().initial_state(None)))
+    state = first.apply(first.init(key))
+    return Found(_Haiku(run.init(key, jnp.zeros(size), state), run.apply), size, state)
+
+
+class _Brainstate(eqx.Module):
+    variables: PyTree
+    graph: Any = eqx.field(static=True)
+    form: Any = eqx.field(static=True)  # of the state, which is its arrays alone
+
+    def __call__(self, state: State, x: Array) -> tuple[State, Array]:
+        peer = importlib.import_module("brainstate")
+        hidden = jax.tree.unflatten(self.form, state)
+        cell = peer.graph.treefy_merge(self.graph, self.variables, hidden)
+        y = cell.update(x)
+        return tuple(jax.tree.leaves(peer.graph.treefy_states(cell, peer.HiddenState))), y
+
+
+def _brainstate(cell: Any, input_size: int | None, key: Any) -> Found:
+    peer = importlib.import_module("brainstate")
+    size = cell.in_size[-1] if input_size is None else input_size
+    cell.init_state()
+    graph, hidden, variables = peer.graph.treefy_split(cell, peer.HiddenState, ...)
+    state, form = jax.tree.flatten(hidden)
+    return Found(_Brainstate(variables, graph, form), size, tuple(state))
+
+
+def _given(cell: Any, input_size: int | None, key: Any) -> tuple[int, Any]:
+    if input_size is None:
+        raise ValueError(
+            f"expected input_size: {type(cell).__name__} learns it from its first input, give for "
+            "example adopt(cell, input_size=3, key=key)"
+        )
+    if key is None:
+        raise ValueError(f"expected key: the parameters of {type(cell).__name__} are drawn here")
+    return input_size, key
+
+
+# By the module of a base class.
+_READERS = {"flax.linen": _linen, "flax.nnx": _nnx, "brainstate": _brainstate}
