@@ -1,6 +1,6 @@
 """The speed of the library, table by table.
 
-    python -m benchmarks                     every table, then the report; about 20 minutes
+    python -m benchmarks                     every table, then the report; about 30 minutes
     python -m benchmarks layers [lstm]       one table (and what its own arguments choose)
     python -m benchmarks report              README.md and its picture from the rows on file
 
@@ -15,7 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))  # the tables import each other by name
 
-TABLES = ("layers", "cells", "memory", "streaming", "compiling", "settings")
+TABLES = (
+    *("layers", "cells", "liquid", "echo_state"),
+    *("memory", "streaming", "compiling", "settings"),
+)
 
 
 def main() -> None:

@@ -63,6 +63,22 @@ def tables() -> list[str]:
         "",
         *wide("cells", ("jax", "cell"), "ms", {"same": "same function"}),
         "",
+        "## Liquid cells",
+        "",
+        "The weights of ncps, (32, 128, 16), LTC with 6 unfolds. " + about("liquid"),
+        "",
+        *wide("liquid", ("jax", "layer", "pass"), "ms", {}),
+        "",
+        "Temporary memory of the gradient of an LTC of 512 units, batch 32, 32 steps:",
+        "",
+        *plain("synapses", ("jax", "synapses", "memory_mb")),
+        "",
+        "## Reservoirs",
+        "",
+        "The matrices of reservoirpy, 10 000 steps of one series. " + about("echo_state"),
+        "",
+        *wide("echo_state", ("jax", "task", "units"), "seconds", {}),
+        "",
         "## Memory",
         "",
         about("memory"),
@@ -127,8 +143,9 @@ def picture() -> None:
                 ax.bar(places, heights, 0.8 / len(rivals), label=rival)
             ax.axhline(1.0, color="black", linewidth=0.8)
             ax.set_ylim(0, TOP)
+            outside = {"ha": "center", "va": "top", "color": "white", "size": 7}
             for place, height in off:
-                ax.annotate(f"{height:.0f}", (place, TOP), ha="center", va="top", color="white")
+                ax.annotate(f"{height:.0f}", (place, TOP), **outside)
             ax.set_title(f"{layer}, {what}")
             ax.set_xticks(range(len(shapes)), shapes)
     for ax in axes[:, 0]:

@@ -1,6 +1,6 @@
 """Echo state networks against reservoirpy: one network, and a grid of settings.
 
-    pip install reservoirpy && python benchmarks/against_reservoirpy.py
+    pip install reservoirpy && python -m benchmarks echo_state
 
 The task is the Mackey-Glass series, one step ahead, over 10 000 steps. Both libraries run the
 same reservoir (reservoirpy draws it; its matrices go into our cell), which is checked before
@@ -8,7 +8,7 @@ anything is timed: equal states and equal readouts. `run` is the reservoir alone
 and fits a ridge readout; the grid fits and scores 64 settings (8 radii, 8 leaks), here in one
 `vmap` that is compiled anew, there in a loop. Medians of interleaved rounds; the ratio is
 reservoirpy's time over ours. reservoirpy computes in float64 with sparse matrices, this library
-in float32 with dense ones and fits in float64. benchmarks/against_reservoirpy.txt holds a run.
+in float32 with dense ones and fits in float64.
 """
 
 import sys
@@ -18,7 +18,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from timing import machine, medians
+from rows import Table, versions
+from timing import medians
 
 import rnn_zoo as rz
 from rnn_zoo._fixed import Fixed
@@ -26,12 +27,12 @@ from rnn_zoo.train import grid
 
 
 try:
-    import reservoirpy
     from reservoirpy.nodes import Reservoir, Ridge
 except ImportError:
     sys.exit("reservoirpy is not installed: pip install reservoirpy")
 
 STEPS, WASHOUT, RIDGE = 10_000, 100, 1e-6
+TABLE = Table("echo_state", ("jax", "task", "units"), ("rival", "seconds", "of_ours"))
 SETTINGS = {"radius": np.linspace(0.5, 1.2, 8), "leak": np.linspace(0.3, 1.0, 8)}
 
 
@@ -79,18 +80,21 @@ def single(units):
     x, y = jnp.float32(xs), jnp.float32(ys)
     layer, network = rz.Recurrent(cell), rz.EchoStateNetwork(cell, 1)
     run = eqx.filter_jit(lambda layer, x: layer(x))
-    seconds = medians(
-        {
-            "run": lambda: run(layer, x),
-            "run, reservoirpy": lambda: reservoir.run(xs),
-            "fit": lambda: network.fit_readout(x, y, ridge=RIDGE, washout=WASHOUT).readout.weight,
-            "fit, reservoirpy": lambda: model.fit(xs, ys, warmup=WASHOUT),
+    tasks = {
+        "run": {"ours": lambda: run(layer, x), "reservoirpy": lambda: reservoir.run(xs)},
+        "fit": {
+            "ours": lambda: network.fit_readout(x, y, ridge=RIDGE, washout=WASHOUT).readout.weight,
+            "reservoirpy": lambda: model.fit(xs, ys, warmup=WASHOUT),
         },
-        rounds=7,
-    )
-    for name in ("run", "fit"):
-        here, there = seconds[name], seconds[f"{name}, reservoirpy"]
-        print(f"{name}, {units} units: {here:.3f} s, reservoirpy {there:.3f} s, {there / here:.2f}")
+    }
+    for name, rivals in tasks.items():
+        add(name, units, medians(rivals, rounds=7))
+
+
+def add(task, units, seconds):
+    for rival, taken in seconds.items():
+        key = versions()["jax"], task, str(units)
+        TABLE.add(key, rival, f"{taken:.3f}", f"{taken / seconds['ours']:.2f}")
 
 
 def settings_grid(units):
@@ -117,26 +121,20 @@ def settings_grid(units):
     seconds = {}
     for name, function in (
         ("warm up", lambda: grid(score, **SETTINGS).scores),
-        ("reservoirpy", loop),
         ("ours", lambda: grid(score, **SETTINGS).scores),
+        ("reservoirpy", loop),
     ):
         began = time.perf_counter()
         scores = function()
         seconds[name] = time.perf_counter() - began
-    here, there = seconds["ours"], seconds["reservoirpy"]
-    print(
-        f"grid of 64, {units} units: {here:.2f} s with compiling, reservoirpy {there:.2f} s, "
-        f"{there / here:.2f} (best NRMSE {scores.min():.2e})"
-    )
+    del seconds["warm up"]
+    add("grid of 64 settings, with compiling", units, seconds)
+    print(f"best NRMSE {scores.min():.2e}")
 
 
-def main() -> None:
-    print(machine(), "reservoirpy", reservoirpy.__version__, f"{STEPS} steps")
+def main(arguments: list[str]) -> None:
     for units in (500, 1000):
         single(units)
     for units in (100, 200, 500):
         settings_grid(units)
-
-
-if __name__ == "__main__":
-    main()
+    TABLE.write()

@@ -1,6 +1,6 @@
 """LTC and CfC beside those of ncps in PyTorch, on the same cores in one run.
 
-    pip install torch ncps && python benchmarks/against_ncps.py
+    pip install torch ncps && python -m benchmarks liquid
 
 LTC wired by AutoNCP(64, 8), input 16, batch 32, 128 steps, 6 unfolds; CfC of 64 units on the
 same input. The weights are those of the ncps modules (`rz.interop.from_ncps`), and the outputs
@@ -16,12 +16,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from timing import machine, medians
+from rows import Table, versions
+from timing import medians
 
 import rnn_zoo as rz
 
 
 I, B, T, UNITS = 16, 32, 128, 64
+TABLE = Table("liquid", ("jax", "layer", "pass"), ("rival", "ms", "of_ours"))
+SYNAPSES = Table("synapses", ("jax",), ("synapses", "memory_mb"))
 
 
 def modules():
@@ -71,7 +74,7 @@ def theirs(module, xs):
 
 
 def memory():
-    print("\nLTC of 512 units, batch 32, 32 steps: temporary memory of the gradient")
+    """LTC of 512 units, batch 32, 32 steps: temporary memory of the gradient."""
     for sparsity in (0.0, 0.5, 0.9, 0.97):
         wiring = rz.wiring.RandomMap(I, 512, 8, sparsity=sparsity)
         layer = rz.Recurrent(rz.LTCCell(I, wiring, key=jax.random.key(0)))
@@ -83,26 +86,24 @@ def memory():
         xs = jnp.zeros((32, 32, I))
         compiled = jax.jit(jax.grad(loss)).lower(params, xs).compile()
         size = compiled.memory_analysis().temp_size_in_bytes / 1e6
-        print(f"{wiring.synapse_count:>8} synapses {size:>9.1f} MB", flush=True)
+        SYNAPSES.add((versions()["jax"],), str(wiring.synapse_count), f"{size:.1f}")
+    SYNAPSES.write()
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     xs = jax.random.normal(jax.random.key(1), (B, T, I))
     try:
         pairs = modules()
     except ImportError as error:
         sys.exit(f"ncps is not installed ({error}): pip install torch ncps")
-    print(machine(), f"(B, T, I) = {(B, T, I)}")
-    print(f"{'module':<22}{'pass':<15}{'ours ms':>9}{'ncps ms':>9}{'ratio':>8}")
     for name, module in pairs.items():
         one, two = ours(module, xs), theirs(module, xs)
         np.testing.assert_allclose(one["forward"](), two["forward"](), atol=1e-4)
         for part in one:
-            times = medians({"ours": one[part], "ncps": two[part]}, rounds=5)
-            a, b = 1e3 * times["ours"], 1e3 * times["ncps"]
-            print(f"{name:<22}{part:<15}{a:>9.1f}{b:>9.1f}{b / a:>8.1f}", flush=True)
+            times = medians({"ours": one[part], "ncps": two[part]}, rounds=7)
+            for rival, seconds in times.items():
+                of_ours = seconds / times["ours"]
+                key = versions()["jax"], name, part
+                TABLE.add(key, rival, f"{1e3 * seconds:.1f}", f"{of_ours:.2f}")
+    TABLE.write()
     memory()
-
-
-if __name__ == "__main__":
-    main()
