@@ -18,7 +18,12 @@ from .chaos import (
     rabinovich_fabrikant as rabinovich_fabrikant,
     rossler as rossler,
 )
-from .dataset import Baseline as Baseline, Dataset as Dataset, DatasetInfo as DatasetInfo
+from .dataset import (
+    NO_TARGET as NO_TARGET,
+    Baseline as Baseline,
+    Dataset as Dataset,
+    DatasetInfo as DatasetInfo,
+)
 from .dynamics import (
     multiple_sinusoids as multiple_sinusoids,
     multiple_sinusoids_series as multiple_sinusoids_series,
@@ -34,6 +39,17 @@ from .files import (
     santafe_laser as santafe_laser,
     sunspots_yearly as sunspots_yearly,
 )
+from .formal import (
+    cycle_navigation as cycle_navigation,
+    duplicate_string as duplicate_string,
+    dyck as dyck,
+    even_pairs as even_pairs,
+    flip_flop as flip_flop,
+    modular_arithmetic as modular_arithmetic,
+    parity as parity,
+    permutation_group as permutation_group,
+    reverse_string as reverse_string,
+)
 from .irregular import (
     bitstream_xor as bitstream_xor,
     lorenz_irregular as lorenz_irregular,
@@ -44,6 +60,9 @@ from .memory import (
     adding as adding,
     copy_memory as copy_memory,
     delayed_recall as delayed_recall,
+    mqar as mqar,
+    n_bit_flip_flop as n_bit_flip_flop,
+    selective_copy as selective_copy,
 )
 from .registry import list_datasets as list_datasets, load as load
 from .series import (

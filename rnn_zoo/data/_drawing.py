@@ -40,3 +40,10 @@ def draw(
 
 def drawn_splits(sizes: tuple[int, int, int]) -> str:
     return "{} train, {} valid, {} test sequences, drawn independently".format(*sizes)
+
+
+def encode(tokens: np.ndarray, size: int, encoding: str) -> np.ndarray:
+    """Tokens as they are, or one-hot: (samples, time, size) float32."""
+    if encoding not in ("one_hot", "tokens"):
+        raise ValueError(f"expected encoding 'one_hot' or 'tokens', got {encoding!r}")
+    return np.eye(size, dtype=np.float32)[tokens] if encoding == "one_hot" else tokens

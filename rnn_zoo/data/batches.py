@@ -24,7 +24,7 @@ class Batch(eqx.Module):
 
     - `x`: (samples, time, features), or whole-number tokens (samples, time).
     - `y`: labels (samples,), one target a sample (samples, features), or one target a step
-      (samples, time, ...); see `per_step`.
+      (samples, time, ...), with `NO_TARGET` (-1) for a step without a label; see `per_step`.
     - `mask`: (samples, time) bool, False where a step does not happen (padding, gaps).
     - `dt`: (samples, time) float, the time since the step before, in units of the nominal step.
     - `reset`: (samples, time) bool, True where a new document starts.

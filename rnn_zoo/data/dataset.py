@@ -12,6 +12,9 @@ Task = Literal["classification", "regression", "forecasting"]
 
 GENERATED = "generated; no licence needed"
 
+NO_TARGET = -1
+"""The label of a step that has none: losses and metrics leave it out."""
+
 
 @dataclass(frozen=True)
 class Baseline:

@@ -6,7 +6,7 @@ from typing import Any
 
 from jax import Array
 
-from . import chaos, dynamics, files, irregular, memory
+from . import chaos, dynamics, files, formal, irregular, memory
 from .dataset import Dataset
 
 
@@ -15,9 +15,14 @@ _LOADERS = {
     "bitstream_xor": irregular.bitstream_xor,
     "co2_weekly": files.co2_weekly,
     "copy_memory": memory.copy_memory,
+    "cycle_navigation": formal.cycle_navigation,
     "delayed_recall": memory.delayed_recall,
     "digits": files.digits,
     "double_scroll": chaos.double_scroll,
+    "duplicate_string": formal.duplicate_string,
+    "dyck": formal.dyck,
+    "even_pairs": formal.even_pairs,
+    "flip_flop": formal.flip_flop,
     "henon": chaos.henon,
     "japanese_vowels": files.japanese_vowels,
     "kuramoto_sivashinsky": chaos.kuramoto_sivashinsky,
@@ -26,13 +31,20 @@ _LOADERS = {
     "lorenz96": chaos.lorenz96,
     "lorenz_irregular": irregular.lorenz_irregular,
     "mackey_glass": chaos.mackey_glass,
+    "modular_arithmetic": formal.modular_arithmetic,
+    "mqar": memory.mqar,
     "multi_scroll": chaos.multi_scroll,
     "multiple_sinusoids": dynamics.multiple_sinusoids,
+    "n_bit_flip_flop": memory.n_bit_flip_flop,
     "narma": dynamics.narma,
     "narma10": dynamics.narma10,
+    "parity": formal.parity,
+    "permutation_group": formal.permutation_group,
     "rabinovich_fabrikant": chaos.rabinovich_fabrikant,
+    "reverse_string": formal.reverse_string,
     "rossler": chaos.rossler,
     "santafe_laser": files.santafe_laser,
+    "selective_copy": memory.selective_copy,
     "spirals": irregular.spirals,
     "sunspots_yearly": files.sunspots_yearly,
 }

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jax import Array
 
-from ..data import Batch
+from ..data import NO_TARGET, Batch
 from ..layers import batch as batched
 
 
@@ -44,10 +44,11 @@ def predict(model: Any, batch: Batch, *, key: Any = None) -> Array:
 
 
 def count_targets(batch: Batch) -> Any:
-    """The number of targets: valid steps where there is one for each step, else samples."""
+    """The number of targets: of valid steps that have one, else samples."""
     if not batch.per_step:
         return len(batch)
-    return np.prod(batch.x.shape[:2]) if batch.mask is None else jnp.sum(batch.mask)
+    mask = _target_mask(batch)
+    return np.prod(batch.x.shape[:2]) if mask is None else jnp.sum(mask)
 
 
 def _mean(values: Array, mask: Array | None) -> Array:
@@ -63,8 +64,14 @@ def _align(mask: Array, values: Array) -> Array:
     return mask.reshape(mask.shape + (1,) * (values.ndim - mask.ndim))
 
 
-def _step_mask(batch: Batch) -> Array | None:
-    return None if batch.mask is None or not batch.per_step else jnp.asarray(batch.mask)
+def _target_mask(batch: Batch) -> Array | None:
+    """Where there are targets, (samples, time); None where that is everywhere."""
+    if not batch.per_step:
+        return None
+    mask, y = None if batch.mask is None else jnp.asarray(batch.mask), jnp.asarray(batch.y)
+    if y.ndim > 2 or not jnp.issubdtype(y.dtype, jnp.integer):
+        return mask
+    return (y != NO_TARGET) if mask is None else mask & (y != NO_TARGET)
 
 
 def _at_least_float32(values: Array) -> Array:
@@ -72,7 +79,7 @@ def _at_least_float32(values: Array) -> Array:
 
 
 def _cross_entropy(predictions: Array, batch: Batch) -> tuple[Array, Metrics]:
-    labels, mask = jnp.asarray(batch.y), _step_mask(batch)
+    labels, mask = jnp.asarray(batch.y), _target_mask(batch)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"expected y to hold integer labels, got {labels.dtype}")
     if labels.shape != predictions.shape[:-1]:
@@ -88,7 +95,7 @@ def _cross_entropy(predictions: Array, batch: Batch) -> tuple[Array, Metrics]:
 
 
 def _mse(predictions: Array, batch: Batch) -> tuple[Array, Metrics]:
-    targets, mask = jnp.asarray(batch.y), _step_mask(batch)
+    targets, mask = jnp.asarray(batch.y), _target_mask(batch)
     if targets.shape != predictions.shape:
         raise _misfit(predictions.shape, targets.shape, targets.shape)
     predictions = _at_least_float32(predictions)
@@ -116,13 +123,13 @@ def _misfit(predictions: tuple, targets: tuple, expected: tuple) -> ValueError:
 
 def _check_labels(shape: tuple[int, ...], batch: Batch) -> None:
     labels, classes = np.asarray(batch.y), shape[-1]
-    mask = _step_mask(batch)
+    mask = _target_mask(batch)
     labels = labels if mask is None else labels[np.asarray(mask)]
     wrong = labels[(labels < 0) | (labels >= classes)]
     if wrong.size:
         raise ValueError(
             f"expected labels from 0 to {classes - 1}, the model's {classes} outputs, got "
-            f"{wrong[0]}: steps without a label belong behind a mask"
+            f"{wrong[0]}: steps without a label have {NO_TARGET}"
         )
 
 
