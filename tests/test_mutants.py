@@ -35,6 +35,8 @@ MUTANTS = {
     "lstm without the last tanh": ("cells/gated.py", "h = jax.nn.sigmoid(o) * jnp.tanh(c)", "h = jax.nn.sigmoid(o) * c", EQUATION.format("lstm")),
     "lstm state swapped": ("cells/gated.py", "return LSTMState(h, c), h", "return LSTMState(c, h), h", EQUATION.format("lstm")),
     "lstm forget bias on g": ("cells/gated.py", "bias.at[hidden_size : 2 * hidden_size]", "bias.at[2 * hidden_size : 3 * hidden_size]", "test_init.py -k forget"),
+    "lstmp gates i and f swapped": ("cells/projected.py", "i, f, g, o = jnp.split", "f, i, g, o = jnp.split", EQUATION.format("lstmp")),
+    "lstmp without the last tanh": ("cells/projected.py", "h = self.weight_hr @ (jax.nn.sigmoid(o) * jnp.tanh(c))", "h = self.weight_hr @ (jax.nn.sigmoid(o) * c)", EQUATION.format("lstmp")),
     "gru update gate inverted": ("cells/gated.py", "h = (1 - z) * n + z * state", "h = z * n + (1 - z) * state", EQUATION.format("gru")),
     "gru reset before for after": ("cells/gated.py", "        if self.reset_after:\n            from_h", "        if not self.reset_after:\n            from_h", EQUATION.format("gru")),
     "gru gates r and z swapped": ("cells/gated.py", "r, z = jnp.split(jax.nn.sigmoid((from_x + from_h)", "z, r = jnp.split(jax.nn.sigmoid((from_x + from_h)", EQUATION.format("gru")),
