@@ -54,7 +54,9 @@ def from_flax(params: Any, *, activation: Callable = TANH) -> Any:
                 "rz.layers.Backward(from_flax(rnn.cell)), whose outputs are in input order"
             )
         return Recurrent(from_flax(parts["cell"], activation=activation))
-    return _cell(parts, activation if isinstance(params, Mapping) else _activation(params))
+    if hasattr(params, "activation_fn"):
+        activation = _activation(params)
+    return _cell(parts, activation)
 
 
 def _parts(node: Any) -> dict[str, Any]:
