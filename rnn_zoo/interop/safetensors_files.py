@@ -35,7 +35,7 @@ def save_safetensors(model: Any, path: str | os.PathLike) -> None:
                 f"expected real arrays, got {_show(array)} at {name}: keep its real and its "
                 "imaginary part, jnp.stack([a.real, a.imag])"
             )
-        content[name] = np.ascontiguousarray(array)
+        content[name] = np.asarray(array, order="C")
     write_whole(Path(path), write(content))
 
 
