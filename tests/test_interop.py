@@ -170,6 +170,11 @@ BAD_TORCH = {
         ValueError,
         "bias_hh_l0_reverse or neither",
     ),
+    "biases of two shapes": (
+        lambda: from_torch(without("torch/gru") | {"bias_hh_l0": np.ones(1)}),
+        ValueError,
+        r"two biases of one shape, got \(12,\) and \(1,\)",
+    ),
     "a layer missing": (
         lambda: from_torch(without("torch/rnn_relu", "weight_ih_l0", "weight_ih_l1")),
         ValueError,
@@ -475,6 +480,11 @@ BAD_KERAS = {
     "two layers": (lambda: [W, U, U, U], ValueError, "two directions of equal shapes"),
     "vectors": (lambda: [W[0], U], ValueError, r"got shapes \(8,\) and \(2, 8\)"),
     "two blocks": (lambda: [W, np.ones((4, 8))], ValueError, r"1, 3 or 4 blocks.*\(4, 8\)"),
+    "a bias of a GRU": (
+        lambda: [np.ones((3, 6)), np.ones((2, 6)), np.ones((1, 6))],
+        ValueError,
+        r"the bias of a GRU as \(6,\) or \(2, 6\), got \(1, 6\)",
+    ),
     "a bias": (lambda: [W, U, np.ones(7)], ValueError, r"expected bias as f32\[8\] here"),
 }
 
@@ -578,6 +588,10 @@ def test_flax_modules():
         from_flax(nnx_module("SimpleCell", simple, gate_fn=None, residual=True))
     with pytest.raises(ValueError, match=r"reverse=True: take rz.layers.Backward"):
         from_flax(type("RNN", (), {"cell": module, "reverse": True})())
+
+    both = {"forward_rnn": rnn, "backward_rnn": rnn, "merge_fn": staticmethod(named("add"))}
+    with pytest.raises(ValueError, match="that concatenates, got merge_fn=add"):
+        from_flax(type("Bidirectional", (), both)())
 
 
 def linear(rows, columns):

@@ -40,6 +40,17 @@ def filled(cell: Any, **arrays: Any) -> Any:
     return replace(cell, **arrays)
 
 
+def added(bias_ih: Any, bias_hh: Any) -> Any:
+    """The sum of two biases, which are both None or of one shape."""
+    if bias_ih is None:
+        return None
+    if bias_ih.shape != bias_hh.shape:
+        raise ValueError(
+            f"expected two biases of one shape, got {bias_ih.shape} and {bias_hh.shape}"
+        )
+    return bias_ih + bias_hh
+
+
 def elman(weight_ih: Any, weight_hh: Any, bias: Any, activation: Callable = TANH) -> ElmanCell:
     """An `ElmanCell` of these arrays; `bias` may be None, here and below."""
     return _made(
@@ -71,7 +82,7 @@ def gru(
         bias_hh = np.zeros_like(bias_ih) if bias_hh is None else bias_hh
         r_z, n = np.split(bias_hh, [2 * (len(bias_hh) // 3)])
         # What the candidate gets from the state stands inside the reset gate, hence apart.
-        arrays["bias"] = bias_ih + np.concatenate([r_z, np.zeros_like(n)])
+        arrays["bias"] = added(bias_ih, np.concatenate([r_z, np.zeros_like(n)]))
         arrays["bias_n"] = n
     return _made(GRUCell, arrays, reset_after=reset_after)
 

@@ -32,7 +32,8 @@ def from_flax(params: Any, *, activation: Callable = TANH) -> Any:
 
     **Returns:** for a cell the cell, for an `RNN` a `rz.Recurrent`, for a `Bidirectional` a
     `rz.Bidirectional`, for a list a `rz.Stacked`; `rz.batch(layer)` takes batches. Flax keeps
-    an LSTM's carry as (c, h), here it is `LSTMState(h, c)`. The dtype is kept; float64 needs x64.
+    an LSTM's carry as (c, h), here it is `LSTMState(h, c)`. The dtype is kept, but float64
+    is float32 without x64.
 
     **Raises:** ValueError for the names of another cell, shapes that do not fit, or an nnx
     module with functions that have no form here.
@@ -43,10 +44,10 @@ def from_flax(params: Any, *, activation: Callable = TANH) -> Any:
     if "params" in parts:
         return from_flax(parts["params"], activation=activation)
     if "forward_rnn" in parts and "backward_rnn" in parts:
-        sides = [
-            from_flax(parts[f"{s}_rnn"], activation=activation) for s in ("forward", "backward")
-        ]
-        return Bidirectional(*(getattr(side, "cell", side) for side in sides))
+        _check_merge(params)
+        sides = [parts[f"{side}_rnn"] for side in ("forward", "backward")]
+        cells = [_parts(side).get("cell", side) for side in sides]
+        return Bidirectional(*(from_flax(cell, activation=activation) for cell in cells))
     if "cell" in parts:
         if getattr(params, "reverse", False) is True:
             raise ValueError(
@@ -57,6 +58,16 @@ def from_flax(params: Any, *, activation: Callable = TANH) -> Any:
     if hasattr(params, "activation_fn"):
         activation = _activation(params)
     return _cell(parts, activation)
+
+
+def _check_merge(params: Any) -> None:
+    merge = getattr(params, "merge_fn", None)
+    if merge is not None and "concatenate" not in _name(merge):
+        raise ValueError(
+            f"expected a Bidirectional that concatenates, got merge_fn={_name(merge)}: "
+            "rz.Bidirectional gives both directions side by side, read forward_rnn and "
+            "backward_rnn one by one"
+        )
 
 
 def _parts(node: Any) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def from_keras(layer: Any, *, reset_after: bool = True) -> Any:
     **Returns:** a `rz.Recurrent` or `rz.Bidirectional`, for a cell the cell, for a list a
     `rz.Stacked`. A GRU's blocks z, r, h become r, z, n, and both forms of `reset_after` are
     carried. All outputs are given, as with `return_sequences`; `rz.batch(layer)` takes batches. The
-    dtype is kept; float64 needs x64. Dropout is not carried: Keras's is
+    dtype is kept, but float64 is float32 without x64. Dropout is not carried: Keras's is
     `rz.VariationalDropout(cell, input_rate=, state_rate=)`.
 
     **Raises:** TypeError for another layer; ValueError for one that is not built, another
@@ -138,6 +138,10 @@ def _made(arrays: list[np.ndarray], reset_after: bool, activation: Any = TANH) -
         return gru(*weights, None, reset_after=reset_after)
     if bias.ndim == 1:
         return gru(*weights, _r_z_n(bias, units), reset_after=False)
+    if len(bias) != 2:
+        raise ValueError(
+            f"expected the bias of a GRU as ({3 * units},) or (2, {3 * units}), got {bias.shape}"
+        )
     return gru(*weights, *_r_z_n(bias, units), reset_after=True)
 
 

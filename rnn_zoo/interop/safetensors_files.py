@@ -113,7 +113,7 @@ def _compare(path: Any, found: dict[str, Any], expected: dict[str, Any]) -> None
         one, two = _show(found[name]), _show(expected[name])
         if one != two:
             wrong.append(f"{name} as {one} where {two} should be")
-            dtypes = {np.dtype(a.dtype).name for a in (found[name], expected[name])}
+            dtypes = {str(a.dtype) for a in (found[name], expected[name])}
             wide |= dtypes == {"float32", "float64"}
     if wrong:
         mend = " (x64 was enabled for one of them only)" if wide else ""
@@ -123,4 +123,4 @@ def _compare(path: Any, found: dict[str, Any], expected: dict[str, Any]) -> None
 
 
 def _show(array: Any) -> str:
-    return f"{np.dtype(array.dtype).name}{list(array.shape)}"
+    return f"{array.dtype}{list(array.shape)}"

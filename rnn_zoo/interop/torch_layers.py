@@ -10,7 +10,7 @@ import numpy as np
 
 from ..cells import ElmanCell, GRUCell, LSTMCell, LSTMPCell
 from ..layers import Bidirectional, Recurrent, Stacked
-from ._cells import RELU, TANH, elman, gru, is_named, lstm, to_numpy
+from ._cells import RELU, TANH, added, elman, gru, is_named, lstm, to_numpy
 
 
 LAYERS, CELLS = ("RNN", "LSTM", "GRU"), ("RNNCell", "LSTMCell", "GRUCell")
@@ -43,7 +43,8 @@ def from_torch(
     **Returns:** for RNN, LSTM and GRU a `rz.Stacked` of `rz.Recurrent` or `rz.Bidirectional`, as
     `rz.LSTM` makes it; `rz.batch(layer)` is `batch_first=True`. With `proj_size` its cells are
     `rz.LSTMPCell`. For RNNCell, LSTMCell and GRUCell the cell. The two biases become one. A
-    module in evaluation becomes a layer in inference. The dtype is kept; float64 needs x64.
+    module in evaluation becomes a layer in inference. The dtype is kept, but float64
+    is float32 without x64.
 
     **Raises:** TypeError for another module; ValueError for names or shapes that do not fit.
     """
@@ -114,7 +115,7 @@ def _cell(arrays: _Arrays, end: str, nonlinearity: str) -> Any:
         )
     units = (weight_hh if weight_hr is None else weight_hr).shape[-1]
     gates = weight_hh.shape[0] / units
-    bias = None if bias_ih is None else bias_ih + bias_hh
+    bias = added(bias_ih, bias_hh)
     if gates == 4:
         return lstm(weight_ih, weight_hh, bias, weight_hr)
     if gates == 3 and weight_hr is None:
