@@ -46,6 +46,7 @@ from .cells import (
     LinearIndRNNCell as LinearIndRNNCell,
     LipschitzCell as LipschitzCell,
     LSTMCell as LSTMCell,
+    LSTMPCell as LSTMPCell,
     LSTMState as LSTMState,
     LTCCell as LTCCell,
     MessagePassing as MessagePassing,

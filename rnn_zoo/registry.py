@@ -80,6 +80,13 @@ _ROWS = (
         "c' = f * c + i * g, h' = o * tanh(c')",
     ),
     CellInfo(
+        "lstmp",
+        cells.LSTMPCell,
+        "gated",
+        "Sak et al. 2014, arXiv:1402.1128",
+        "c' = f * c + i * g, h' = V (o * tanh(c'))",
+    ),
+    CellInfo(
         "gru",
         cells.GRUCell,
         "gated",

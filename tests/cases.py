@@ -212,6 +212,7 @@ MODES = [
     ),
     _registered("wilson_cowan-leak.1", "wilson_cowan", {"leak": 0.1}, leak=0.1),
     _registered("indrnn-bound.1", "indrnn", {"bound": 0.1}, recurrent_range=(-0.1, 0.1)),
+    _registered("lstmp-narrow", "lstmp", cell_size=3),
     _registered("gru-reset_before", "gru", {"reset_after": False}, reset_after=False),
     _registered("antisymmetric-eps.5", "antisymmetric", {"epsilon": 0.5}, epsilon=0.5),
     _registered("gated_antisymmetric-gamma.2", "gated_antisymmetric", {"gamma": 0.2}, gamma=0.2),

@@ -54,6 +54,20 @@ def lstm(p, state, x, dt):
     return (h, c), h
 
 
+def lstmp(p, state, x, dt):
+    r, c = state
+    size = len(c)
+
+    def gate(k, squash):
+        rows = slice(k * size, (k + 1) * size)
+        return squash(p.weight_ih[rows] @ x + p.weight_hh[rows] @ r + p.bias[rows])
+
+    c = gate(1, sigmoid) * c + gate(0, sigmoid) * gate(2, np.tanh)
+    m = gate(3, sigmoid) * np.tanh(c)
+    r = p.weight_hr @ m
+    return (r, c), r
+
+
 def gru(p, h, x, dt, reset_after=True):
     size = len(h)
     w_r, w_z, w_n = (p.weight_ih[k * size : (k + 1) * size] for k in range(3))
@@ -431,6 +445,7 @@ REFERENCES = {
     "wilson_cowan": wilson_cowan,
     "indrnn": indrnn,
     "lstm": lstm,
+    "lstmp": lstmp,
     "gru": gru,
     "mgu": mgu,
     "mingru": mingru,

@@ -41,6 +41,14 @@ def test_forget_bias_is_the_forget_gates(name, start):
     np.testing.assert_array_equal(other, -2.0 * expected)
 
 
+def test_lstmp_starts_like_an_lstm_of_its_cell_size():
+    cell = rz.LSTMPCell(40, 60, cell_size=90, forget_bias=2.0, key=KEY)
+    np.testing.assert_array_equal(cell.bias, np.repeat([0.0, 2.0, 0.0, 0.0], 90))
+    for weights, fans in [(cell.weight_ih, 130), (cell.weight_hh, 150), (cell.weight_hr, 150)]:
+        assert 0.97 * np.sqrt(6 / fans) < abs(np.asarray(weights)).max() <= np.sqrt(6 / fans)
+    assert rz.LSTMPCell(3, 4, key=KEY).cell_size == 8
+
+
 def test_lstm_forget_gate_at_zero_is_sigmoid_of_one():
     cell = rz.LSTMCell(3, 4, key=KEY)
     state, _ = cell.step(rz.LSTMState(jnp.zeros(4), jnp.ones(4)), jnp.zeros(3))

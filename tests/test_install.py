@@ -40,7 +40,8 @@ def test_import_prints_nothing():
 
 
 def test_import_needs_the_core_dependencies_only():
-    optional = ["flax", "keras", "matplotlib", "ncps", "networkx", "sklearn", "torch", "tqdm"]
+    optional = ["flax", "keras", "matplotlib", "ncps", "networkx", "safetensors", "sklearn"]
+    optional += ["torch", "tqdm"]
     # Asked for, not only loaded: `try: import torch` is slow for who has it. The dependencies come
     # first: what they ask for is not ours.
     code = f"""

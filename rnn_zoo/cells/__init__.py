@@ -34,6 +34,7 @@ from .oscillatory import (
     OscillatorState as OscillatorState,
     UnICORNNCell as UnICORNNCell,
 )
+from .projected import LSTMPCell as LSTMPCell
 from .reservoir import (
     EchoStateCell as EchoStateCell,
     as_reservoir as as_reservoir,

@@ -15,10 +15,10 @@ from ..init import check_sizes, glorot, orthogonal, working_float
 
 
 class LSTMState(NamedTuple):
-    """State of an LSTM: hidden h and cell c, (hidden,) each."""
+    """State of an LSTM: hidden h and cell c, (hidden,) each; in an LSTMP c is (cell,)."""
 
     h: Float[Array, " hidden"]
-    c: Float[Array, " hidden"]
+    c: Float[Array, " cell"]
 
 
 class LSTMCell(AbstractCell):

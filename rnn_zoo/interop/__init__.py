@@ -2,6 +2,13 @@
 
 from .adopt import Adopted as Adopted, adopt as adopt
 from .arrays import lru_from_arrays as lru_from_arrays, s5_from_arrays as s5_from_arrays
+from .flax_layers import from_flax as from_flax
+from .keras_layers import from_keras as from_keras
 from .ncps import from_ncps as from_ncps
 from .onnx import to_onnx as to_onnx
+from .safetensors_files import (
+    load_safetensors as load_safetensors,
+    save_safetensors as save_safetensors,
+)
 from .stablehlo import to_stablehlo as to_stablehlo
+from .torch_layers import from_torch as from_torch, to_torch as to_torch

@@ -5,11 +5,10 @@ from typing import Any
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array
 
-from ..base import replace, show
 from ..init import working_float
 from ..ssm import LRUCell, S5Cell
+from ._cells import filled
 
 
 def s5_from_arrays(
@@ -52,7 +51,7 @@ def s5_from_arrays(
         dtype=dtype,
         key=jr.key(0),
     )
-    return _filled(
+    return filled(
         cell,
         Lambda_re=Lambda_re,
         Lambda_im=jnp.asarray(Lambda_im, dtype),
@@ -84,7 +83,7 @@ def lru_from_arrays(
     dtype = working_float(dtype)
     modes, size = np.shape(B_re)
     cell = LRUCell(size, size, state_size=modes, dtype=dtype, key=jr.key(0))
-    return _filled(
+    return filled(
         cell,
         nu_log=jnp.asarray(nu_log, dtype),
         theta_log=jnp.asarray(theta_log, dtype),
@@ -93,11 +92,3 @@ def lru_from_arrays(
         C=jnp.stack([jnp.asarray(C_re, dtype), jnp.asarray(C_im, dtype)]),
         D=jnp.diag(jnp.asarray(D, dtype)),
     )
-
-
-def _filled(cell: Any, **arrays: Array) -> Any:
-    for name, array in arrays.items():
-        expected = getattr(cell, name)
-        if array.shape != expected.shape:
-            raise ValueError(f"expected {name} as {show(expected)} here, got {show(array)}")
-    return replace(cell, **arrays)

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,8 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import PyTree
+
+from .._files import write_whole
 
 
 Leaves = list[list]
@@ -85,16 +86,10 @@ def _show(leaf: list) -> str:
 
 
 def write(path: Path, header: dict, payload: bytes) -> None:
-    """Write a file so that at every moment the old one or the new one is there, whole."""
+    """Write header and payload with what `read` checks them by."""
     header = {**header, "bytes": len(payload)}
     header["sha256"] = _digest(header, payload)
-    # A fixed name, so that a killed writer leaves at most one file, which the next one takes.
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(json.dumps(header).encode() + b"\n" + payload)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    write_whole(path, json.dumps(header).encode() + b"\n" + payload)
 
 
 def _digest(header: dict, payload: bytes) -> str:
