@@ -73,6 +73,7 @@ FENCES = {"(": "(", ")": ")", "[": "[", "]": "]", "|": "|", "\\|": "‖", "\\{":
     "\\langle": "⟨",
     "\\rangle": "⟩",
 }
+OPERANDS = ("</mi>", "</mn>", "</msub>", "</msup>", "</msubsup>")
 SIGNS = {"-": "−", "*": "∗"}
 
 
@@ -148,7 +149,9 @@ class _Reader:
         text = _with_scripts(base, _group(sub), _group(sup), limits)
         # TeX keeps a named function from its neighbours; MathML does so nowhere.
         if token.removeprefix("\\") in (*FUNCTIONS, "min", "max"):
-            if before and before[-1].endswith(("</mi>", "</mn>", "</msub>", "</msup>", "</msubsup>")):
+            if before and before[-1].endswith(
+                ("</mi>", "</mn>", "</msub>", "</msup>", "</msubsup>")
+            ):
                 text = '<mspace width="0.17em"/>' + text
             if self.peek() not in ("(", "\\big", "\\Big"):
                 text += '<mspace width="0.17em"/>'
