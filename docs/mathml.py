@@ -74,6 +74,7 @@ FENCES = {"(": "(", ")": ")", "[": "[", "]": "]", "|": "|", "\\|": "‖", "\\{":
     "\\rangle": "⟩",
 }
 OPERANDS = ("</mi>", "</mn>", "</msub>", "</msup>", "</msubsup>")
+AFTER = (*OPERANDS, ")</mo>", "]</mo>", "|</mo>", "</mrow>", "</mfrac>", "</msqrt>", "</mover>")
 SIGNS = {"-": "−", "*": "∗"}
 
 
@@ -138,6 +139,8 @@ class _Reader:
     def scripted(self, before: list[str]) -> str:
         token = self.take()
         base = self.atom(token)
+        if token in ("+", "-", "\\pm") and (not before or not before[-1].endswith(AFTER)):
+            base = base.replace("<mo>", '<mo form="prefix">')  # a sign, not a sum
         sub, sup = "", ""
         while self.peek() in ("_", "^", "'"):
             mark = self.take()

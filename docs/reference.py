@@ -98,15 +98,20 @@ def _names(module: types.ModuleType) -> list[str]:
 def entries() -> dict[str, Entry]:
     """By path, several of which may lead to one entry."""
     registered = {rz.cell_info(name).cls: name for name in rz.list_cells()}
-    found: dict[int, Entry] = {}
+    paths: dict[int, list[str]] = {}
+    values: dict[int, Any] = {}
     for path, value in public():
-        if id(value) in found:
-            found[id(value)].paths.append(path)
-            continue
+        values[id(value)] = value
+        paths.setdefault(id(value), []).append(path)
+    found = {}
+    for identity, value in values.items():
+        name = getattr(value, "__name__", "")
+        # An alias, such as NCP for NCPCell, comes behind the name of the definition.
+        known = sorted(paths[identity], key=lambda path: path.split(".")[-1] != name)
         cell = registered.get(value)
         page = rz.cell_info(cell).family if cell else _room(value)
-        found[id(value)] = Entry(value, [path], page, cell or path, cell)
-    return {path: entry for entry in found.values() for path in entry.paths}
+        found |= dict.fromkeys(known, Entry(value, known, page, cell or known[0], cell))
+    return found
 
 
 def _room(value: Any) -> str:
@@ -310,17 +315,16 @@ def section(entry: Entry) -> str:
         parts.append(prose(constant_doc(entry), entry.page))
     elif node is None:
         parts.append(f"<p>Equinox's own <code>eqx.nn.{escape(name)}</code>.</p>")
-    elif entry.cell:
-        parts.append(prose(entry.value.__doc__, entry.page))
-        parts.append("<h3>Made by</h3>" + _call(name, node))
-        assert isinstance(node, ast.ClassDef)
+    elif isinstance(node, ast.ClassDef):
+        parts.append(prose(entry.value.__doc__ or "", entry.page))
+        if call := _call(name, node):
+            parts.append(f"<h3>Made by</h3>{call}")
         parts += _class_rest(node, entry.page)
-        parts += _instance(entry)
     else:
         parts.append(_call(name, node))
         parts.append(prose(entry.value.__doc__ or "", entry.page))
-        if isinstance(node, ast.ClassDef):
-            parts += _class_rest(node, entry.page)
+    if entry.cell:
+        parts += _instance(entry)
     return "\n".join([*(part for part in parts if part), "</section>"])
 
 
@@ -375,23 +379,16 @@ def _cell_head(entry: Entry) -> str:
     return (
         f'<h2><code>{entry.cell}</code> <span class="class">{info.cls.__name__}</span></h2>\n'
         f"<p>{marks}</p>\n"
-        f'<p class="paper">{_line(info.paper, entry.page)} &#183; '
-        f"<code>{escape(info.equation, quote=False)}</code></p>"
+        f'<p class="paper">{_line(info.paper, entry.page)}</p>'
     )
 
 
 def _instance(entry: Entry) -> list[str]:
     assert entry.cell is not None
     cell = rz.make_cell(entry.cell, INPUT, HIDDEN, key=jax.random.key(0))
-    symbols = {
-        _text(n.target): _shape_text(n.annotation)
-        for n in (source(entry.value) or ast.Module([], [])).body
-        if isinstance(n, ast.AnnAssign)
-    }
     rows, count = [], 0
-    for path, shape, dtype, trained in parameters(cell):
+    for path, symbol, shape, dtype, trained in parameters(cell):
         count += int(jax.numpy.prod(jax.numpy.array(shape, int))) if trained else 0
-        symbol = symbols.get(path, "")
         kind = "trained" if trained else "fixed"
         rows.append([f"<code>{path}</code>", escape(symbol), _shape(shape), dtype, kind])
     state = jax.eval_shape(cell.init_state)
@@ -399,23 +396,37 @@ def _instance(entry: Entry) -> list[str]:
         [f"<code>{_path(path) or 'state'}</code>", _shape(leaf.shape), leaf.dtype.name]
         for path, leaf in jax.tree_util.tree_leaves_with_path(state)
     ]
-    sizes = f"for input_size {INPUT} and hidden_size {HIDDEN}"
+    sizes = f"for {INPUT} inputs and {HIDDEN} units"
     head = ["array", "shape", sizes, "dtype", ""]
-    made = f"<h3>Parameters</h3>\n{_table(head, rows)}\n<p>{count} trained numbers {sizes}.</p>"
+    made = f"<h3>Parameters</h3>\n{_table(head, rows)}\n<p>Trained numbers: {count} {sizes}.</p>"
     kept = f"<h3>State</h3>\n{_table(['array', 'shape ' + sizes, 'dtype'], held)}"
     example = f"<h3>Example</h3>\n<pre><code>{escape(cell_example(entry.cell), False)}</code></pre>"
     return [made, kept, example]
 
 
-def parameters(cell: Any) -> Iterator[tuple[str, tuple[int, ...], str, bool]]:
-    """(path, shape, dtype, trained?) of every array of a cell."""
+def parameters(cell: Any) -> Iterator[tuple[str, str, tuple[int, ...], str, bool]]:
+    """(path, shape in the words of its annotation, shape, dtype, trained?) of every array."""
     leaves = jax.tree_util.tree_leaves_with_path(cell, is_leaf=lambda x: isinstance(x, Fixed))
     for path, leaf in leaves:
         fixed = isinstance(leaf, Fixed)
         value = leaf.value if fixed else leaf
         if eqx.is_array(value):
             trained = not fixed and eqx.is_inexact_array(value)
-            yield _path(path), tuple(value.shape), value.dtype.name, bool(trained)
+            shape = tuple(value.shape)
+            yield _path(path), _symbols(cell, path), shape, value.dtype.name, bool(trained)
+
+
+def _symbols(cell: Any, path: Any) -> str:
+    owner = cell
+    for key in path[:-1]:
+        owner = getattr(owner, key.name) if hasattr(key, "name") else owner[key.idx]
+    if not hasattr(path[-1], "name"):
+        return ""
+    node = source(type(owner))
+    for field in node.body if isinstance(node, ast.ClassDef) else []:
+        if isinstance(field, ast.AnnAssign) and _text(field.target) == path[-1].name:
+            return _shape_text(field.annotation)
+    return ""
 
 
 def _path(path: Any) -> str:
@@ -425,7 +436,8 @@ def _path(path: Any) -> str:
 def _shape_text(annotation: ast.expr) -> str:
     """The shape string of a jaxtyping annotation, None aside."""
     found = re.search(r'\w+\[\w+, " ?([^"]*)"\]', _text(annotation))
-    return f"({', '.join(found[1].split())})" if found else ""
+    axes = found[1].split() if found else []
+    return f"({', '.join(axes)}{',' * (len(axes) == 1)})" if found else ""
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -514,10 +526,11 @@ def index() -> str:
 
 
 def _html(name: str, title: str, contents: list[tuple[str, str]], body: list[str]) -> str:
-    links = [("index", "Index"), *((n, t) for n, (t, _) in TITLES.items())]
+    links = [("index", "Index"), *((n, t.removesuffix(" cells")) for n, (t, _) in FAMILIES.items())]
+    links += [(n, t) for n, (t, _) in PAGES.items()]
     pages = "\n".join(
         f'<a href="{n}.html"{" aria-current=" + chr(34) + "page" + chr(34) if n == name else ""}>'
-        f"{t.removesuffix(' cells')}</a>"
+        f"{t}</a>"
         for n, t in links
     )
     here = "\n".join(f'<a href="#{anchor}">{escape(text)}</a>' for anchor, text in contents)
