@@ -141,15 +141,17 @@ class _Reader:
         base = self.atom(token)
         if token in ("+", "-", "\\pm") and (not before or not before[-1].endswith(AFTER)):
             base = base.replace("<mo>", '<mo form="prefix">')  # a sign, not a sum
-        sub, sup = "", ""
+        sub, sup = [], []
         while self.peek() in ("_", "^", "'"):
             mark = self.take()
             if mark == "_":
-                sub += self.argument()
-            else:
-                sup += "<mo>′</mo>" if mark == "'" else self.argument()
+                sub.append(self.argument())
+            elif mark == "^":
+                sup.append(self.argument())
+            else:  # as a superscript, Chrome would raise a sign twice that fonts draw high
+                base = f'<mrow>{base}<mo lspace="0" rspace="0">′</mo></mrow>'
         limits = token.removeprefix("\\") in LIMITS
-        text = _with_scripts(base, _group(sub), _group(sup), limits)
+        text = _with_scripts(base, _single(sub), _single(sup), limits)
         # TeX keeps a named function from its neighbours; MathML does so nowhere.
         if token.removeprefix("\\") in (*FUNCTIONS, "min", "max"):
             if before and before[-1].endswith(
@@ -245,6 +247,10 @@ def _upright(text: str, command: str) -> str:
 
 def _group(inside: str) -> str:
     return f"<mrow>{inside}</mrow>" if inside else ""
+
+
+def _single(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else _group("".join(parts))
 
 
 def _with_scripts(base: str, sub: str, sup: str, limits: bool) -> str:

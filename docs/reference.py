@@ -286,7 +286,7 @@ def _arxiv(number: str) -> str:
 def _code(code: str, page: str) -> str:
     shown = f"<code>{escape(code, quote=False)}</code>"
     path = code.removeprefix("rnn_zoo.").removeprefix("rz.")
-    paths = [path, *(f"{space}.{path}" for space in NAMESPACES)]
+    paths = [path, *(f"{space}.{path}" for space in (*NAMESPACES, *HELPERS))]
     entry = next((entries()[p] for p in paths if p in entries()), None)
     return f'<a href="{_href(entry, page)}">{shown}</a>' if entry else shown
 
@@ -398,6 +398,8 @@ def _instance(entry: Entry) -> list[str]:
     ]
     sizes = f"for {INPUT} inputs and {HIDDEN} units"
     head = ["array", "shape", sizes, "dtype", ""]
+    if not any(row[1] for row in rows):  # arrays of Equinox's own modules, without shape strings
+        head, rows = [head[0], f"shape {sizes}", *head[3:]], [[row[0], *row[2:]] for row in rows]
     made = f"<h3>Parameters</h3>\n{_table(head, rows)}\n<p>Trained numbers: {count} {sizes}.</p>"
     kept = f"<h3>State</h3>\n{_table(['array', 'shape ' + sizes, 'dtype'], held)}"
     example = f"<h3>Example</h3>\n<pre><code>{escape(cell_example(entry.cell), False)}</code></pre>"

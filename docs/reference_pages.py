@@ -135,7 +135,7 @@ assert network(xs).shape == (20, 1)
     "training": """\
 import optax
 
-data = rz.data.load("adding", key=key, length=20, size=64).train
+data = rz.data.load("adding", key=key, length=20, n_train=64).train
 model = rz.make_model("gru", data.x.shape[-1], 1, hidden_size=8, key=key)
 result = rz.train.fit(
     model,
