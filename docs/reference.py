@@ -13,6 +13,7 @@ import importlib
 import inspect
 import re
 import sys
+import textwrap
 import types
 from collections.abc import Callable, Iterator
 from html import escape
@@ -124,10 +125,17 @@ def _room(value: Any) -> str:
 
 
 def on_page(page: str) -> list[Entry]:
-    """Registered cells in the order of the registry, then the rest in the order of export."""
+    """Cells in the order of the registry, other classes, functions in the order of export."""
     here = {entry.anchor: entry for entry in entries().values() if entry.page == page}
     cells = [here.pop(name) for name in rz.list_cells() if name in here]
-    return cells + list(here.values())
+    rest = sorted(here.values(), key=lambda entry: _kind(entry.value))
+    return cells + rest
+
+
+def _kind(value: Any) -> int:
+    if not inspect.isclass(value):
+        return 2
+    return 0 if value.__name__.startswith("Abstract") else 1
 
 
 # --- the source -----------------------------------------------------------------------------------
@@ -244,7 +252,11 @@ def prose(text: str, page: str) -> str:
     html = []
     for block in re.split(r"\n\s*\n", inspect.cleandoc(text)):
         if block.startswith("    "):
-            html.append(f"<pre><code>{escape(inspect.cleandoc(block))}</code></pre>")
+            code = escape(textwrap.dedent(block).rstrip(), quote=False)
+            if html and html[-1].endswith("</pre>"):
+                html[-1] = html[-1].removesuffix("</code></pre>") + f"\n\n{code}</code></pre>"
+            else:
+                html.append(f"<pre><code>{code}</code></pre>")
             continue
         for i, piece in enumerate(re.split(r"\$\$(.+?)\$\$", block, flags=re.S)):
             if i % 2:
@@ -285,10 +297,23 @@ def _arxiv(number: str) -> str:
 
 def _code(code: str, page: str) -> str:
     shown = f"<code>{escape(code, quote=False)}</code>"
-    path = code.removeprefix("rnn_zoo.").removeprefix("rz.")
-    paths = [path, *(f"{space}.{path}" for space in (*NAMESPACES, *HELPERS))]
-    entry = next((entries()[p] for p in paths if p in entries()), None)
+    entry = _meant(code.removeprefix("rnn_zoo.").removeprefix("rz."), page)
     return f'<a href="{_href(entry, page)}">{shown}</a>' if entry else shown
+
+
+def _meant(code: str, page: str) -> Entry | None:
+    """What `name`, `module.name` or `name(...)` means; None where that is not certain."""
+    path = re.sub(r"\(.*\)$", "", code, flags=re.S)
+    if path in entries():
+        return entries()[path]
+    found = [entries().get(f"{space}.{path}") for space in (*NAMESPACES, *HELPERS)]
+    found = [entry for entry in found if entry]
+    here = [entry for entry in found if entry.page == page]
+    if here:
+        return here[0]
+    # Names of helpers are plain words, such as `ring`, that mean other things elsewhere.
+    found = [entry for entry in found if not entry.paths[0].startswith(tuple(HELPERS))]
+    return found[0] if len(found) == 1 else None
 
 
 def _href(entry: Entry, page: str) -> str:
@@ -360,7 +385,7 @@ def _class_rest(node: ast.ClassDef, page: str) -> list[str]:
         parts.append(f"<h3><code>.{method.name}</code></h3>")
         kinds = [_text(decorator) for decorator in method.decorator_list]
         if "property" not in kinds:
-            parts.append(_call(method.name.replace("__call__", node.name.lower()), method))
+            parts.append(_call(method.name, method))
         parts.append(prose(doc, page))
     return parts
 
@@ -402,6 +427,9 @@ def _instance(entry: Entry) -> list[str]:
         head, rows = [head[0], f"shape {sizes}", *head[3:]], [[row[0], *row[2:]] for row in rows]
     made = f"<h3>Parameters</h3>\n{_table(head, rows)}\n<p>Trained numbers: {count} {sizes}.</p>"
     kept = f"<h3>State</h3>\n{_table(['array', 'shape ' + sizes, 'dtype'], held)}"
+    call = "step(state, x, dt=1.0)" if cell.timed else "step(state, x)"
+    shapes = f"x is {_shape((cell.input_size,))}, y {_shape((cell.output_size,))}"
+    kept += f"\n<p><code>{call} -&gt; (state, y)</code>: {shapes}.</p>"
     example = f"<h3>Example</h3>\n<pre><code>{escape(cell_example(entry.cell), False)}</code></pre>"
     return [made, kept, example]
 
@@ -470,14 +498,24 @@ def cell_example(name: str) -> str:
 # --- pages ----------------------------------------------------------------------------------------
 
 
+def page_example(name: str) -> str:
+    """The program of a page, its imports in front."""
+    lines = EXAMPLES[name].splitlines()
+    imports = [line for line in lines if line.startswith("import ")]
+    rest = "\n".join(line for line in lines if line not in imports).lstrip("\n")
+    above = "".join(f"{line}\n" for line in imports)
+    gap = "\n\n" if rest.startswith("class ") else "\n"
+    first, then = START.split("import rnn_zoo as rz\n")
+    return f"{first}{above}import rnn_zoo as rz\n{then}{gap}{rest}\n"
+
+
 def page(name: str) -> str:
     """The HTML of one family or group."""
     title, lead = TITLES[name]
     here = on_page(name)
     body = [f"<h1>{title}</h1>", f"<p>{lead}</p>"]
     if name in EXAMPLES:
-        example = EXAMPLES[name]
-        text = START + "\n" + example
+        text = page_example(name)
         body.append(f"<pre><code>{escape(text, quote=False)}</code></pre>")
     body += map(section, here)
     return _html(name, title, [(e.anchor, e.cell or e.name) for e in here], body)
