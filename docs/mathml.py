@@ -141,6 +141,11 @@ class _Reader:
         base = self.atom(token)
         if token in ("+", "-", "\\pm") and (not before or not before[-1].endswith(AFTER)):
             base = base.replace("<mo>", '<mo form="prefix">')  # a sign, not a sum
+        if token in ("\\big", "\\Big") and self.peek() in ("_", "^"):
+            # A script would keep the closing sign from growing: it goes to the group instead.
+            start = max((i for i, part in enumerate(before) if "minsize" in part), default=0)
+            base = _group("".join(before[start:]) + base)
+            del before[start:]
         sub, sup = [], []
         while self.peek() in ("_", "^", "'"):
             mark = self.take()
