@@ -206,7 +206,9 @@ class _Reader:
             return f'<mspace width="{SPACES[name]}"/>'
         if name in ACCENTS:
             over = f'<mo stretchy="false">{ACCENTS[name]}</mo>'
-            return f'<mover accent="true">{self.argument()}{over}</mover>'
+            # As accents, dots and bars touch the letter in some fonts; as signs above they do not.
+            close = "true" if name in ("hat", "tilde") else "false"
+            return f'<mover accent="{close}">{self.argument()}{over}</mover>'
         if name in ("big", "Big"):
             size = "1.3em" if name == "big" else "1.9em"
             return f'<mo minsize="{size}" maxsize="{size}">{FENCES[self.take()]}</mo>'
