@@ -39,7 +39,7 @@ def anchors(tree):
 def links():
     for name, tree in TREES.items():
         for element in tree.iter("a"):
-            yield name, element.get("href")
+            yield name, element.attrib["href"]
 
 
 def exported():
@@ -52,8 +52,8 @@ def exported():
                     yield from (f"{alias.name}.{name}" for name in own_names(module))
                 else:
                     yield alias.asname
-        elif isinstance(node, ast.Assign) and not node.targets[0].id.startswith("_"):
-            yield node.targets[0].id
+        elif isinstance(node, ast.Assign):
+            yield from (name for t in node.targets if not (name := ast.unparse(t)).startswith("_"))
 
 
 def own_names(module):
