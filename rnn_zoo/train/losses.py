@@ -134,7 +134,12 @@ def _check_labels(shape: tuple[int, ...], batch: Batch) -> None:
 
 
 cross_entropy = PredictionLoss(_cross_entropy, _check_labels)
+"""Softmax cross-entropy of logits with whole-number labels, one a sample or one a step.
+
+Its metric is `accuracy`. Steps behind the mask count for neither.
+"""
 mse = PredictionLoss(_mse)
+"""The mean squared error over samples, features and, where targets are per step, valid steps."""
 
 
 def check_batch(loss: Any, model: Any, batch: Any) -> None:

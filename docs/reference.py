@@ -1,0 +1,629 @@
+"""The reference as HTML, from the registry, the signatures and the docstrings.
+
+python docs/reference.py            writes docs/reference/*.html
+python docs/reference.py --check    exits with 1 if a file differs
+
+Each page stands alone: no script, no style sheet or font from elsewhere. Signatures are read
+from the source: the annotations of running objects print differently on each Python and JAX.
+"""
+
+import ast
+import functools
+import importlib
+import inspect
+import re
+import sys
+import textwrap
+import types
+from collections.abc import Callable, Iterator
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import mathml
+from reference_pages import (
+    EXAMPLES,
+    FAMILIES,
+    FIRST,
+    HELPERS,
+    PAGES,
+    ROOMS,
+    START,
+)
+
+import rnn_zoo as rz
+from rnn_zoo._fixed import Fixed
+
+
+HERE = Path(__file__).parent
+OUT = HERE / "reference"
+NAMESPACES = (
+    "scan",
+    "layers",
+    "readout",
+    "train",
+    "metrics",
+    "data",
+    "wiring",
+    "dynamics",
+    "viz",
+    "interop",
+)
+INPUT, HIDDEN, TIME = 3, 8, 20
+TITLES = {**FAMILIES, **PAGES}
+
+
+class Entry(NamedTuple):
+    """A public object, all its public paths (without `rz.`), and where it stands."""
+
+    value: Any
+    paths: list[str]
+    page: str
+    anchor: str
+    cell: str | None
+
+    @property
+    def name(self) -> str:
+        return self.paths[0].split(".")[-1]
+
+
+# --- what there is --------------------------------------------------------------------------------
+
+
+def public() -> Iterator[tuple[str, Any]]:
+    """(path, object) of every public name; an object may come more than once."""
+    yield from ((name, getattr(rz, name)) for name in _names(rz))
+    for space in NAMESPACES:
+        module = getattr(rz, space)
+        package = hasattr(module, "__path__")
+        for name in _names(module):
+            value = getattr(module, name)
+            if package or getattr(value, "__module__", "") == module.__name__:
+                yield f"{space}.{name}", value
+    for path, names in HELPERS.items():
+        module = importlib.import_module(f"rnn_zoo.{path}")
+        yield from ((f"{path}.{name}", getattr(module, name)) for name in names)
+
+
+def _names(module: types.ModuleType) -> list[str]:
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and not inspect.ismodule(value) and callable(value)
+    ]
+
+
+@functools.cache
+def entries() -> dict[str, Entry]:
+    """By path, several of which may lead to one entry."""
+    registered = {rz.cell_info(name).cls: name for name in rz.list_cells()}
+    paths: dict[int, list[str]] = {}
+    values: dict[int, Any] = {}
+    for path, value in public():
+        values[id(value)] = value
+        paths.setdefault(id(value), []).append(path)
+    found = {}
+    for identity, value in values.items():
+        name = getattr(value, "__name__", "")
+        # An alias, such as NCP for NCPCell, comes behind the name of the definition.
+        known = sorted(paths[identity], key=lambda path: path.split(".")[-1] != name)
+        cell = registered.get(value)
+        page = rz.cell_info(cell).family if cell else _room(value)
+        found |= dict.fromkeys(known, Entry(value, known, page, cell or known[0], cell))
+    return found
+
+
+def _room(value: Any) -> str:
+    if getattr(value, "__name__", "") in FIRST:
+        return FIRST[value.__name__]
+    rooms = [prefix for prefix in ROOMS if (value.__module__ + ".").startswith(prefix + ".")]
+    if not rooms:
+        raise ValueError(f"no page for {value!r} of {value.__module__}: give ROOMS a row")
+    return ROOMS[max(rooms, key=len)]
+
+
+def on_page(page: str) -> list[Entry]:
+    """Cells in the order of the registry, other classes, functions in the order of export."""
+    here = {entry.anchor: entry for entry in entries().values() if entry.page == page}
+    cells = [here.pop(name) for name in rz.list_cells() if name in here]
+    rest = sorted(here.values(), key=lambda entry: _kind(entry.value))
+    return cells + rest
+
+
+def _kind(value: Any) -> int:
+    if not inspect.isclass(value):
+        return 2
+    return 0 if value.__name__.startswith("Abstract") else 1
+
+
+# --- the source -----------------------------------------------------------------------------------
+
+
+@functools.cache
+def _tree(path: str) -> ast.Module:
+    return ast.parse(Path(path).read_text())
+
+
+def source(value: Any) -> ast.ClassDef | ast.FunctionDef | None:
+    """The definition of a class or function; None where it is not this library's."""
+    if not value.__module__.startswith("rnn_zoo"):
+        return None
+    path = sys.modules[value.__module__].__file__
+    assert path is not None
+    nodes = [n for n in ast.walk(_tree(path)) if isinstance(n, ast.ClassDef | ast.FunctionDef)]
+    named = [node for node in nodes if node.name == value.__name__]
+    if named:
+        return named[0]
+    line = inspect.unwrap(value).__code__.co_firstlineno
+    return next(node for node in nodes if node.lineno == line)
+
+
+def _constant(value: Any) -> bool:
+    return not inspect.isclass(value) and not inspect.isfunction(inspect.unwrap(value))
+
+
+def constant_doc(entry: Entry) -> str:
+    """The string below the assignment of a module's constant."""
+    body = _tree(str(inspect.getsourcefile(type(entry.value)))).body
+    for one, two in zip(body, body[1:]):
+        if isinstance(one, ast.Assign) and _text(one.targets[0]) == entry.name:
+            if isinstance(two, ast.Expr) and isinstance(two.value, ast.Constant):
+                return inspect.cleandoc(str(two.value.value))
+    raise ValueError(f"no docstring below the assignment of {entry.name}")
+
+
+def signature(name: str, node: ast.ClassDef | ast.FunctionDef | None) -> str:
+    """As one line where it fits, else a line for each argument."""
+    if node is None or (isinstance(node, ast.ClassDef) and node.name.startswith("Abstract")):
+        return ""
+    back = ""
+    if isinstance(node, ast.ClassDef):
+        made = _method(node, "__init__")
+        arguments = _arguments(made.args)[1:] if made else _fields(node)
+    else:
+        method = bool(node.args.args) and node.args.args[0].arg == "self"
+        arguments = _arguments(node.args)[method:]
+        back = f" -> {_text(node.returns)}" if node.returns else ""
+    line = f"{name}({', '.join(arguments)}){back}"
+    if len(line) <= 76 or not arguments:
+        return line
+    return f"{name}(\n" + "".join(f"    {argument},\n" for argument in arguments) + f"){back}"
+
+
+def _method(node: ast.ClassDef, name: str) -> ast.FunctionDef | None:
+    found = (n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == name)
+    return next(found, None)
+
+
+def _arguments(args: ast.arguments) -> list[str]:
+    plain = [*args.posonlyargs, *args.args]
+    defaults = [None] * (len(plain) - len(args.defaults)) + list(args.defaults)
+    texts = [_argument(a, d) for a, d in zip(plain, defaults)]
+    if args.vararg:
+        texts.append("*" + _argument(args.vararg, None))
+    elif args.kwonlyargs:
+        texts.append("*")
+    texts += [_argument(a, d) for a, d in zip(args.kwonlyargs, args.kw_defaults)]
+    if args.kwarg:
+        texts.append("**" + _argument(args.kwarg, None))
+    return texts
+
+
+def _argument(argument: ast.arg, default: ast.expr | None) -> str:
+    text = argument.arg
+    if argument.annotation:
+        text += f": {_text(argument.annotation)}"
+    if default is not None:
+        text += f"{' = ' if argument.annotation else '='}{_text(default)}"
+    return text
+
+
+def _fields(node: ast.ClassDef) -> list[str]:
+    texts = []
+    for field in node.body:
+        if isinstance(field, ast.AnnAssign) and not _text(field.annotation).startswith("ClassVar"):
+            text = f"{_text(field.target)}: {_text(field.annotation)}"
+            value = field.value
+            if isinstance(value, ast.Call):  # eqx.field(static=True, default=...)
+                value = next((k.value for k in value.keywords if k.arg == "default"), None)
+            texts.append(text + (f" = {_text(value)}" if value is not None else ""))
+    return texts
+
+
+def _text(node: ast.expr | None) -> str:
+    if node is None:
+        return ""
+    # Strings within are shapes and choices; the library writes them in double quotes.
+    return ast.unparse(node).replace("'", '"')
+
+
+# --- docstrings -----------------------------------------------------------------------------------
+
+MARKS = re.compile(
+    r"`(?P<code>[^`]+)`|\*\*(?P<bold>[^*]+)\*\*|\$(?P<math>[^$]+)\$"
+    r"|arXiv:(?P<arxiv>\d{4}\.\d{4,5})",
+)
+
+
+def prose(text: str, page: str) -> str:
+    """A docstring: paragraphs, lists, indented code, formulas, code with links to its names."""
+    html = []
+    for block in re.split(r"\n\s*\n", inspect.cleandoc(text)):
+        if block.startswith("    "):
+            code = escape(textwrap.dedent(block).rstrip(), quote=False)
+            if html and html[-1].endswith("</pre>"):
+                html[-1] = html[-1].removesuffix("</code></pre>") + f"\n\n{code}</code></pre>"
+            else:
+                html.append(f"<pre><code>{code}</code></pre>")
+            continue
+        for i, piece in enumerate(re.split(r"\$\$(.+?)\$\$", block, flags=re.S)):
+            if i % 2:
+                html.append(mathml.display(piece))
+            elif piece.strip(" .\n"):
+                html.append(_paragraph(piece.strip(), page))
+    return "\n".join(html)
+
+
+def _paragraph(text: str, page: str) -> str:
+    head, *items = re.split(r"(?:^|\n)- ", text)
+    html = f"<p>{_line(head, page)}</p>" if head.strip() else ""
+    if items:
+        html += "<ul>" + "".join(f"<li>{_line(item, page)}</li>" for item in items) + "</ul>"
+    return html
+
+
+def _line(text: str, page: str) -> str:
+    html, end = [], 0
+    text = " ".join(text.split())
+    for mark in MARKS.finditer(text):
+        html.append(escape(text[end : mark.start()], quote=False))
+        end = mark.end()
+        if mark["code"]:
+            html.append(_code(mark["code"], page))
+        elif mark["bold"]:
+            html.append(f"<strong>{escape(mark['bold'])}</strong>")
+        elif mark["math"]:
+            html.append(mathml.inline(mark["math"]))
+        else:
+            html.append(_arxiv(mark["arxiv"]))
+    return "".join(html) + escape(text[end:], quote=False)
+
+
+def _arxiv(number: str) -> str:
+    return f'<a href="https://arxiv.org/abs/{number}">arXiv:{number}</a>'
+
+
+def _code(code: str, page: str) -> str:
+    shown = f"<code>{escape(code, quote=False)}</code>"
+    entry = _meant(code.removeprefix("rnn_zoo.").removeprefix("rz."), page)
+    return f'<a href="{_href(entry, page)}">{shown}</a>' if entry else shown
+
+
+def _meant(code: str, page: str) -> Entry | None:
+    """What `name`, `module.name` or `name(...)` means; None where that is not certain."""
+    path = re.sub(r"\(.*\)$", "", code, flags=re.S)
+    if path in entries():
+        return entries()[path]
+    found = [entries().get(f"{space}.{path}") for space in (*NAMESPACES, *HELPERS)]
+    found = [entry for entry in found if entry]
+    here = [entry for entry in found if entry.page == page]
+    if here:
+        return here[0]
+    # Names of helpers are plain words, such as `ring`, that mean other things elsewhere.
+    found = [entry for entry in found if not entry.paths[0].startswith(tuple(HELPERS))]
+    return found[0] if len(found) == 1 else None
+
+
+def _href(entry: Entry, page: str) -> str:
+    return ("" if entry.page == page else f"{entry.page}.html") + f"#{entry.anchor}"
+
+
+# --- sections -------------------------------------------------------------------------------------
+
+
+def section(entry: Entry) -> str:
+    """One public object."""
+    node = None if _constant(entry.value) else source(entry.value)
+    name = entry.name
+    parts = [f'<section id="{entry.anchor}">']
+    parts += [f'<span id="{path}"></span>' for path in entry.paths if path != entry.anchor]
+    if entry.cell:
+        parts.append(_cell_head(entry))
+    else:
+        parts.append(f"<h2><code>{escape(_shown(entry.paths[0]))}</code></h2>")
+        if len(entry.paths) > 1:
+            also = ", ".join(f"<code>{_shown(path)}</code>" for path in entry.paths[1:])
+            parts.append(f'<p class="also">Also {also}.</p>')
+    if _constant(entry.value):
+        parts.append(prose(constant_doc(entry), entry.page))
+    elif node is None:
+        parts.append(f"<p>Equinox's own <code>eqx.nn.{escape(name)}</code>.</p>")
+    elif isinstance(node, ast.ClassDef):
+        parts.append(prose(entry.value.__doc__ or "", entry.page))
+        if call := _call(name, node):
+            parts.append(f"<h3>Made by</h3>{call}")
+        parts += _class_rest(node, entry.page)
+    else:
+        parts.append(_call(name, node))
+        parts.append(prose(entry.value.__doc__ or "", entry.page))
+    if entry.cell:
+        parts += _instance(entry)
+    return "\n".join([*(part for part in parts if part), "</section>"])
+
+
+def _shown(path: str) -> str:
+    return ("rnn_zoo." if path.startswith(tuple(HELPERS)) else "rz.") + path
+
+
+def _call(name: str, node: ast.ClassDef | ast.FunctionDef) -> str:
+    text = signature(name, node)
+    return f"<pre><code>{escape(text, quote=False)}</code></pre>" if text else ""
+
+
+def _class_rest(node: ast.ClassDef, page: str) -> list[str]:
+    """What the constructor says, documented fields, documented methods."""
+    parts = []
+    made = _method(node, "__init__")
+    if made and (doc := ast.get_docstring(made)):
+        parts.append(prose(doc, page))
+    fields = []
+    for one, two in zip(node.body, node.body[1:]):
+        if not isinstance(one, ast.AnnAssign) or not isinstance(two, ast.Expr):
+            continue
+        if isinstance(two.value, ast.Constant):
+            text = _line(inspect.cleandoc(str(two.value.value)), page)
+            fields.append(f"<li><code>{_text(one.target)}</code>: {text}</li>")
+    if fields:
+        parts.append(f"<ul>{''.join(fields)}</ul>")
+    for method in node.body:
+        if not isinstance(method, ast.FunctionDef) or not (doc := ast.get_docstring(method)):
+            continue
+        if method.name.startswith("_") and method.name != "__call__":
+            continue
+        parts.append(f"<h3><code>.{method.name}</code></h3>")
+        kinds = [_text(decorator) for decorator in method.decorator_list]
+        if "property" not in kinds:
+            parts.append(_call(method.name, method))
+        parts.append(prose(doc, page))
+    return parts
+
+
+def _cell_head(entry: Entry) -> str:
+    assert entry.cell is not None
+    info = rz.cell_info(entry.cell)
+    flags = {
+        "linear: runs in parallel over time": info.linear,
+        "timed: takes dt": info.timed,
+        "no dt": not info.timed,
+        "stochastic: takes a key": info.stochastic,
+        "complex state": info.complex_state,
+    }
+    marks = "".join(f'<span class="flag">{flag}</span>' for flag, on in flags.items() if on)
+    return (
+        f'<h2><code>{entry.cell}</code> <span class="class">{info.cls.__name__}</span></h2>\n'
+        f"<p>{marks}</p>\n"
+        f'<p class="paper">{_line(info.paper, entry.page)}</p>'
+    )
+
+
+def _instance(entry: Entry) -> list[str]:
+    assert entry.cell is not None
+    cell = rz.make_cell(entry.cell, INPUT, HIDDEN, key=jax.random.key(0))
+    rows, count = [], 0
+    for path, symbol, shape, dtype, trained in parameters(cell):
+        count += int(jax.numpy.prod(jax.numpy.array(shape, int))) if trained else 0
+        kind = "trained" if trained else "fixed"
+        rows.append([f"<code>{path}</code>", escape(symbol), _shape(shape), dtype, kind])
+    state = jax.eval_shape(cell.init_state)
+    held = [
+        [f"<code>{_path(path) or 'state'}</code>", _shape(leaf.shape), leaf.dtype.name]
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+    ]
+    sizes = f"for {INPUT} inputs and {HIDDEN} units"
+    head = ["array", "shape", sizes, "dtype", ""]
+    if not any(row[1] for row in rows):  # arrays of Equinox's own modules, without shape strings
+        head, rows = [head[0], f"shape {sizes}", *head[3:]], [[row[0], *row[2:]] for row in rows]
+    made = f"<h3>Parameters</h3>\n{_table(head, rows)}\n<p>Trained numbers: {count} {sizes}.</p>"
+    kept = f"<h3>State</h3>\n{_table(['array', 'shape ' + sizes, 'dtype'], held)}"
+    call = "step(state, x, dt=1.0)" if cell.timed else "step(state, x)"
+    shapes = f"x is {_shape((cell.input_size,))}, y {_shape((cell.output_size,))}"
+    kept += f"\n<p><code>{call} -&gt; (state, y)</code>: {shapes}.</p>"
+    example = f"<h3>Example</h3>\n<pre><code>{escape(cell_example(entry.cell), False)}</code></pre>"
+    return [made, kept, example]
+
+
+def parameters(cell: Any) -> Iterator[tuple[str, str, tuple[int, ...], str, bool]]:
+    """(path, shape in the words of its annotation, shape, dtype, trained?) of every array."""
+    leaves = jax.tree_util.tree_leaves_with_path(cell, is_leaf=lambda x: isinstance(x, Fixed))
+    for path, leaf in leaves:
+        fixed = isinstance(leaf, Fixed)
+        value = leaf.value if fixed else leaf
+        if eqx.is_array(value):
+            trained = not fixed and eqx.is_inexact_array(value)
+            shape = tuple(value.shape)
+            yield _path(path), _symbols(cell, path), shape, value.dtype.name, bool(trained)
+
+
+def _symbols(cell: Any, path: Any) -> str:
+    owner = cell
+    for key in path[:-1]:
+        owner = getattr(owner, key.name) if hasattr(key, "name") else owner[key.idx]
+    if not hasattr(path[-1], "name"):
+        return ""
+    node = source(type(owner))
+    for field in node.body if isinstance(node, ast.ClassDef) else []:
+        if isinstance(field, ast.AnnAssign) and _text(field.target) == path[-1].name:
+            return _shape_text(field.annotation)
+    return ""
+
+
+def _path(path: Any) -> str:
+    return jax.tree_util.keystr(path).removeprefix(".")
+
+
+def _shape_text(annotation: ast.expr) -> str:
+    """The shape string of a jaxtyping annotation, None aside."""
+    found = re.search(r'\w+\[\w+, " ?([^"]*)"\]', _text(annotation))
+    axes = found[1].split() if found else []
+    return f"({', '.join(axes)}{',' * (len(axes) == 1)})" if found else ""
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    columns = "".join(f"<th>{name}</th>" for name in head)
+    lines = "\n".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
+    return f'<div class="scroll"><table>\n<tr>{columns}</tr>\n{lines}\n</table></div>'
+
+
+@functools.cache
+def cell_example(name: str) -> str:
+    """A program that makes a registered cell and runs it over a sequence."""
+    info = rz.cell_info(name)
+    options = ", dt=jnp.linspace(0.5, 1.5, 20)" if info.timed else ""
+    options += ', method="parallel"' if info.linear else ""
+    cell = rz.make_cell(name, INPUT, HIDDEN, key=jax.random.key(0))
+    lines = START if info.timed else START.replace("import jax.numpy as jnp\n", "")
+    return (
+        f"{lines}cell = rz.make_cell({name!r}, {INPUT}, {HIDDEN}, key=key)\n".replace("'", '"')
+        + f"state, ys = rz.scan.unroll(cell, xs{options})\n"
+        + f"assert ys.shape == ({TIME}, {cell.output_size})\n"
+    )
+
+
+# --- pages ----------------------------------------------------------------------------------------
+
+
+def page_example(name: str) -> str:
+    """The program of a page, its imports in front."""
+    lines = EXAMPLES[name].splitlines()
+    imports = [line for line in lines if line.startswith("import ")]
+    rest = "\n".join(line for line in lines if line not in imports).lstrip("\n")
+    above = "".join(f"{line}\n" for line in imports)
+    gap = "\n\n" if rest.startswith("class ") else "\n"
+    first, then = START.split("import rnn_zoo as rz\n")
+    return f"{first}{above}import rnn_zoo as rz\n{then}{gap}{rest}\n"
+
+
+def page(name: str) -> str:
+    """The HTML of one family or group."""
+    title, lead = TITLES[name]
+    here = on_page(name)
+    body = [f"<h1>{title}</h1>", f"<p>{lead}</p>"]
+    if name in EXAMPLES:
+        text = page_example(name)
+        body.append(f"<pre><code>{escape(text, quote=False)}</code></pre>")
+    body += map(section, here)
+    return _html(name, title, [(e.anchor, e.cell or e.name) for e in here], body)
+
+
+def index() -> str:
+    """The first page: the cells by family, the other pages, every name."""
+    rows = []
+    for name in rz.list_cells():
+        info = rz.cell_info(name)
+        rows.append(
+            [
+                f'<a href="{info.family}.html#{name}"><code>{name}</code></a>',
+                f'<a href="{info.family}.html">{info.family}</a>',
+                _line(info.paper, ""),
+                "yes" if info.linear else "",
+                "yes" if info.timed else "",
+                "yes" if info.complex_state else "",
+            ]
+        )
+    groups = "".join(
+        f'<li><a href="{name}.html">{title}</a>: {lead}</li>'
+        for name, (title, lead) in PAGES.items()
+    )
+    every = sorted(entries().items(), key=lambda item: item[0].lower())
+    names = "".join(
+        f'<li><a href="{_href(entry, "")}"><code>{_shown(path)}</code></a></li>'
+        for path, entry in every
+    )
+    body = [
+        "<h1>rnn_zoo: reference</h1>",
+        "<p>Every cell by family, with its equation, parameters, state and paper, and every "
+        "public name. A cell is one sample at one time step; <code>rz.Recurrent(cell)</code> "
+        "makes a layer of it, <code>rz.make_model(name, ...)</code> a model. In the examples "
+        "<code>rz</code> is <code>rnn_zoo</code>.</p>",
+        '<section id="cells"><h2>Cells</h2>',
+        _table(["name", "family", "paper", "linear", "timed", "complex state"], rows),
+        "<p>Linear: h' = A h + b with A and b from x and dt alone, so that a sequence runs in "
+        "parallel over time. Timed: the step takes dt, elapsed time in units of the cell's nominal "
+        "step. No registered cell is stochastic as it is made by default. Cells read vectors; for "
+        'tokens, <a href="models.html#SequenceModel"><code>rz.SequenceModel</code></a> takes an '
+        "embedding.</p></section>",
+        f'<section id="other"><h2>Everything else</h2><ul>{groups}</ul></section>',
+        f'<section id="names"><h2>All names</h2><ul class="index">{names}</ul></section>',
+    ]
+    contents = [("cells", "Cells"), ("other", "Everything else"), ("names", "All names")]
+    return _html("index", "reference", contents, body)
+
+
+def _html(name: str, title: str, contents: list[tuple[str, str]], body: list[str]) -> str:
+    links = [("index", "Index"), *((n, t.removesuffix(" cells")) for n, (t, _) in FAMILIES.items())]
+    links += [(n, t) for n, (t, _) in PAGES.items()]
+    pages = "\n".join(
+        f'<a href="{n}.html"{" aria-current=" + chr(34) + "page" + chr(34) if n == name else ""}>'
+        f"{t}</a>"
+        for n, t in links
+    )
+    here = "\n".join(f'<a href="#{anchor}">{escape(text)}</a>' for anchor, text in contents)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8"/>
+<meta name="viewport" content="width=device-width, initial-scale=1"/>
+<title>rnn_zoo: {title}</title>
+<style>
+{(HERE / "reference.css").read_text()}</style>
+</head>
+<body>
+<nav class="pages" aria-label="Pages">
+{pages}
+</nav>
+<div class="frame">
+<nav class="contents" aria-label="On this page"><div>
+<p>On this page</p>
+{here}
+</div></nav>
+<main>
+{chr(10).join(body)}
+</main>
+</div>
+</body>
+</html>
+"""
+
+
+def files() -> dict[str, str]:
+    """The text of every file, by its name."""
+    makers: dict[str, Callable[[], str]] = {"index": index}
+    makers |= {name: functools.partial(page, name) for name in TITLES}
+    return {f"{name}.html": make() for name, make in makers.items()}
+
+
+def main() -> int:
+    families = {rz.cell_info(name).family for name in rz.list_cells()}
+    if families != set(FAMILIES):
+        raise ValueError(f"FAMILIES and the registry differ in {families ^ set(FAMILIES)}")
+    new = files()
+    old = {path.name: path.read_text() for path in OUT.glob("*.html")}
+    if "--check" in sys.argv:
+        print(*sorted(name for name in {*new, *old} if new.get(name) != old.get(name)))
+        return int(new != old)
+    OUT.mkdir(exist_ok=True)
+    for name in set(old) - set(new):
+        (OUT / name).unlink()
+    for name, text in new.items():
+        (OUT / name).write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

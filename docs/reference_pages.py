@@ -1,0 +1,226 @@
+"""What stands on which page of the reference, and the examples; see `docs/reference.py`.
+
+A cell needs no row here: the registry has its family, and its example is made from its row.
+"""
+
+FAMILIES = {
+    "vanilla": ("Vanilla cells", "Elman units, their leaky and their independent kin."),
+    "gated": ("Gated cells", "Gates decide what is kept: the LSTM and its descendants."),
+    "antisymmetric": ("Antisymmetric cells", "Stable by an antisymmetric recurrent matrix."),
+    "clockwork": ("Clockwork cells", "Blocks of units, each with a clock of its own."),
+    "lipschitz": ("Lipschitz cells", "Stable by bounds on the spectra of both matrices."),
+    "unitary": ("Unitary cells", "The recurrent matrix keeps norms: unitary or orthogonal."),
+    "oscillatory": ("Oscillatory cells", "Networks of driven and damped oscillators."),
+    "liquid": ("Liquid cells", "Continuous-time networks of ODEs and their closed forms."),
+    "state-space": (
+        "State-space cells",
+        "Linear in the state, so they run in parallel over time; put them in a <code>Block</code>.",
+    ),
+    "reservoir": ("Reservoirs", "Random and fixed; only a linear readout learns."),
+}
+
+PAGES = {
+    "evaluators": (
+        "Contract, registry, evaluators",
+        "What a cell is, cells by name, and the functions that run one over a sequence.",
+    ),
+    "wrappers": (
+        "Cells around cells",
+        "A cell in, a cell out: wrappers change one thing, networks of cells are cells.",
+    ),
+    "layers": (
+        "Layers",
+        "Cells over sequences. A layer is <code>f(xs, state=None, *, dt, mask, reset, key) "
+        "-&gt; ys</code>, and <code>f.scan(...)</code> gives <code>(state, ys)</code>.",
+    ),
+    "models": ("Models and readouts", "A stack of layers with what comes before and after it."),
+    "training": ("Training and metrics", "Losses, the training loop, models in files, scores."),
+    "data": ("Data", "Data sets that ship or are computed, and how to batch them."),
+    "wiring": ("Wiring", "Neuron maps: which neuron feeds which, and with what sign."),
+    "tools": (
+        "Dynamics, pictures, interop, streaming",
+        "To look into a trained network, to draw it, to bring one from elsewhere, to run it "
+        "input by input.",
+    ),
+    "own": (
+        "For your own cells",
+        "What the cells of this library are built from: helpers of a step, the algebra of "
+        "linear steps, initial values.",
+    ),
+}
+
+# Where the names of a module stand; the longest prefix counts. A registered cell stands in its
+# family.
+ROOMS = {
+    "rnn_zoo.base": "own",
+    "rnn_zoo.init": "own",
+    "rnn_zoo._affine": "own",
+    "rnn_zoo._activations": "own",
+    "rnn_zoo.registry": "evaluators",
+    "rnn_zoo.scan": "evaluators",
+    "rnn_zoo.cells.wrappers": "wrappers",
+    "rnn_zoo.cells.dropout": "wrappers",
+    "rnn_zoo.cells.mixed_memory": "wrappers",
+    "rnn_zoo.cells.strided": "wrappers",
+    "rnn_zoo.cells.modular": "wrappers",
+    "rnn_zoo.cells.messages": "wrappers",
+    "rnn_zoo.cells.vanilla": "vanilla",
+    "rnn_zoo.cells.gated": "gated",
+    "rnn_zoo.cells.clockwork": "clockwork",
+    "rnn_zoo.cells.oscillatory": "oscillatory",
+    "rnn_zoo.cells.ncp": "liquid",
+    "rnn_zoo.cells.liquid": "liquid",
+    "rnn_zoo.cells.ltc": "liquid",
+    "rnn_zoo.cells.wired": "liquid",
+    "rnn_zoo.cells.reservoir": "reservoir",
+    "rnn_zoo.ssm": "state-space",
+    "rnn_zoo._dropout": "layers",
+    "rnn_zoo.layers": "layers",
+    "rnn_zoo.models": "models",
+    "rnn_zoo.summary": "models",
+    "rnn_zoo.readout": "models",
+    "rnn_zoo.train": "training",
+    "rnn_zoo.metrics": "training",
+    "rnn_zoo.data": "data",
+    "rnn_zoo.wiring": "wiring",
+    "rnn_zoo.dynamics": "tools",
+    "rnn_zoo.viz": "tools",
+    "rnn_zoo.interop": "tools",
+    "rnn_zoo.streaming": "tools",
+    "equinox": "layers",
+}
+FIRST = {"AbstractCell": "evaluators", "AbstractLinearCell": "evaluators"}
+
+START = """\
+import jax
+import jax.numpy as jnp
+import rnn_zoo as rz
+
+key = jax.random.key(0)
+xs = jax.random.normal(key, (20, 3))  # (time, input)
+"""
+
+EXAMPLES = {
+    "evaluators": """\
+cell = rz.make_cell("leaky_elman", 3, 8, key=key)
+dt = jnp.linspace(0.5, 1.5, 20)
+state, ys = rz.scan.unroll(cell, xs, dt=dt)
+half, first = rz.scan.unroll(cell, xs[:10], dt=dt[:10])
+_, rest = rz.scan.unroll(cell, xs[10:], half, dt=dt[10:])  # chunks give what the whole gives
+assert jnp.allclose(ys[10:], rest, atol=1e-5)
+assert "lru" in rz.list_cells(linear=True)
+""",
+    "wrappers": """\
+cell = rz.LayerNormed(rz.Residual(rz.GRUCell(3, 3, key=key)))
+slow = rz.Strided(rz.CfCCell(3, 8, key=key), 4)
+_, ys = rz.scan.unroll(cell, xs)
+_, zs = rz.scan.unroll(slow, xs)
+assert ys.shape == (20, 3) and zs.shape == (20, 8)
+""",
+    "layers": """\
+layer = rz.Stacked([rz.GRUCell(3, 8, key=key), rz.LSTMCell(8, 5, key=key)])
+ys = layer(xs, mask=jnp.arange(20) < 15)  # the last five steps do not happen
+state, first = layer.scan(xs[:10])
+state, rest = layer.scan(xs[10:], state)
+many = rz.batch(layer)(jnp.stack([xs, xs]))  # (batch, time, input)
+assert ys.shape == (20, 5) and many.shape == (2, 20, 5)
+""",
+    "models": """\
+model = rz.make_model("s5", 3, 4, hidden_size=8, num_layers=2, pool="mean", key=key)
+assert model(xs).shape == (4,)
+
+network = rz.EchoStateNetwork(rz.EchoStateCell(3, 50, key=key), 1)
+network = network.fit_readout(xs[None], xs[None, :, :1], ridge=1e-6, washout=5)
+assert network(xs).shape == (20, 1)
+""",
+    "training": """\
+import optax
+
+data = rz.data.load("adding", key=key, length=20, n_train=64).train
+model = rz.make_model("gru", data.x.shape[-1], 1, hidden_size=8, key=key)
+result = rz.train.fit(
+    model,
+    data,
+    loss=rz.train.mse,
+    optimizer=optax.adam(1e-2),
+    steps=10,
+    batch_size=16,
+    key=key,
+)
+assert result.step == 10
+""",
+    "data": """\
+dataset = rz.data.load("japanese_vowels")
+print(dataset.info.description)
+for batch in rz.data.batches(dataset.train, 32, key=key):
+    print(batch.x.shape, batch.y.shape, batch.mask.shape)
+""",
+    "wiring": """\
+wiring = rz.wiring.AutoNCPMap(3, units=12, output_size=2)
+layer = rz.LTC(3, wiring, key=key)
+assert layer(xs).shape == (20, 2)
+print(wiring.synapse_count)
+""",
+    "tools": """\
+cell = rz.make_cell("exprnn", 3, 8, key=key)
+jacobians = rz.dynamics.jacobians(cell, xs)
+norms = rz.dynamics.gradient_norms(cell, xs)  # by lag
+assert jacobians.shape == (20, 8, 8)
+
+stream = rz.Stream(cell)
+state = stream.init_state()
+for x in xs:
+    state, y = stream.step(state, x)
+
+mine = rz.adopt(lambda h, x: jnp.tanh(0.9 * h + x), input_size=3, init_state=jnp.zeros(3))
+assert rz.Recurrent(mine)(xs).shape == (20, 3)
+""",
+    "own": """\
+import equinox as eqx
+
+
+class Decay(rz.AbstractCell):
+    w: jax.Array
+    input_size: int = eqx.field(static=True, default=3)
+    output_size: int = eqx.field(static=True, default=3)
+    timed = False
+    linear = False
+    stochastic = False
+
+    def init_state(self):
+        return jnp.zeros(3)
+
+    def step(self, state, x):
+        h = jnp.tanh(self.w * state + x)
+        return h, h
+
+
+state, ys = rz.scan.unroll(Decay(jnp.full(3, 0.9)), xs)
+""",
+}
+
+# Of the modules below the public names, those that a cell of one's own may need.
+HELPERS = {
+    "base": ("contract", "advance", "replace", "state_dtype", "working_dtype"),
+    "init": (
+        "glorot",
+        "orthogonal",
+        "normal",
+        "uniform",
+        "fan_in_uniform",
+        "log_uniform",
+        "skew",
+        "ring",
+        "hippo_legs",
+        "working_float",
+    ),
+    "ssm.discretise": (
+        "zoh",
+        "bilinear",
+        "euler",
+        "exponential_euler",
+        "exprel",
+        "implicit_oscillator",
+        "imex_oscillator",
+    ),
+}
