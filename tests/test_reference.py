@@ -58,7 +58,8 @@ def exported():
 
 def own_names(module):
     for name, value in vars(module).items():
-        if name.startswith("_") or inspect.ismodule(value):
+        # A number, such as NO_TARGET, is explained where it is used.
+        if name.startswith("_") or inspect.ismodule(value) or isinstance(value, int):
             continue
         if hasattr(module, "__path__") or getattr(value, "__module__", "") == module.__name__:
             yield name
