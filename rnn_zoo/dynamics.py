@@ -2,7 +2,7 @@
 
 A state acts as one real vector h of n numbers (`state_vector`), whatever its structure.
 Everything here takes any cell, or a layer that steps, and a sequence, as `scan.unroll`
-does; `viz.eigenvalues`, `viz.gradient_lag` and `viz.states_heatmap` draw the results.
+does; `viz.eigenvalues`, `viz.gradient_lag`, `viz.kernels` and others draw the results.
 """
 
 import operator
@@ -19,6 +19,8 @@ from jaxtyping import Array, ArrayLike, Float
 
 from ._checks import Steps, check_cell, check_state, check_steps
 from .base import AbstractCell, State, advance, show
+from .init import check_positive, check_sizes
+from .scan import unroll
 
 
 def state_vector(state: State) -> Array:
@@ -139,6 +141,48 @@ def gradient_norms(
     """
     steps, state = _check(cell, xs, state, dt, key)
     return _gradient_norms(cell, state, steps)
+
+
+def impulse_response(
+    cell: AbstractCell, lags: int, *, dt: ArrayLike | None = None
+) -> Float[Array, "lags outputs inputs"]:
+    r"""The kernel of a linear cell: what a one at an input does to the outputs, lag by lag.
+
+    $$K_k = C \bar A^k \bar B, \quad y_t = \sum_k K_k x_{t-k}$$
+
+    (lags, output_size, input_size), where the readout is linear in the state; what it reads of the
+    input itself is in lag 0. With a transition that depends on the input, as in Mamba, it is the
+    answer to this one input. TypeError for a cell that is not linear, ValueError below one lag.
+    """
+    check_cell(cell)
+    if not cell.linear:
+        raise TypeError(
+            f"expected a linear cell, got {type(cell).__name__}, whose answer to an impulse "
+            "depends on what came before: look at jacobians or gradient_norms"
+        )
+    check_sizes(lags=lags)
+    quiet = jnp.zeros((lags, cell.input_size))
+
+    def respond(channel: Array) -> Array:
+        return unroll(cell, quiet.at[0, channel].set(1), dt=dt)[1]
+
+    answers = jax.vmap(respond)(jnp.arange(cell.input_size)) - unroll(cell, quiet, dt=dt)[1]
+    return jnp.moveaxis(answers, 0, -1)
+
+
+def time_constants(eigenvalues: ArrayLike, *, dt: float = 1.0) -> np.ndarray:
+    r"""How long modes remember, from eigenvalues of a step of length `dt`, of any shape.
+
+    $$\tau = -\frac{\Delta t}{\ln |\lambda|}$$
+
+    the time in which a mode falls to 1/e; infinite for moduli of 1 and more, 0 for a mode that
+    forgets at once. ValueError for dt <= 0.
+    """
+    check_positive("dt", dt)
+    sizes = np.abs(np.asarray(eigenvalues)).astype(np.float64)
+    with np.errstate(divide="ignore"):
+        logs = np.log(sizes)
+        return np.where(sizes < 1, -dt / np.where(sizes < 1, logs, -1.0), np.inf)
 
 
 def _check(cell: Any, xs, state, dt, key) -> tuple[Steps, State]:

@@ -30,6 +30,29 @@ def nrmse(prediction: ArrayLike, target: ArrayLike) -> Float[Array, ""]:
     return jnp.sqrt(nmse(prediction, target))
 
 
+def accuracy_by_length(
+    right: ArrayLike, lengths: ArrayLike, edges: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    """The share of what is right among sequences of like lengths, and how many those are.
+
+    `right` (samples,): bools, or shares between 0 and 1; `lengths` (samples,); `edges`: ascending
+    bounds, so that bin i holds edges[i] <= length < edges[i + 1]. Two arrays (len(edges) - 1,); NaN
+    for an empty bin. ValueError for shapes that differ and for edges that do not ascend.
+    """
+    right, lengths, edges = np.asarray(right, np.float64), np.asarray(lengths), np.asarray(edges)
+    if right.ndim != 1 or right.shape != lengths.shape:
+        raise ValueError(
+            f"expected right and lengths of shape (samples,), got {right.shape}, {lengths.shape}"
+        )
+    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
+        raise ValueError(f"expected at least two edges that ascend, got {edges}")
+    # A last edge of its own, since a histogram counts the very last edge in.
+    bins = [*edges, np.inf]
+    counts, sums = (np.histogram(lengths, bins, weights=w)[0][:-1] for w in (None, right))
+    with np.errstate(invalid="ignore"):
+        return sums / counts, counts
+
+
 def valid_prediction_time(
     prediction: ArrayLike,
     target: ArrayLike,

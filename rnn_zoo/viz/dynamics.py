@@ -1,4 +1,4 @@
-"""Eigenvalues in the plane, gradients over time."""
+"""Eigenvalues in the plane; gradients, kernels and time constants over time."""
 
 from typing import Any
 
@@ -69,5 +69,65 @@ def gradient_lag(norms: Any, ax: Any = None, *, label: str | None = None) -> Any
         ax.spines[["top", "right"]].set_visible(False)
     ax.plot(np.arange(len(norms)), np.where(norms > 0, norms, np.nan), lw=2, label=label)
     if label:
+        ax.legend(frameon=False)
+    return ax
+
+
+def kernels(response: Any, ax: Any = None, *, step: float = 1.0, unit: str = "steps") -> Any:
+    """What an input does to the outputs, lag by lag: `rz.dynamics.impulse_response`.
+
+    `response`: (lags, outputs, inputs), or (lags, curves); one line for each pair. `step` is the
+    time between two lags in `unit`. The thick line is the root mean square over all pairs. Returns
+    the matplotlib axes. ValueError for another shape.
+    """
+    values = np.asarray(response)
+    if values.ndim not in (2, 3) or not values.size:
+        raise ValueError(
+            f"expected a response of shape (lags, outputs, inputs) or (lags, curves), "
+            f"got {values.shape}"
+        )
+    values = values.reshape(len(values), -1)
+    ax = new_axes() if ax is None else ax
+    lags = step * np.arange(len(values))
+    many = values.shape[1] > 1
+    alpha = max(0.15, min(0.8, 12 / values.shape[1]))
+    ax.axhline(0.0, color="#808080", lw=0.8, gid="zero")
+    ax.plot(lags, values, lw=1, alpha=alpha)
+    if many:
+        size = np.sqrt(np.mean(values**2, axis=1))
+        ax.plot(lags, size, color="black", lw=2, label=f"root mean square of {values.shape[1]}")
+        ax.legend(frameon=False)
+    ax.set(xlabel=f"lag in {unit}", ylabel="response of the output")
+    ax.grid(alpha=0.3)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def time_constants(
+    values: Any, ax: Any = None, *, unit: str = "steps", label: str | None = None
+) -> Any:
+    """How long modes remember, longest first, on a logarithmic scale.
+
+    `values`: as `rz.dynamics.time_constants` gives them, of any shape, in `unit`. Infinite ones and
+    zeros are not drawn; the legend counts them. Call it again with the same axes and another
+    `label` to compare cells. Returns the matplotlib axes. ValueError for negative values or none.
+    """
+    values = np.sort(np.ravel(np.asarray(values, np.float64)))[::-1]
+    if not values.size or not (values >= 0).all():
+        raise ValueError(
+            f"expected time constants of at least 0, got {np.array2string(values, threshold=8)}"
+        )
+    ax = new_axes() if ax is None else ax
+    drawn = np.isfinite(values) & (values > 0)
+    counts = {"infinite": int(np.isinf(values).sum()), "zero": int((values == 0).sum())}
+    left_out = ", ".join(f"{n} {what}" for what, n in counts.items() if n)
+    text = ": ".join(part for part in (label, left_out) if part)
+    ranks = np.arange(1, len(values) + 1)
+    ax.plot(ranks[drawn], values[drawn], "o", ms=4, mew=0, label=text or None)
+    ax.set(xlabel="mode, longest memory first", ylabel=f"time constant in {unit}", yscale="log")
+    ax.xaxis.set_major_locator(matplotlib_module("ticker").MaxNLocator(integer=True))
+    ax.grid(alpha=0.3, which="both")
+    ax.spines[["top", "right"]].set_visible(False)
+    if text:
         ax.legend(frameon=False)
     return ax

@@ -31,3 +31,68 @@ def states_heatmap(states: Any, ax: Any = None) -> Any:
     ax.xaxis.set_major_locator(matplotlib_module("ticker").MaxNLocator(integer=True))
     ax.figure.colorbar(image, ax=ax, label="state", fraction=0.05, pad=0.02)
     return ax
+
+
+def states_pca(states: Any, ax: Any = None, *, labels: Any = None) -> Any:
+    """States in the plane in which they vary most, by principal components.
+
+    `states`: (time, units) of one sequence, or (samples, time, units) of several. One sequence is
+    coloured by its step; several are lines, one colour for each label, with `labels` (samples,)
+    integers. A dot marks each beginning. The axes' labels say what share of the variance each
+    component holds. Complex states count with both parts. Returns the matplotlib axes. ValueError
+    for other shapes, fewer than two units, or states that do not vary.
+    """
+    values = np.asarray(states)
+    if np.iscomplexobj(values):
+        values = np.concatenate([np.real(values), np.imag(values)], axis=-1)
+    if values.ndim not in (2, 3) or values.shape[-1] < 2:
+        raise ValueError(
+            "expected states of shape (time, units) or (samples, time, units) with at least two "
+            f"units, got {np.shape(states)}"
+        )
+    single = values.ndim == 2
+    values = values[None] if single else values
+    names = None if labels is None else np.asarray(labels)
+    if names is not None and names.shape != values.shape[:1]:
+        raise ValueError(f"expected labels of shape ({len(values)},), got {names.shape}")
+    plane, shares = _plane(values)
+    ax = new_axes(figsize=(4.8, 4.0)) if ax is None else ax
+    if single:
+        steps = np.arange(plane.shape[1])
+        ax.plot(*plane[0].T, color="#b0b0b0", lw=0.8, zorder=1)
+        points = ax.scatter(*plane[0].T, c=steps, cmap="viridis", s=12, zorder=2)
+        ax.figure.colorbar(points, ax=ax, label="step", fraction=0.05, pad=0.02)
+    else:
+        _lines(ax, plane, names)
+    ax.plot(*plane[:, 0].T, "o", ms=5, mfc="white", mec="black", ls="", zorder=3, gid="first")
+    for axis, share, number in zip((ax.xaxis, ax.yaxis), shares, (1, 2)):
+        axis.set_label_text(f"component {number} ({share:.0%} of the variance)")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def _plane(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates (samples, time, 2), and the shares of the variance."""
+    flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
+    flat = flat - flat.mean(axis=0)
+    _, sizes, directions = np.linalg.svd(flat, full_matrices=False)
+    if len(sizes) < 2 or not np.isfinite(sizes).all() or not sizes[0] > 0:
+        raise ValueError("expected finite states that vary, over at least two steps")
+    # Signs are free; the largest weight counts as positive.
+    peaks = np.take_along_axis(directions, np.abs(directions).argmax(1)[:, None], axis=1)
+    coordinates = flat @ (directions * np.sign(peaks))[:2].T
+    return coordinates.reshape(*values.shape[:2], 2), sizes[:2] ** 2 / np.sum(sizes**2)
+
+
+def _lines(ax: Any, plane: np.ndarray, names: np.ndarray | None) -> None:
+    colours = matplotlib_module("pyplot").rcParams["axes.prop_cycle"].by_key()["color"]
+    kinds = [None] if names is None else list(np.unique(names))
+    alpha = max(0.2, min(0.9, 20 / len(plane)))
+    for i, kind in enumerate(kinds):
+        chosen = plane if names is None else plane[names == kind]
+        for j, line in enumerate(chosen):
+            label = f"label {kind}" if names is not None and j == 0 else None
+            ax.plot(*line.T, color=colours[i % len(colours)], lw=1.2, alpha=alpha, label=label)
+    if names is not None:
+        for handle in ax.legend(frameon=False).legend_handles:
+            handle.set_alpha(1.0)
