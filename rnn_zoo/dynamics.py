@@ -170,10 +170,10 @@ def impulse_response(
     return jnp.moveaxis(answers, 0, -1)
 
 
-def time_constants(eigenvalues: ArrayLike, *, dt: float = 1.0) -> np.ndarray:
+def time_constants(eigenvalues: Any, *, dt: float = 1.0) -> np.ndarray:
     r"""How long modes remember, from eigenvalues of a step of length `dt`, of any shape.
 
-    $$\tau = -\frac{\Delta t}{\ln |\lambda|}$$
+    $$\tau = -\frac{\Delta t}{\log |\lambda|}$$
 
     the time in which a mode falls to 1/e; infinite for moduli of 1 and more, 0 for a mode that
     forgets at once. ValueError for dt <= 0.

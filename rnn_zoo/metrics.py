@@ -30,9 +30,7 @@ def nrmse(prediction: ArrayLike, target: ArrayLike) -> Float[Array, ""]:
     return jnp.sqrt(nmse(prediction, target))
 
 
-def accuracy_by_length(
-    right: ArrayLike, lengths: ArrayLike, edges: ArrayLike
-) -> tuple[np.ndarray, np.ndarray]:
+def accuracy_by_length(right: Any, lengths: Any, edges: Any) -> tuple[np.ndarray, np.ndarray]:
     """The share of what is right among sequences of like lengths, and how many those are.
 
     `right` (samples,): bools, or shares between 0 and 1; `lengths` (samples,); `edges`: ascending
