@@ -174,7 +174,7 @@ def test_confusions_are_counted():
 def test_accuracy_over_length():
     lengths, right = np.arange(1, 41), np.arange(1, 41) <= 20
     ax = viz.accuracy_by_length(
-        right, lengths, [1, 11, 21, 31, 41], label="gru", trained=20, chance=0.5
+        right, lengths, [1, 11, 21, 31, 41], label="gru", trained=20.0, chance=0.5
     )
     np.testing.assert_allclose(ax.lines[0].get_data(), ([6, 16, 26, 36], [1, 1, 0, 0]))
     assert texts(ax) == ["gru", "chance", "not trained on"]
