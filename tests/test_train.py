@@ -190,6 +190,37 @@ def noisy(batch, key):
     return Batch(batch.x + 0.1 * jr.normal(key, batch.x.shape), batch.y)
 
 
+def drawn_targets(batch, key):
+    """One random number as the target of everything."""
+    return eqx.tree_at(lambda b: b.y, batch, jnp.full_like(batch.y, jr.uniform(key)))
+
+
+def told(predictions, batch):
+    return mse.function(predictions, batch)[0], {"target": jnp.mean(batch.y)}
+
+
+@pytest.mark.parametrize("truncate", [None, 2])
+def test_every_step_draws_anew(truncate):
+    data = Batch(np.zeros((8, 6, 1), np.float32), np.zeros((8, 6, 1), np.float32))
+    options = {"loss": PredictionLoss(told), "batch_size": 4, "truncate": truncate}
+    runs = [
+        train(model_for(None, 1), data, steps=5, eval_every=1, augment=drawn_targets, **options)
+        for _ in range(2)
+    ]
+    first, second = ([row["train_target"] for row in run.history] for run in runs)
+    assert first == second
+    assert len(set(first)) == 5
+
+
+def test_the_loss_draws_anew():
+    def loss(model, batch, *, key=None):
+        value, _ = cross_entropy(model, batch, key=key)
+        return value, {"draw": jnp.zeros(()) if key is None else jr.uniform(key)}
+
+    history = train(model_for(), sign_task(), loss=loss, steps=5, eval_every=1).history
+    assert len({row["train_draw"] for row in history}) == 5
+
+
 @pytest.mark.parametrize("key", [jr.key(3), jr.PRNGKey(3)])
 def test_typed_and_raw_keys_with_dropout_and_noise(key):
     model, data = model_for(dropout=0.2), sign_task()

@@ -63,7 +63,7 @@ def update(
     augment: Callable | None,
 ) -> tuple[Progress, dict[str, Array]]:
     """One step on one batch: the progress after it, and its loss and metrics."""
-    batch, key_loss = _augmented(augment, batch, key)
+    batch, key_loss = _augmented(augment, batch, jr.fold_in(key, progress.step))
 
     def objective(params, rest):
         return split_loss(loss(eqx.combine(params, rest), batch, key=key_loss))
@@ -134,7 +134,7 @@ def update_truncated(
     The state is carried from segment to segment, the gradient is not, so memory does not grow
     with the length of the sequence.
     """
-    batch, key = _augmented(augment, batch, key)
+    batch, key = _augmented(augment, batch, jr.fold_in(key, progress.step))
     segments = _segments(batch, truncate)
     first = jnp.arange(segments.x.shape[0]) == 0
     keys = jr.split(key, segments.x.shape[0])
