@@ -146,10 +146,17 @@ def batches(
     host = jax.tree.map(np.asarray, data)
     if lengths is not None:
         _check_lengths(host, lengths)
+    parts = orders(samples, batch_size, key=key, drop_last=drop_last)
+    return (gather(host, part, lengths) for part in parts)
+
+
+def orders(
+    samples: int, batch_size: int, *, key: Array | None, drop_last: bool
+) -> Iterator[np.ndarray]:
+    """The positions of the samples of each batch."""
     order = np.arange(samples) if key is None else generator(key).permutation(samples)
     stop = samples - samples % batch_size if drop_last else samples
-    parts = (order[start : start + batch_size] for start in range(0, stop, batch_size))
-    return (_to_device(host[part], lengths) for part in parts)
+    return (order[start : start + batch_size] for start in range(0, stop, batch_size))
 
 
 def _check_lengths(data: Batch, lengths: Sequence[int]) -> None:
@@ -169,7 +176,9 @@ def _longest(data: Batch) -> int:
     return int(steps[-1]) + 1 if steps.size else 0
 
 
-def _to_device(batch: Batch, lengths: Sequence[int] | None) -> Batch:
+def gather(host: Batch, positions: np.ndarray, lengths: Sequence[int] | None) -> Batch:
+    """Samples of a batch on the host, cut to one of these lengths, as JAX arrays."""
+    batch = host[positions]
     if lengths is not None:
         longest = _longest(batch)
         batch = _with_time(batch, min(length for length in lengths if length >= longest))

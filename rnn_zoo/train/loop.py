@@ -4,19 +4,21 @@ import collections
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.random as jr
 import numpy as np
+from jaxtyping import ArrayLike
 
 from ..data import Batch, batches
 from .checkpoint import Run, read_run, write_run
 from .evaluate import assess
 from .losses import check_batch
-from .step import check_truncate, start, update, update_truncated
+from .population import check_population, member, train_population
+from .step import check_truncate, start, update
 
 
 # How many steps may be under way before the oldest one's loss is looked at: looking at once
@@ -71,11 +73,8 @@ class _Plan:
     directory: Path | None
 
     def update(self, progress, batch, key):
-        if self.truncate is None:
-            return update(progress, batch, key, self.loss, self.optimizer, self.augment)
-        return update_truncated(
-            progress, batch, key, self.loss, self.optimizer, self.augment, self.truncate
-        )
+        settings = self.loss, self.optimizer, self.augment, self.truncate
+        return update(progress, batch, key, *settings)
 
     def settings(self, key: Any) -> dict:
         """What a checkpoint must agree on, because the order of the data depends on it."""
@@ -108,6 +107,8 @@ def fit(
     checkpoint_dir: Any = None,
     checkpoint_every: int | None = None,
     resume: bool = False,
+    population: int | None = None,
+    settings: Mapping[str, ArrayLike] | None = None,
 ) -> FitResult:
     """Train a model: `fit(model, train, valid, loss=cross_entropy, optimizer=..., key=...)`.
 
@@ -136,6 +137,15 @@ def fit(
       `eval_every`) to write `checkpoint.rzc`; `resume`: go on from it if it is there, to the
       bit as if there had been no interruption.
 
+    - `population`: train so many models as one program. `model` has the members on axis 0 of its
+      arrays: `eqx.filter_vmap(make)(jax.random.split(key, n))`; so have the model, the optimiser's
+      state and the figures of the history that come back (`rz.train.member`, `ensemble`). Member
+      i trains as it would alone with `jax.random.split(key, n)[i]`: its own order of the data, its
+      own best model and patience. A member whose loss is not finite stays as it was before; rows
+      say so under "finite". No checkpoints are written.
+    - `settings`: numbers (population,) by name for an `optimizer` that is a function of them, such
+      as `optimizer=optax.adam, settings={"learning_rate": rates}`.
+
     The step is compiled for these very `loss`, `optimizer` and `augment` objects: give the same
     ones again and the next run does not compile.
 
@@ -144,13 +154,21 @@ def fit(
     **Raises:** NonFiniteLossError at the first step whose loss or gradient is not finite;
     ValueError or TypeError for arguments and data that do not fit, before anything runs.
     """
-    check_batch(loss, model, train)
+    own = {}
+    if population is not None:
+        own = check_population(model, population, optimizer, settings)
+        if checkpoint_dir is not None:
+            raise ValueError("a population writes no checkpoints: leave out checkpoint_dir")
+    elif settings is not None:
+        raise ValueError("settings are those of a population: give population=")
+    example = model if population is None else member(model, 0)
+    check_batch(loss, example, train)
     if valid is None and (return_best or max_patience is not None):
         raise ValueError("return_best and max_patience look at the validation loss: give valid")
     if valid is not None:
-        check_batch(loss, model, valid)
+        check_batch(loss, example, valid)
     if truncate is not None:
-        check_truncate(model, loss, train, truncate, key)
+        check_truncate(example, loss, train, truncate, key)
     per_epoch = _batches_per_epoch(len(train), batch_size)
     total = _total_steps(steps, epochs, per_epoch)
     eval_every = _positive("eval_every", eval_every, per_epoch)
@@ -173,6 +191,12 @@ def fit(
         checkpoint_every=_positive("checkpoint_every", checkpoint_every, eval_every),
         directory=None if checkpoint_dir is None else Path(checkpoint_dir),
     )
+    if population is not None:
+        with _Bar(show_progress, total, 0) as bar:
+            members = train_population(plan, model, key, own, callback, bar)
+        progress = members.progress
+        trained = members.best_model if return_best else progress.model
+        return FitResult(trained, members.history, progress.opt_state, members.history[-1]["step"])
     run = Run(start(model, optimizer), model)
     if resume and plan.directory is not None:
         run = read_run(plan.directory, run, plan.settings(key))

@@ -53,16 +53,18 @@ def _settle(tree: PyTree) -> PyTree:
     return jax.tree.map(settle, tree)
 
 
-@eqx.filter_jit
-def update(
+def take_step(
     progress: Progress,
     batch: Batch,
     key: Any,
-    loss: Callable,
+    loss: Any,
     optimizer: Any,
     augment: Callable | None,
+    truncate: int | None,
 ) -> tuple[Progress, dict[str, Array]]:
     """One step on one batch: the progress after it, and its loss and metrics."""
+    if truncate is not None:
+        return _in_segments(progress, batch, key, loss, optimizer, augment, truncate)
     batch, key_loss = _augmented(augment, batch, jr.fold_in(key, progress.step))
 
     def objective(params, rest):
@@ -104,10 +106,10 @@ def _descend(progress: Progress, objective: Callable, optimizer: Any, wanted: An
         eqx.apply_updates(progress.model, updates), opt_state, progress.step + 1, finite
     )
     kept = progress._replace(finite=finite)
-    return _choose(finite & wanted, taken, kept), value, more
+    return choose(finite & wanted, taken, kept), value, more
 
 
-def _choose(condition: Any, one: PyTree, other: PyTree) -> PyTree:
+def choose(condition: Any, one: PyTree, other: PyTree) -> PyTree:
     """A select over the arrays of two trees, in the dtypes of the second: a product would let
     NaN through, and another dtype would compile the next step anew."""
 
@@ -119,8 +121,10 @@ def _choose(condition: Any, one: PyTree, other: PyTree) -> PyTree:
     return jax.tree.map(choose, one, other)
 
 
-@eqx.filter_jit
-def update_truncated(
+update = eqx.filter_jit(take_step)
+
+
+def _in_segments(
     progress: Progress,
     batch: Batch,
     key: Any,
@@ -161,7 +165,7 @@ def _segment(progress: Progress, state: PyTree, at: tuple, loss: PredictionLoss,
     def objective(params, rest):
         model = eqx.combine(params, rest)
         # Only the first segment starts from the model's own state, which may be a parameter.
-        before = _choose(first, _initial(model, len(batch)), carried)
+        before = choose(first, _initial(model, len(batch)), carried)
         after, predictions = batched(model.scan)(
             batch.x, before, mask=batch.mask, dt=batch.dt, reset=batch.reset, key=key
         )

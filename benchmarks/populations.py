@@ -1,0 +1,42 @@
+"""What sixteen models cost when they train as one program: GRUs on japanese_vowels.
+
+    python benchmarks/populations.py
+
+The time of `fit(..., population=16)` over that of one model, with everything compiled before, in
+turn, medians of five; the model, data, steps and optimiser are the same.
+"""
+
+import equinox as eqx
+import jax.random as jr
+import optax
+from timing import machine, medians
+
+import rnn_zoo as rz
+
+
+SIZE, STEPS, KEY = 16, 60, jr.key(0)
+
+
+def make(key):
+    return rz.make_model("gru", 12, 9, hidden_size=32, key=key)
+
+
+def main() -> None:
+    data = rz.data.load("japanese_vowels")
+    options = {"loss": rz.train.cross_entropy, "optimizer": optax.adam(3e-3), "steps": STEPS}
+    one, many = make(KEY), eqx.filter_vmap(make)(jr.split(KEY, SIZE))
+
+    def train(model, **more):
+        result = rz.train.fit(model, data.train, key=KEY, eval_every=STEPS, **options, **more)
+        return eqx.filter(result.model, eqx.is_array)
+
+    seconds = medians(
+        {"one": lambda: train(one), "population": lambda: train(many, population=SIZE)}, rounds=5
+    )
+    print(machine())
+    ratio = seconds["population"] / seconds["one"]
+    print(f"one {seconds['one']:.2f} s, {SIZE} {seconds['population']:.2f} s: {ratio:.1f} times")
+
+
+if __name__ == "__main__":
+    main()
