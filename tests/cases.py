@@ -287,6 +287,10 @@ MODES = [
     _registered("linoss-im", "linoss", {"scheme": "im"}, scheme="im"),
     _registered("linoss-damped", "linoss", {"scheme": "damped"}, scheme="damped", state_size=7),
     _registered("rglru-blocks", "rglru", blocks=H),
+    *(
+        _registered(f"{name}-negative", name, {"negative": True}, negative_eigenvalues=True)
+        for name in ("mingru", "minlstm", "rglru", "mamba")
+    ),
     _registered("mingru-plain", "mingru", {"g": lambda z: z}, activation=lambda z: z),
 ]
 WRAPPED = [
@@ -391,6 +395,7 @@ SLOW = {
     "mamba-zoh",
     "linoss-im",
     "rglru-blocks",
+    "minlstm-negative",
     "linear_indrnn-bound.5",
 }
 

@@ -95,18 +95,23 @@ def _g(z):
     return np.where(z >= 0, z + 0.5, sigmoid(z))
 
 
-def mingru(p, h, x, dt, g=_g):
+def turned(a, negative):
+    """An eigenvalue in (0, 1), or spread over (-1, 1)."""
+    return 2.0 * a - 1.0 if negative else a
+
+
+def mingru(p, h, x, dt, g=_g, negative=False):
     size = len(h)
     z = sigmoid(p.weight_ih[:size] @ x + p.bias[:size])
-    h = (1.0 - z) * h + z * g(p.weight_ih[size:] @ x + p.bias[size:])
+    h = turned(1.0 - z, negative) * h + z * g(p.weight_ih[size:] @ x + p.bias[size:])
     return h, h
 
 
-def minlstm(p, h, x, dt):
+def minlstm(p, h, x, dt, negative=False):
     size = len(h)
     pre = p.weight_ih @ x + p.bias
     f, i = sigmoid(pre[:size]), sigmoid(pre[size : 2 * size])
-    h = f / (f + i) * h + i / (f + i) * _g(pre[2 * size :])
+    h = turned(f / (f + i), negative) * h + i / (f + i) * _g(pre[2 * size :])
     return h, h
 
 
@@ -164,7 +169,7 @@ def softplus(z):
     return np.logaddexp(0.0, z)
 
 
-def rglru(p, h, x, dt):
+def rglru(p, h, x, dt, negative=False):
     u = p.weight_ih @ x + p.bias
     blocks, width = p.weight_gates.shape[1:3]
     gates = []
@@ -175,12 +180,12 @@ def rglru(p, h, x, dt):
             full[own, own] = weight[k]
         gates.append(sigmoid(full @ u + bias))
     r, i = gates
-    a = np.exp(-8.0 * softplus(p.Lambda) * r)
+    a = turned(np.exp(-8.0 * softplus(p.Lambda) * r), negative)
     h = a * h + np.sqrt(1.0 - a**2) * i * u
     return h, h
 
 
-def mamba(p, state, x, dt, zoh=False):
+def mamba(p, state, x, dt, zoh=False, negative=False):
     u = p.weight_ih @ x + p.bias
     size, rank = p.A_log.shape[1], p.weight_dt.shape[1]
     low, B, C = p.weight_x[:rank] @ u, p.weight_x[rank:-size] @ u, p.weight_x[-size:] @ u
@@ -189,7 +194,7 @@ def mamba(p, state, x, dt, zoh=False):
     for c in range(len(u)):
         A = -np.exp(p.A_log[c])
         take = np.expm1(delta[c] * A) / A if zoh else delta[c]
-        h[c] = np.exp(delta[c] * A) * h[c] + take * B * u[c]
+        h[c] = turned(np.exp(delta[c] * A), negative) * h[c] + take * B * u[c]
         y[c] += C @ h[c]
     return h.ravel(), y
 

@@ -215,11 +215,15 @@ class MinGRUCell(AbstractLinearCell):
     `lambda h: h` gives its plain form. 1 - z is computed as $\sigma(-\cdot)$, so nothing
     cancels where the gate saturates and no log-space scan is needed. Blocks in the order
     z, h. Fast, and weak on anything that needs state-dependent gates.
+
+    With `negative_eigenvalues` the state is kept by 2 (1 - z) - 1, which can turn its sign:
+    what parity needs (Grazzi et al. 2024, arXiv:2411.12537).
     """
 
     weight_ih: Float[Array, "2*hidden input"]
     bias: Float[Array, " 2*hidden"] | None
     activation: Callable = eqx.field(static=True)
+    negative_eigenvalues: bool = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = False
@@ -230,13 +234,14 @@ class MinGRUCell(AbstractLinearCell):
         hidden_size: int,
         *,
         activation: Callable = positive,
+        negative_eigenvalues: bool = False,
         use_bias: bool = True,
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
         """`activation` of the candidate, elementwise; the rest as in `LSTMCell`."""
         self.weight_ih, self.bias = _input_weights(input_size, hidden_size, 2, use_bias, dtype, key)
-        self.activation = activation
+        self.activation, self.negative_eigenvalues = activation, negative_eigenvalues
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
@@ -245,7 +250,8 @@ class MinGRUCell(AbstractLinearCell):
     def transition(self, x: Float[Array, " {self.input_size}"]) -> AffineMap:
         k = self.weight_ih @ x
         z, candidate = jnp.split(k if self.bias is None else k + self.bias, 2)
-        keep = jax.nn.sigmoid(-z)
+        # 2 sigmoid(z) - 1 = tanh(z / 2)
+        keep = jnp.tanh(-z / 2) if self.negative_eigenvalues else jax.nn.sigmoid(-z)
         return AffineMap(Diagonal(keep), jax.nn.sigmoid(z) * self.activation(candidate))
 
     def readout(
@@ -264,12 +270,13 @@ class MinLSTMCell(AbstractLinearCell):
     Linear in h. State: h, (hidden,), zero at the start. The two shares are computed as
     $\sigma(\pm(\log f - \log i))$ from the logarithms of the gates, which
     never divides 0 by 0. b_f starts at `forget_bias`. Blocks in the order f, i, h;
-    `activation` as in `MinGRUCell`.
+    `activation` as in `MinGRUCell`, and so `negative_eigenvalues`: 2 f / (f + i) - 1.
     """
 
     weight_ih: Float[Array, "3*hidden input"]
     bias: Float[Array, " 3*hidden"] | None
     activation: Callable = eqx.field(static=True)
+    negative_eigenvalues: bool = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = False
@@ -281,6 +288,7 @@ class MinLSTMCell(AbstractLinearCell):
         *,
         activation: Callable = positive,
         forget_bias: float = 1.0,
+        negative_eigenvalues: bool = False,
         use_bias: bool = True,
         dtype: Any = None,
         key: PRNGKeyArray,
@@ -288,7 +296,7 @@ class MinLSTMCell(AbstractLinearCell):
         """`activation` of the candidate, elementwise; the rest as in `LSTMCell`."""
         self.weight_ih, bias = _input_weights(input_size, hidden_size, 3, use_bias, dtype, key)
         self.bias = None if bias is None else bias.at[:hidden_size].set(forget_bias)
-        self.activation = activation
+        self.activation, self.negative_eigenvalues = activation, negative_eigenvalues
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
@@ -298,8 +306,9 @@ class MinLSTMCell(AbstractLinearCell):
         k = self.weight_ih @ x
         f, i, candidate = jnp.split(k if self.bias is None else k + self.bias, 3)
         log_ratio = jax.nn.log_sigmoid(f) - jax.nn.log_sigmoid(i)
-        forget, update = jax.nn.sigmoid(log_ratio), jax.nn.sigmoid(-log_ratio)
-        return AffineMap(Diagonal(forget), update * self.activation(candidate))
+        keep = jnp.tanh(log_ratio / 2) if self.negative_eigenvalues else jax.nn.sigmoid(log_ratio)
+        update = jax.nn.sigmoid(-log_ratio)
+        return AffineMap(Diagonal(keep), update * self.activation(candidate))
 
     def readout(
         self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]

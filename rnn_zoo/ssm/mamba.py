@@ -30,8 +30,10 @@ class MambaCell(AbstractLinearCell):
     the input: the cell chooses what it writes, keeps and reads. `weight_x` holds $W_r, W_B,
     W_C$ in this order, `A_log` $\alpha$. `discretisation` "euler" is the authors' code and the
     equation above; "zoh" is the paper's, with $(e^{\Delta A} - 1) / A$ for $\Delta$. The block
-    of the paper, with its short convolution and gate, is `rz.layers.MambaBlock`. For long
-    sequences, of tokens above all; linear: put it in a `Block`.
+    of the paper, with its short convolution and gate, is `rz.layers.MambaBlock`. With
+    `negative_eigenvalues` h is kept by $2 e^{dt\, \Delta A} - 1$, in (-1, 1), which tracks
+    states that the other cannot (Grazzi et al. 2024, arXiv:2411.12537). For long sequences, of
+    tokens above all; linear: put it in a `Block`.
     """
 
     weight_ih: Float[Array, "hidden input"] | None
@@ -43,6 +45,7 @@ class MambaCell(AbstractLinearCell):
     D: Float[Array, " hidden"]
     A: Float[Array, "hidden state"] | None
     discretisation: str = eqx.field(static=True)
+    negative_eigenvalues: bool = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = True
@@ -57,6 +60,7 @@ class MambaCell(AbstractLinearCell):
         rank: int | None = None,
         discretisation: str = "euler",
         step_range: tuple[float, float] = (0.001, 0.1),
+        negative_eigenvalues: bool = False,
         input_map: bool = True,
         use_bias: bool = True,
         dtype: Any = None,
@@ -68,6 +72,7 @@ class MambaCell(AbstractLinearCell):
         - `rank`: of the map to Delta, by default hidden_size / 16, rounded up.
         - `discretisation`: "euler" or "zoh".
         - `step_range`: Delta starts log-uniform on it where u is 0.
+        - `negative_eigenvalues`: whether the transition lies in (-1, 1) instead of (0, 1).
         - `input_map`: False leaves W and b out, where x has `hidden_size` channels.
 
         ValueError for any other.
@@ -81,6 +86,7 @@ class MambaCell(AbstractLinearCell):
                 f"{input_size} and {hidden_size}"
             )
         self.discretisation = check_choice("discretisation", discretisation, DISCRETISATIONS)
+        self.negative_eigenvalues = negative_eigenvalues
         dtype = working_float(dtype)
         key_W, key_x, key_dt, key_step = jr.split(key, 4)
         shape = (hidden_size, input_size)
@@ -118,6 +124,7 @@ class MambaCell(AbstractLinearCell):
         small, B = jnp.split(self.weight_x[: rank + size] @ u, [rank])
         step = jnp.asarray(dt) * jax.nn.softplus(self.weight_dt @ small + self.bias_dt)
         decay, gain = DISCRETISATIONS[self.discretisation](A, step[:, None])
+        decay = 2 * decay - 1 if self.negative_eigenvalues else decay
         return AffineMap(Diagonal(decay.ravel()), (gain * B * u[:, None]).ravel())
 
     def readout(

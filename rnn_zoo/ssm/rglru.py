@@ -29,7 +29,8 @@ class RGLRUCell(AbstractLinearCell):
     `decay_range`. The slope of the root is held to 1000, so that a near 1 gives no infinite
     gradient. The authors' code leaves the root out at the first step of a document; here
     the equation holds at every step. For long memories that choose what to keep; linear:
-    put it in a `Block`.
+    put it in a `Block`. With `negative_eigenvalues`, 2 a - 1 stands for a in the last line,
+    in (-1, 1): such a state can turn its sign (Grazzi et al. 2024, arXiv:2411.12537).
     """
 
     weight_ih: Float[Array, "hidden input"]
@@ -38,6 +39,7 @@ class RGLRUCell(AbstractLinearCell):
     bias_gates: Float[Array, "2 hidden"] | None
     Lambda: Float[Array, " hidden"]
     rate: Float[Array, " hidden"] | None
+    negative_eigenvalues: bool = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = False
@@ -50,6 +52,7 @@ class RGLRUCell(AbstractLinearCell):
         *,
         blocks: int = 1,
         decay_range: tuple[float, float] = (0.9, 0.999),
+        negative_eigenvalues: bool = False,
         use_bias: bool = True,
         dtype: Any = None,
         key: PRNGKeyArray,
@@ -72,7 +75,7 @@ class RGLRUCell(AbstractLinearCell):
         squared = uniform(key_decay, (hidden_size,), low**2, high**2, wide)
         # The inverse of softplus at -log of the decay.
         self.Lambda = jnp.log(jnp.expm1(-0.5 * jnp.log(squared))).astype(dtype)
-        self.rate = None
+        self.rate, self.negative_eigenvalues = None, negative_eigenvalues
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
@@ -92,8 +95,11 @@ class RGLRUCell(AbstractLinearCell):
         r, i = self._gates(u)
         log_a = rate * r
         # 1 - a^2 without cancellation near a = 1.
-        root = bounded_sqrt(-jnp.expm1(2 * log_a))
-        return AffineMap(Diagonal(jnp.exp(log_a)), root * (i * u))
+        if self.negative_eigenvalues:
+            a, squared = 2 * jnp.exp(log_a) - 1, -4 * jnp.expm1(log_a) * jnp.exp(log_a)
+        else:
+            a, squared = jnp.exp(log_a), -jnp.expm1(2 * log_a)
+        return AffineMap(Diagonal(a), bounded_sqrt(squared) * (i * u))
 
     def readout(
         self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
