@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..data import list_datasets
 from ..registry import cell_info, list_cells
 from ..train import NonFiniteLossError
-from . import compare, train
+from . import board, compare, train
 from .recipes import load, recipe_for
 
 
@@ -19,9 +19,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         _list(options.what)
         return 0
     command = {"train": train, "compare": compare}[options.command]
+    whole = options.command == "compare" and options.all
     try:
         _check_extras()
-        _check_names(options)
+        if whole:
+            command = board
+        else:
+            options.cells = getattr(options, "cells", None) or "gru,lstm,lru,mingru"
+            _check_names(options)
         prepared = command.prepare(options)
     except (ValueError, TypeError, ImportError, OSError) as error:
         return _wrong(error, 2)
@@ -67,8 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_recipe(one, "japanese_vowels")
     many = commands.add_parser("compare", help="train several cells with the same budget")
     many.add_argument("--data", default="adding", help="a name of `list data`")
-    many.add_argument("--cells", default="gru,lstm,lru,mingru", help="names, with commas")
+    many.add_argument("--cells", help="names, with commas; by default gru,lstm,lru,mingru")
     many.add_argument("--seeds", type=int, default=1, help="how many")
+    many.add_argument("--all", action="store_true", help="every cell on the tasks of the board")
+    many.add_argument("--tasks", help="with --all: some tasks only, with commas")
+    many.add_argument("--seconds", type=float, default=board.SECONDS, help="with --all: of a run")
     _add_recipe(many, "adding")
     names = commands.add_parser("list", help="the cells or the data sets")
     names.add_argument("what", choices=("cells", "data"))

@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.random as jr
 import numpy as np
-from jaxtyping import ArrayLike
 
 from ..data import Batch, batches
 from .checkpoint import Run, read_run, write_run
@@ -108,7 +107,7 @@ def fit(
     checkpoint_every: int | None = None,
     resume: bool = False,
     population: int | None = None,
-    settings: Mapping[str, ArrayLike] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> FitResult:
     """Train a model: `fit(model, train, valid, loss=cross_entropy, optimizer=..., key=...)`.
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, ArrayLike, PyTree
+from jaxtyping import Array, PyTree
 
 from ..data import Batch, batches
 from ..data.batches import gather, orders
@@ -22,7 +22,7 @@ from .losses import count_targets, predict
 from .step import Progress, choose, split_loss, start, take_step
 
 
-Settings = Mapping[str, ArrayLike]
+Settings = Mapping[str, Any]
 
 
 def member(population: Any, index: int) -> Any:
