@@ -156,6 +156,7 @@ def tiny_board(monkeypatch):
     monkeypatch.setattr(board, "PARAMETERS", 300)
 
 
+@pytest.mark.slow
 def test_the_board_fills_its_table_and_goes_on(tmp_path, monkeypatch, capsys):
     tiny_board(monkeypatch)
     command = ["compare", "--all", "--out", str(tmp_path / "a"), "--cells"]

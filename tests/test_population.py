@@ -84,6 +84,7 @@ def test_truncated_backpropagation_of_a_population():
         assert_close(member(together.model, i), alone.model, 1e-5)
 
 
+@pytest.mark.slow
 def test_patience_is_each_member_s_own():
     options = {"loss": cross_entropy, "optimizer": optax.adam(0.1), "batch_size": 8}
     options |= {"steps": 60, "eval_every": 2, "max_patience": 2}

@@ -133,6 +133,7 @@ def test_no_mark_of_the_docstrings_is_left():
         assert not re.search(r"[`$\\]|\*\*", text), page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", list(examples()))
 def test_examples_run(text):
     exec(compile(unescape(text), "example", "exec"), {"__name__": "example"})
