@@ -119,6 +119,10 @@ def test_kernels_are_drawn_one_by_one():
     assert ax.get_xlabel() == "lag in s"
     assert texts(ax) == ["root mean square of 6"]
     assert len(viz.kernels(response[:, 0, :1], ax).lines) == 8 + 2
+    later = viz.kernels(response, start=2).lines[1]
+    np.testing.assert_allclose(later.get_data(), (np.arange(2, 6), response[2:, 0, 0]))
+    with pytest.raises(ValueError, match="expected start from 0 to 5, got 6"):
+        viz.kernels(response, start=6)
     with pytest.raises(ValueError, match="expected a response of shape"):
         viz.kernels(response[0, 0])
 

@@ -73,12 +73,15 @@ def gradient_lag(norms: Any, ax: Any = None, *, label: str | None = None) -> Any
     return ax
 
 
-def kernels(response: Any, ax: Any = None, *, step: float = 1.0, unit: str = "steps") -> Any:
+def kernels(
+    response: Any, ax: Any = None, *, step: float = 1.0, unit: str = "steps", start: int = 0
+) -> Any:
     """What an input does to the outputs, lag by lag: `rz.dynamics.impulse_response`.
 
     `response`: (lags, outputs, inputs), or (lags, curves); one line for each pair. `step` is the
-    time between two lags in `unit`. The thick line is the root mean square over all pairs. Returns
-    the matplotlib axes. ValueError for another shape.
+    time between two lags in `unit`; `start` the first lag to draw, 1 to leave out what passes
+    straight through and dwarfs the rest. The thick line is the root mean square over all pairs.
+    Returns the matplotlib axes. ValueError for another shape, or a start that leaves nothing.
     """
     values = np.asarray(response)
     if values.ndim not in (2, 3) or not values.size:
@@ -86,9 +89,11 @@ def kernels(response: Any, ax: Any = None, *, step: float = 1.0, unit: str = "st
             f"expected a response of shape (lags, outputs, inputs) or (lags, curves), "
             f"got {values.shape}"
         )
-    values = values.reshape(len(values), -1)
+    if not 0 <= start < len(values):
+        raise ValueError(f"expected start from 0 to {len(values) - 1}, got {start}")
+    values = values.reshape(len(values), -1)[start:]
     ax = new_axes() if ax is None else ax
-    lags = step * np.arange(len(values))
+    lags = step * np.arange(start, start + len(values))
     many = values.shape[1] > 1
     alpha = max(0.15, min(0.8, 12 / values.shape[1]))
     ax.axhline(0.0, color="#808080", lw=0.8, gid="zero")

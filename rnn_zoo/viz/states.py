@@ -28,7 +28,8 @@ def states_heatmap(states: Any, ax: Any = None) -> Any:
         interpolation="nearest",
     )
     ax.set(xlabel="step", ylabel="unit, sorted by its mean")
-    ax.xaxis.set_major_locator(matplotlib_module("ticker").MaxNLocator(integer=True))
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(matplotlib_module("ticker").MaxNLocator(integer=True))
     ax.figure.colorbar(image, ax=ax, label="state", fraction=0.05, pad=0.02)
     return ax
 

@@ -120,4 +120,4 @@ def _legend(ax: Any, neuron_map: Any) -> None:
     ]
     handles += [line([], [], color=color, label=name) for name, color in SYNAPSES.items()]
     place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.02)}
-    ax.legend(handles=handles, ncol=len(handles), frameon=False, fontsize=8, **place)
+    ax.legend(handles=handles, ncol=3, frameon=False, fontsize=8, **place)
