@@ -58,14 +58,14 @@ def _row(name: str, depth: int, part: eqx.Module) -> tuple[str, ...]:
     sizes = [getattr(part, f"{side}_size", None) for side in ("input", "output")]
     if isinstance(part, eqx.nn.Linear | eqx.nn.Embedding):
         sizes = part.weight.shape[::-1] if isinstance(part, eqx.nn.Linear) else part.weight.shape
-    trained = _count(eqx.filter(part, eqx.is_inexact_array))
+    trained = count_numbers(eqx.filter(part, eqx.is_inexact_array))
     flags = [f for f in ("linear", "timed", "stochastic") if getattr(part, f, False) is True]
     return (
         "  " * depth + name,
         type(part).__name__,
         "" if None in sizes else f"{sizes[0]} -> {sizes[1]}",
         _number(trained),
-        _number(_count(eqx.filter(part, eqx.is_array)) - trained),
+        _number(count_numbers(eqx.filter(part, eqx.is_array)) - trained),
         _number(_state(part)),
         ", ".join(flags),
     )
@@ -74,11 +74,11 @@ def _row(name: str, depth: int, part: eqx.Module) -> tuple[str, ...]:
 def _state(part: eqx.Module) -> int:
     if not isinstance(part, AbstractCell | AbstractLayer):
         return 0
-    return _count(jax.eval_shape(part.init_state))
+    return count_numbers(jax.eval_shape(part.init_state))
 
 
-def _count(tree: Any) -> int:
-    """Real numbers in the arrays of a tree."""
+def count_numbers(tree: Any) -> int:
+    """Real numbers in the arrays of a tree, or in their shapes; complex ones count twice."""
     return sum(
         math.prod(leaf.shape) * (2 if jnp.issubdtype(leaf.dtype, jnp.complexfloating) else 1)
         for leaf in jax.tree.leaves(tree)

@@ -165,7 +165,7 @@ def test_the_board_fills_its_table_and_goes_on(tmp_path, monkeypatch, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 2, "one row for each run"
     first, second = rows(tmp_path / "a" / "board.csv")
     assert (first["cell"], second["cell"], second["layers"]) == ("elman", "lru", "2")
-    assert (first["steps"], first["ended"], first["failed"]) == ("4", "by steps", "0")
+    assert (first["steps"], first["of_steps"], first["failed"]) == ("4", "4", "0")
     model = rz.make_model(
         "elman", 2, 1, hidden_size=int(first["hidden_size"]), key=jax.random.key(0)
     )
@@ -186,7 +186,38 @@ def test_a_run_of_the_board_ends_by_time(tmp_path, monkeypatch):
     out = tmp_path / "board"
     assert main(["compare", "--all", "--cells", "gru", "--seconds", "0", "--out", str(out)]) == 0
     (row,) = rows(out / "board.csv")
-    assert (row["steps"], row["ended"]) == ("1", "by time")
+    assert (row["steps"], row["of_steps"]) == ("1", "4")
+    # With the same steps, whatever the time, come the same figures.
+    again = tmp_path / "again"
+    options = ["--cells", "elman,gru", "--steps-of", str(out / "board.csv"), "--out", str(again)]
+    assert main(["compare", "--all", *options]) == 0
+    (other,) = rows(again / "board.csv")
+    assert {**other, "seconds": row["seconds"]} == row
+
+
+@pytest.mark.slow
+def test_the_board_runs_on_several_cores(tmp_path):
+    """Rows come in any order and stand in one; a run of its own core gives the same row."""
+    options = ["--tasks", "japanese_vowels", "--seconds", "0", "--out"]
+    for jobs, out in (("2", "a"), ("1", "b")):
+        command = ["compare", "--all", "--cells", "esn,elman", "--jobs", jobs, *options]
+        assert main([*command, str(tmp_path / out)]) == 0
+    together, alone = (rows(tmp_path / out / "board.csv") for out in "ab")
+    assert [row["cell"] for row in together] == ["elman", "esn"]
+    for row, same in zip(together, alone):
+        assert {**row, "seconds": same["seconds"]} == same
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--jobs", "0"], "expected --jobs of at least 1, got 0"),
+        (["--steps-of", "x"], "no table x"),
+    ],
+)
+def test_the_board_refuses_wrong_options(options, said, capsys):
+    assert main(["compare", "--all", *options]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_the_board_knows_its_tasks(capsys):

@@ -2,16 +2,21 @@
 
 For each cell and task: the width that comes nearest to the budget of parameters, three learning
 rates times three seeds as one population, the rate chosen on the validation part, the figure of its
-seeds on the test part. A run ends after its steps or its seconds; which of both is in the row.
-Rows go to a CSV file; what stands there is not run again.
+seeds on the test part. A run ends after its steps or its seconds, looked at after each twentieth of
+the steps; the row says how many steps were done. Rows go to a CSV file; what stands there is not
+run again. Seconds depend on the machine, so `--steps-of` takes the steps of each run from another
+table: the same figures again.
 """
 
 import argparse
 import csv
 import functools
+import multiprocessing
+import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,16 +28,17 @@ import numpy as np
 import optax
 
 from .. import data, train
-from ..data import NO_TARGET, Batch, Dataset
+from ..data import Dataset
 from ..models import SequenceModel, make_model
 from ..registry import cell_info, list_cells
+from ..summary import count_numbers
 from ..viz._axes import matplotlib_module
 from .recipes import fitting, loss_for
 
 
 KEY, SEEDS, RATES = jr.key(0), 3, (1e-3, 3e-3, 1e-2)
-PARAMETERS, WIDEST = 20_000, 256
-SECONDS = 45.0
+PARAMETERS, WIDEST = 10_000, 256
+SECONDS = 40.0
 
 
 class Task(NamedTuple):
@@ -52,19 +58,11 @@ def _held_out(dataset: Dataset) -> Dataset:
     return Dataset(train, valid, dataset.test, dataset.info)
 
 
-def _last_answers(batch: Batch) -> Batch:
-    """The label of a string as the target of its last step."""
-    last = np.asarray(batch.mask).sum(axis=1) - 1
-    steps = np.arange(batch.x.shape[1]) == last[:, None]
-    labels = np.where(steps, np.asarray(batch.y)[:, None], NO_TARGET).astype(np.int32)
-    return Batch(batch.x, jnp.asarray(labels), batch.mask)
-
-
 def _longer(name: str) -> Dataset:
     """Answers at every step to learn from, the last one of longer strings to be judged by."""
-    known = data.load(name, key=KEY, targets="steps", n_train=5000, n_valid=300, n_test=1)
+    known = data.load(name, key=KEY, targets="steps", n_train=5000, n_valid=256, n_test=1)
     longer = data.load(name, key=KEY, n_train=1, n_valid=0, n_test=500).test
-    return Dataset(known.train, known.valid, _last_answers(longer), known.info)
+    return Dataset(known.train, known.valid, data.ask_last(longer), known.info)
 
 
 def _load(name: str, **options: Any) -> Callable[[], Dataset]:
@@ -72,23 +70,36 @@ def _load(name: str, **options: Any) -> Callable[[], Dataset]:
 
 
 def _mqar() -> Dataset:
-    return data.load("mqar", key=KEY, encoding="one_hot", n_valid=300)
+    return data.load("mqar", key=KEY, encoding="one_hot", n_valid=256)
 
 
 TASKS = {
     "japanese_vowels": Task(lambda: _held_out(data.load("japanese_vowels")), 600, 1 / 9),
     "permuted_digits": Task(lambda: _held_out(data.load("digits", permute=True)), 800, 0.1),
-    "adding_100": Task(_load("adding", length=100, n_valid=300), 1500, 1 / 6),
-    "copy_50": Task(_load("copy_memory", delay=50, n_valid=200), 1500, 0.9, per_step=True),
+    "adding_100": Task(_load("adding", length=100, n_valid=256), 1500, 1 / 6),
+    "copy_50": Task(_load("copy_memory", delay=50, n_valid=256), 1500, 0.9, per_step=True),
     "mackey_glass": Task(_load("mackey_glass"), 800, 1.0, per_step=True),
-    "xor_events": Task(_load("bitstream_xor", n_train=10_000, n_test=2000), 1500, 0.5),
+    "xor_events": Task(_load("bitstream_xor", n_train=10_000, n_valid=256, n_test=2000), 1500, 0.5),
     "parity": Task(lambda: _longer("parity"), 1500, 0.5, per_step=True),
     "modular_arithmetic": Task(lambda: _longer("modular_arithmetic"), 1500, 0.2, per_step=True),
     "mqar_small": Task(_mqar, 1500, 1 / 32, per_step=True),
 }
 
 
-def prepare(options: argparse.Namespace) -> tuple:
+class Job(NamedTuple):
+    """One row that is to be measured."""
+
+    task: str
+    cell: str
+    seconds: float
+    steps: int | None = None  # end here, whatever the time
+
+    @property
+    def name(self) -> tuple[str, str]:
+        return self.task, self.cell
+
+
+def prepare(options: argparse.Namespace) -> tuple[list[Job], Path]:
     """Names are checked before anything runs."""
     tasks = options.tasks.split(",") if options.tasks else list(TASKS)
     unknown = [task for task in tasks if task not in TASKS]
@@ -97,41 +108,85 @@ def prepare(options: argparse.Namespace) -> tuple:
     cells = options.cells.split(",") if options.cells else list(list_cells())
     for cell in cells:
         cell_info(cell)
-    return tasks, cells
+    if options.jobs < 1:
+        raise ValueError(f"expected --jobs of at least 1, got {options.jobs}")
+    jobs = [Job(task, cell, options.seconds) for task in tasks for cell in cells]
+    if options.steps_of:
+        if not Path(options.steps_of).exists():
+            raise OSError(f"there is no table {options.steps_of}")
+        steps = {_name(row): int(row["steps"]) for row in _read(Path(options.steps_of))}
+        jobs = [job._replace(steps=steps[job.name]) for job in jobs if job.name in steps]
+        if not jobs:
+            raise ValueError(f"none of these runs is in {options.steps_of}")
+    return jobs, Path(options.out or "runs/board")
 
 
 def run(options: argparse.Namespace, prepared: tuple) -> None:
     """Fill the table row by row, then draw it."""
-    tasks, cells = prepared
-    out = Path(options.out or "runs/board")
+    jobs, out = prepared
     out.mkdir(parents=True, exist_ok=True)
-    path = out / "board.csv"
-    rows = _read(path)
-    done = {(row["task"], row["cell"]) for row in rows}
-    for task in tasks:
-        missing = [cell for cell in cells if (task, cell) not in done]
-        dataset = TASKS[task].load() if missing else None
-        for cell in missing:
-            rows.append(measure(task, cell, dataset, options.seconds))
-            print(", ".join(f"{k}={v}" for k, v in rows[-1].items()), flush=True)
-            _write(path, rows)
-    picture(_read(path)).savefig(out / "board.png", dpi=110)
+    rows = {_name(row): row for row in _read(out / "board.csv")}
+    missing = [job for job in jobs if job.name not in rows]
+    for row in _measured(missing, options.jobs):
+        print(", ".join(f"{k}={v}" for k, v in row.items()), flush=True)
+        rows[_name(row)] = row
+        _write(out / "board.csv", sorted(rows.values(), key=_place))
+    picture(_read(out / "board.csv")).savefig(out / "board.png", dpi=110)
 
 
-def measure(name: str, cell: str, dataset: Any, seconds: float) -> dict[str, Any]:
+def _measured(jobs: list[Job], workers: int) -> Iterator[dict[str, Any]]:
+    """The rows as they come, from this process or from several, each on a core of its own."""
+    if workers == 1:
+        yield from map(measure, jobs)
+        return
+    context = multiprocessing.get_context("spawn")
+    turn = context.Value("i", 0)
+    with ProcessPoolExecutor(workers, context, _take_a_core, (turn,)) as pool:
+        for done in as_completed([pool.submit(measure, job) for job in jobs]):
+            yield done.result()
+
+
+def _take_a_core(turn: Any) -> None:
+    """Where cores can be taken; elsewhere the workers share them."""
+    with turn.get_lock():
+        mine, turn.value = turn.value, turn.value + 1
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[mine % len(cores)]})
+
+
+def _name(row: dict[str, Any]) -> tuple[str, str]:
+    return row["task"], row["cell"]
+
+
+def _place(row: dict[str, Any]) -> tuple[int, int]:
+    """Where a row stands in the table, whenever it was measured."""
+    tasks, cells = list(TASKS), list_cells()
+    return tuple(
+        names.index(name) if name in names else len(names)
+        for names, name in zip((tasks, cells), _name(row))
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _dataset(task: str) -> Dataset:
+    return TASKS[task].load()
+
+
+def _clock() -> float:
+    """Seconds: of the processor where it does the work, so that other processes do not count."""
+    on_cpu = jax.default_backend() == "cpu"
+    return time.process_time() if on_cpu else time.perf_counter()
+
+
+def measure(job: Job) -> dict[str, Any]:
     """One row of the table."""
-    task = TASKS[name]
-    make = _maker(cell, dataset, task)
-    models = eqx.filter_vmap(make)(jr.split(KEY, SEEDS * len(RATES)))
+    task, dataset = TASKS[job.task], _dataset(job.task)
+    make = _maker(job.cell, dataset, task)
+    models = eqx.filter_jit(eqx.filter_vmap(make))(jr.split(KEY, SEEDS * len(RATES)))
     one = train.member(models, 0)
     dataset = fitting(one, dataset)
-    began, stopped = time.perf_counter(), []
-
-    def over(step: int, row: dict) -> bool:
-        late = time.perf_counter() - began > seconds and step < task.steps
-        stopped.extend([step] if late else [])
-        return late
-
+    began = _clock()
     result = train.fit(
         models,
         dataset.train,
@@ -139,37 +194,40 @@ def measure(name: str, cell: str, dataset: Any, seconds: float) -> dict[str, Any
         loss=loss_for(dataset),
         optimizer=_optimizer,
         settings={"learning_rate": jnp.repeat(jnp.array(RATES), SEEDS)},
-        steps=task.steps,
+        steps=job.steps or task.steps,
         batch_size=min(task.batch_size, len(dataset.train)),
         eval_every=max(task.steps // 20, 1),
         return_best=True,
-        callback=over,
+        callback=lambda step, row: job.steps is None and _clock() - began > job.seconds,
         population=SEEDS * len(RATES),
         key=KEY,
     )
-    taken = time.perf_counter() - began
+    taken = _clock() - began
     losses = np.nanmin([row["valid_loss"] for row in result.history], axis=0)
     best = int(np.nanargmin(np.median(losses.reshape(len(RATES), SEEDS), axis=1)))
     members = [train.member(result.model, best * SEEDS + i) for i in range(SEEDS)]
-    figures = [train.evaluate(m, dataset.test, loss=loss_for(dataset)) for m in members]
+    figures = [
+        train.evaluate(m, dataset.test, loss=loss_for(dataset), batch_size=500) for m in members
+    ]
     figure = "accuracy" if "accuracy" in figures[0] else "loss"
     values = sorted(f[figure] for f in figures)
+    jax.clear_caches()  # no two rows share a program, and hundreds of them fill the memory
     return {
-        "task": name,
-        "cell": cell,
-        "family": cell_info(cell).family,
+        "task": job.task,
+        "cell": job.cell,
+        "family": cell_info(job.cell).family,
         "hidden_size": dict(one.recipe)["hidden_size"],
         "layers": dict(one.recipe)["num_layers"],
-        "parameters": _size(eqx.filter(one, eqx.is_inexact_array)),
-        "state": _size(jax.eval_shape(one.layer.init_state)),
+        "parameters": count_numbers(eqx.filter(one, eqx.is_inexact_array)),
+        "state": count_numbers(jax.eval_shape(one.layer.init_state)),
         "figure": figure if figure == "accuracy" else "mse",
         "median": f"{np.median(values):.4g}",
         "lowest": f"{values[0]:.4g}",
         "highest": f"{values[-1]:.4g}",
         "chance": f"{task.chance:.4g}",
         "learning_rate": RATES[best],
-        "steps": stopped[0] if stopped else task.steps,
-        "ended": "by time" if stopped else "by steps",
+        "steps": result.step,
+        "of_steps": task.steps,
         "failed": int((~np.asarray(result.history[-1]["finite"])).sum()),
         "seconds": f"{taken:.1f}",
         "jax": jax.__version__,
@@ -193,12 +251,7 @@ def _maker(cell: str, dataset: Dataset, task: Task) -> Callable[[Any], SequenceM
         )
 
     def size(hidden_size: int) -> int:
-        model = eqx.filter_eval_shape(make, hidden_size, KEY)
-        return sum(
-            int(np.prod(leaf.shape)) * (2 if jnp.iscomplexobj(leaf) else 1)
-            for leaf in jax.tree.leaves(model)
-            if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)
-        )
+        return count_numbers(eqx.filter(eqx.filter_eval_shape(make, hidden_size, KEY), _trains))
 
     # Cells divide their units into blocks and pairs: eighths fit all of them.
     widths = range(8, WIDEST + 1, 8)
@@ -210,11 +263,8 @@ def _optimizer(learning_rate: Any) -> Any:
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(learning_rate))
 
 
-def _size(tree: Any) -> int:
-    return sum(
-        int(np.prod(leaf.shape)) * (2 if jnp.issubdtype(leaf.dtype, jnp.complexfloating) else 1)
-        for leaf in jax.tree.leaves(tree)
-    )
+def _trains(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
 @functools.cache

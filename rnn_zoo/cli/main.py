@@ -77,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--all", action="store_true", help="every cell on the tasks of the board")
     many.add_argument("--tasks", help="with --all: some tasks only, with commas")
     many.add_argument("--seconds", type=float, default=board.SECONDS, help="with --all: of a run")
+    many.add_argument("--jobs", type=int, default=1, help="with --all: runs at once, a core each")
+    many.add_argument("--steps-of", help="with --all: a table whose steps end the runs, not time")
     _add_recipe(many, "adding")
     names = commands.add_parser("list", help="the cells or the data sets")
     names.add_argument("what", choices=("cells", "data"))

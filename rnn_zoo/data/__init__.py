@@ -40,6 +40,7 @@ from .files import (
     sunspots_yearly as sunspots_yearly,
 )
 from .formal import (
+    ask_last as ask_last,
     cycle_navigation as cycle_navigation,
     duplicate_string as duplicate_string,
     dyck as dyck,

@@ -7,14 +7,32 @@ such tasks show is whether the rule was learned. Labels come from the rule, so 1
 import itertools
 from collections.abc import Callable
 
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from ._strings import Card, Lengths, Rule, make_answers, make_language
+from .batches import Batch
 from .dataset import NO_TARGET, Dataset
 
 
 CHOMSKY = "Delétang et al. 2023, arXiv:2207.02098"
+
+
+def ask_last(batch: Batch) -> Batch:
+    """Labels of strings as targets of their last steps: (samples,) -> (samples, time).
+
+    All other steps have no target, -1. With it a model that answers at every step is judged by its
+    last answer. Raises ValueError where targets are per step, or where there is no mask.
+    """
+    if batch.mask is None or np.ndim(batch.y) != 1:
+        raise ValueError(
+            "expected strings with one label each, as load(name, targets='last') gives them"
+        )
+    length = np.asarray(batch.mask).sum(axis=1)
+    last = np.arange(batch.x.shape[1]) == length[:, None] - 1
+    targets = np.where(last, np.asarray(batch.y)[:, None], NO_TARGET)
+    return Batch(batch.x, jnp.asarray(targets, jnp.int32), batch.mask)
 
 
 def even_pairs(
