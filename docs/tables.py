@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 
 import rnn_zoo as rz
+from rnn_zoo.cli.board import score
 
 
 ROOT = Path(__file__).parent.parent
@@ -51,6 +52,19 @@ RESERVOIRS = {
         "Japanese Vowels: accuracy",
         "ESN 500: 0.990 (measured with reservoirpy)",
     ),
+}
+
+
+BOARD = {
+    "japanese_vowels": "Japanese Vowels",
+    "permuted_digits": "permuted digits",
+    "adding_100": "adding, T = 100",
+    "copy_50": "copy, lag 50",
+    "mackey_glass": "Mackey-Glass",
+    "xor_events": "XOR events",
+    "parity": "parity, longer",
+    "modular_arithmetic": "modular arithmetic, longer",
+    "mqar_small": "MQAR",
 }
 
 
@@ -155,6 +169,47 @@ def reservoirs() -> str:
     return "\n".join(lines)
 
 
+def rows_of(path: str) -> dict[tuple[str, str], dict[str, str]]:
+    """By task and cell."""
+    with open(ROOT / "benchmarks" / path, newline="") as file:
+        return {(row["task"], row["cell"]): row for row in csv.DictReader(file)}
+
+
+def leaderboard() -> str:
+    rows = rows_of("board/board.csv")
+    lines = [f"| cell | {' | '.join(BOARD.values())} | score | seconds |"]
+    lines.append("|---" * (len(BOARD) + 3) + "|")
+    for name in rz.list_cells():
+        own = [rows[task, name] for task in BOARD if (task, name) in rows]
+        if len(own) == len(BOARD):
+            mean = sum(map(score, own)) / len(own)
+            seconds = sum(float(row["seconds"]) for row in own) / len(own)
+            figures = [place(row) for row in own]
+            lines.append(f"| `{name}` | {' | '.join(figures)} | {mean:.2f} | {seconds:.0f} |")
+    return "\n".join(lines)
+
+
+def place(row: dict[str, str]) -> str:
+    """A figure of the board: bold where the task counts as solved, * where time ran out early."""
+    median, chance = float(row["median"]), float(row["chance"])
+    accuracy = row["figure"] == "accuracy"
+    solved = score(row) >= 0.9 if accuracy else median <= chance / 50
+    text = f"{median:.3f}" if accuracy else f"{median:.2g}"
+    early = 2 * int(row["steps"]) < int(row["of_steps"])
+    return (f"**{text}**" if solved else text) + ("*" if early else "")
+
+
+def languages() -> str:
+    rows = rows_of("formal_languages.csv")
+    heads = "task", "cell", "state", "parameters", "up to 40", "longer: best", "median", "seconds"
+    lines = ["| " + " | ".join(heads) + " |"]
+    lines.append("|---" * 8 + "|")
+    names = "state", "parameters", "known_lengths", "longer_best", "longer_median", "seconds"
+    for (task, cell), row in rows.items():
+        lines.append("| " + " | ".join([task, cell, *(row[name] for name in names)]) + " |")
+    return "\n".join(lines)
+
+
 def error(row: dict[str, str]) -> str:
     figure = f"{float(row['figure']):.2g}"
     return f"**{figure}**" if float(row["figure"]) < 0.02 else figure
@@ -171,6 +226,8 @@ def main() -> int:
         "irregular": irregular,
         "state_spaces": state_spaces,
         "reservoirs": reservoirs,
+        "board": leaderboard,
+        "languages": languages,
     }.items():
         start, end = f"<!-- {name}: made by docs/tables.py -->\n", f"<!-- end of {name} -->"
         before, rest = new.split(start)

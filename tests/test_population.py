@@ -122,6 +122,38 @@ def test_one_member_that_fails_does_not_stop_the_others():
         assert np.isfinite(leaf).all()
 
 
+@pytest.mark.parametrize("at", [3, 4])
+def test_ctrl_c_keeps_what_there_is(at):
+    """Behind an evaluation or between two of them."""
+    options = {"loss": cross_entropy, "optimizer": ADAM, "batch_size": 8, "key": KEY}
+    options |= {"eval_every": 4, "population": N}
+
+    class Bar:
+        """Where a signal may come: after any step."""
+
+        def __init__(self):
+            self.steps = 0
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def advance(self):
+            self.steps += 1
+            if self.steps == at:
+                raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rnn_zoo.train.loop._Bar", lambda *_: Bar())
+        result = fit(population(), task(), task(), steps=12, **options)
+    assert (result.step, len(result.history)) == (at, 1)
+    assert result.history[-1]["interrupted"] is True
+    whole = fit(population(), task(), task(), steps=at, **options)
+    assert_close(result.model, whole.model, 0)
+
+
 def test_an_ensemble_is_the_mean_of_its_members():
     models, batch = population(), task(5)
     mean, spread = ensemble(models, batch, transform=jax.nn.softmax)

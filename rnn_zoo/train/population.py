@@ -110,31 +110,43 @@ def train_population(
     first = eqx.filter_vmap(lambda model, own: start(model, _made(plan.optimizer, own)))
     progress = first(models, settings)
     members = _Members(progress, progress.model, np.full(size, np.inf), np.zeros(size, int))
-    began = time.perf_counter()
-    for step, batch in zip(range(1, plan.steps + 1), _stream(plan, key_order)):
-        active = jnp.asarray(members.active(plan.max_patience))
-        members.progress, outcome = _update(
-            members.progress,
-            batch,
-            key_steps,
-            active,
-            settings,
-            plan.loss,
-            plan.optimizer,
-            plan.augment,
-            plan.truncate,
-        )
-        members.pending.append(outcome)
-        stop = False
-        if step % plan.eval_every == 0 or step == plan.steps:
-            row = {"step": step, "epoch": step / plan.per_epoch}
-            row |= {"seconds": time.perf_counter() - began, **_figures(members, plan)}
-            members.history.append(row)
-            stop = callback is not None and callback(step, row) is True
-            stop |= not (row["finite"] & members.active(plan.max_patience)).any()
-        bar.advance()
-        if stop:
-            break
+    began, step = time.perf_counter(), 0
+
+    def add_row():
+        row = {"step": step, "epoch": step / plan.per_epoch}
+        row |= {"seconds": time.perf_counter() - began, **_figures(members, plan)}
+        members.history.append(row)
+        return row
+
+    try:
+        for step, batch in zip(range(1, plan.steps + 1), _stream(plan, key_order)):
+            active = jnp.asarray(members.active(plan.max_patience))
+            members.progress, outcome = _update(
+                members.progress,
+                batch,
+                key_steps,
+                active,
+                settings,
+                plan.loss,
+                plan.optimizer,
+                plan.augment,
+                plan.truncate,
+            )
+            members.pending.append(outcome)
+            stop = False
+            if step % plan.eval_every == 0 or step == plan.steps:
+                row = add_row()
+                stop = callback is not None and callback(step, row) is True
+                stop |= not (row["finite"] & members.active(plan.max_patience)).any()
+            bar.advance()
+            if stop:
+                break
+    except KeyboardInterrupt:
+        # A step that was cut off is not counted.
+        step = int(np.max(members.progress.step))
+        if not members.history or members.history[-1]["step"] != step:
+            add_row()
+        members.history[-1]["interrupted"] = True
     return members
 
 
@@ -207,7 +219,8 @@ def _over_members(function: Callable) -> Callable:
 def _figures(members: _Members, plan: Any) -> dict[str, np.ndarray]:
     """A row of the history: one number for each member."""
     pending, members.pending = jax.device_get(members.pending), []
-    row = {f"train_{n}": np.mean([o[n] for o in pending], axis=0) for n in pending[0]}
+    names = pending[0] if pending else ()
+    row = {f"train_{name}": np.mean([o[name] for o in pending], axis=0) for name in names}
     row["finite"] = np.asarray(members.progress.finite)
     if plan.valid is not None:
         figures = assess_members(members.progress.model, plan.valid, plan.loss, 256)
