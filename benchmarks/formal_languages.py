@@ -11,7 +11,6 @@ benchmarks/formal_languages.csv; what stands there is not run again. A figure is
 best seed, and of the median one; seconds are processor time.
 """
 
-import csv
 import sys
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
+from rows import read, write
 
 import rnn_zoo as rz
 from rnn_zoo.summary import count_numbers
@@ -29,13 +29,16 @@ from rnn_zoo.summary import count_numbers
 
 RESULTS = Path(__file__).with_suffix(".csv")
 KEY, SEEDS, RATES, BATCH = jr.key(0), 3, (3e-3, 1e-2), 64
-STEPS = {"modular_arithmetic": 6000}  # others: 2500
+# The table of products takes longer: more steps, and a rate that falls to a tenth.
+LAST = {"modular_arithmetic": 0.1}
+STEPS = {"modular_arithmetic": 6000, "modular_arithmetic: elman, 256 units": 12_000}
 TRACKING, SAYING = ("parity", "modular_arithmetic"), ("reverse_string", "duplicate_string")
 # Mamba holds hidden_size times state_size numbers a layer: on a CPU it has to be small.
 MAMBA = {"hidden_size": 32, "state_size": 4, "step_range": (0.1, 1.0)}
 # By name: the cell, its options, and how many layers.
 CELLS = {
     "elman": ("elman", {}, 1),
+    "elman, 256 units": ("elman", {"hidden_size": 256}, 1),
     "lstm": ("lstm", {}, 1),
     "gru": ("gru", {}, 1),
     "mingru": ("mingru", {}, 2),
@@ -62,7 +65,12 @@ def load(task):
 def row(task, name):
     cell, options, layers = CELLS[name]
     data, test = load(task)
-    steps = STEPS.get(task, 2500)
+    steps = STEPS.get(f"{task}: {name}", STEPS.get(task, 2500))
+
+    def optimizer(learning_rate):
+        rate = optax.linear_schedule(learning_rate, learning_rate * LAST.get(task, 1.0), steps)
+        return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
+
     sizes = data.info.input_size, data.info.output_size
 
     def make(key):
@@ -77,9 +85,7 @@ def row(task, name):
         data.train,
         data.valid,
         loss=rz.train.cross_entropy,
-        optimizer=lambda learning_rate: optax.chain(
-            optax.clip_by_global_norm(1.0), optax.adam(learning_rate)
-        ),
+        optimizer=optimizer,
         settings={"learning_rate": jnp.repeat(jnp.array(RATES), SEEDS)},
         steps=steps,
         batch_size=BATCH,
@@ -113,21 +119,16 @@ def row(task, name):
 
 
 def main() -> None:
-    rows = []
-    if RESULTS.exists():
-        with open(RESULTS, newline="") as file:
-            rows = list(csv.DictReader(file))
+    rows = read(RESULTS)
     done = {(r["task"], r["cell"]) for r in rows}
     for task in sys.argv[1:2] or (*TRACKING, *SAYING):
         cells = ("elman", "lstm", "lru") if task in SAYING else CELLS
+        cells = [name for name in cells if task == "modular_arithmetic" or "units" not in name]
         for name in [" ".join(sys.argv[2:])] if sys.argv[2:] else cells:
             if (task, name) not in done:
                 rows.append(row(task, name))
                 print(rows[-1], flush=True)
-                with open(RESULTS, "w", newline="") as file:
-                    writer = csv.DictWriter(file, list(rows[-1]))
-                    writer.writeheader()
-                    writer.writerows(rows)
+                write(RESULTS, rows)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,22 @@ def versions() -> dict[str, str]:
     }
 
 
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file; none where there is no file."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write(path: Path, rows: list[dict]) -> None:
+    """All rows, with the columns of the last one."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[-1]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 class Table:
     """Rows by key; the last part of a key is the rival."""
 
@@ -35,10 +51,7 @@ class Table:
         print("  ".join(map(str, (*key, *values))), flush=True)
 
     def read(self) -> list[dict[str, str]]:
-        if not self.path.exists():
-            return []
-        with self.path.open() as file:
-            return list(csv.DictReader(file))
+        return read(self.path)
 
     def write(self) -> None:
         """The file with the new rows in the place of those that had the same key."""
