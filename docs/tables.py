@@ -7,12 +7,13 @@ python docs/tables.py --check    exits with 1 if the README differs
 import csv
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import jax
 
 import rnn_zoo as rz
-from rnn_zoo.cli.board import score
+from rnn_zoo.cli.board import pace, score
 
 
 ROOT = Path(__file__).parent.parent
@@ -177,26 +178,34 @@ def rows_of(path: str) -> dict[tuple[str, str], dict[str, str]]:
 
 def leaderboard() -> str:
     rows = rows_of("board/board.csv")
-    lines = [f"| cell | {' | '.join(BOARD.values())} | score | seconds |"]
-    lines.append("|---" * (len(BOARD) + 3) + "|")
+    heads = "cell", *BOARD.values(), "score", "1000 steps", "parameters", "state"
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name in rz.list_cells():
         own = [rows[task, name] for task in BOARD if (task, name) in rows]
-        if len(own) == len(BOARD):
+        figures = [place(rows[task, name]) if (task, name) in rows else "" for task in BOARD]
+        if own:
             mean = sum(map(score, own)) / len(own)
-            seconds = sum(float(row["seconds"]) for row in own) / len(own)
-            figures = [place(row) for row in own]
-            lines.append(f"| `{name}` | {' | '.join(figures)} | {mean:.2f} | {seconds:.0f} |")
+            seconds = sum(map(pace, own)) / len(own)
+            figures.append(f"{mean:.2f}" if len(own) == len(BOARD) else "")
+            sizes = [between(row[size] for row in own) for size in ("parameters", "state")]
+            lines.append(f"| `{name}` | {' | '.join([*figures, f'{seconds:.0f} s', *sizes])} |")
     return "\n".join(lines)
 
 
+def between(numbers: Iterable[str]) -> str:
+    """The smallest and the largest."""
+    low, *_, high = sorted([*map(int, numbers)] * 2)
+    return str(low) if low == high else f"{low}-{high}"
+
+
 def place(row: dict[str, str]) -> str:
-    """A figure of the board: bold where the task counts as solved, * where time ran out early."""
+    """A figure of the board: bold where the task counts as solved, † where time ran out early."""
     median, chance = float(row["median"]), float(row["chance"])
     accuracy = row["figure"] == "accuracy"
     solved = score(row) >= 0.9 if accuracy else median <= chance / 50
     text = f"{median:.3f}" if accuracy else f"{median:.2g}"
     early = 2 * int(row["steps"]) < int(row["of_steps"])
-    return (f"**{text}**" if solved else text) + ("*" if early else "")
+    return (f"**{text}**" if solved else text) + ("†" if early else "")
 
 
 def languages() -> str:
