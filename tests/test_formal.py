@@ -248,3 +248,16 @@ def test_other_negative_labels_are_refused():
     model = rz.make_model("gru", 1, 2, hidden_size=4, pool=None, key=KEY)
     with pytest.raises(ValueError, match="got -100: steps without a label have -1"):
         rz.train.evaluate(model, data, loss=rz.train.cross_entropy)
+
+
+def test_only_the_last_answer_is_asked():
+    strings = rz.data.load("parity", key=KEY, n_train=30, n_valid=0, n_test=1).train
+    asked = rz.data.ask_last(strings)
+    assert asked.y.shape == strings.x.shape[:2]
+    for y, label, mask in zip(*map(np.asarray, (asked.y, strings.y, strings.mask))):
+        (place,) = np.flatnonzero(y != rz.data.NO_TARGET)
+        assert (place, y[place]) == (mask.sum() - 1, label)
+    with pytest.raises(ValueError, match="one label each"):
+        rz.data.ask_last(asked)
+    with pytest.raises(ValueError, match="one label each"):
+        rz.data.ask_last(rz.data.Batch(strings.x, strings.y))
