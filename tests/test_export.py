@@ -12,6 +12,7 @@ from cases import draw
 from jax import export
 
 import rnn_zoo as rz
+from rnn_zoo.interop._plain import plain
 
 
 I, KEY = 3, jax.random.key(0)
@@ -33,6 +34,29 @@ call = export.deserialize(Path(sys.argv[1]).read_bytes()).call
 np.save(sys.argv[3], call(np.load(sys.argv[2])))
 assert "rnn_zoo" not in sys.modules and "equinox" not in sys.modules
 """
+
+
+COMPLEX = {
+    "split": lambda z: sum(jnp.split(z, 2)),
+    "square": jnp.square,
+    "quotient": lambda z: z[:2] / z[2:],
+    "product": lambda z: z[None, :] @ jnp.conj(z),
+    "absolute": lambda z: jnp.exp(z) + jnp.abs(z),
+    "where": lambda z: jnp.where(z.real > 2, z, -z)[::-1],
+}
+
+
+@pytest.mark.parametrize("name", COMPLEX)
+def test_complex_numbers_are_pairs_of_real_ones(name):
+    def parts(x):
+        z = COMPLEX[name](x * (0.3 + 1j))
+        return z.real, z.imag
+
+    x = jnp.arange(1.0, 5.0)
+    program = jax.make_jaxpr(plain(parts))(x)
+    assert "c64" not in str(program)
+    for part, expected in zip(jax.jit(plain(parts))(x), parts(x)):
+        np.testing.assert_allclose(part, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)

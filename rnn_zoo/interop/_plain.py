@@ -98,7 +98,7 @@ def _apply(equation: Any, operands: list) -> list:
         return [_pad(operands[0], operands[1], params["padding_config"])]
     of_complex = any(isinstance(operand, Pair) for operand in operands)
     if of_complex or any(_is_complex(v.aval.dtype) for v in equation.outvars):
-        return [_apply_to_pairs(equation, operands)]
+        return _apply_to_pairs(equation, operands)
     return _bound(equation, operands)
 
 
@@ -156,14 +156,18 @@ _EACH = {
 }
 
 
-def _apply_to_pairs(equation: Any, operands: list) -> Any:
+def _apply_to_pairs(equation: Any, operands: list) -> list:
+    if equation.primitive.name in _EACH:
+        real = [o.real if isinstance(o, Pair) else o for o in operands]
+        imag = [o.imag if isinstance(o, Pair) else o for o in operands]
+        return [Pair(*parts) for parts in zip(_bound(equation, real), _bound(equation, imag))]
+    return [_one_pair(equation, operands)]
+
+
+def _one_pair(equation: Any, operands: list) -> Any:
     name = equation.primitive.name
     pairs = [a if isinstance(a, Pair) else Pair(a, np.zeros((), a.dtype)) for a in operands]
     (a, b), (c, d) = pairs[0], pairs[-1]
-    if name in _EACH:
-        real = [o.real if isinstance(o, Pair) else o for o in operands]
-        imag = [o.imag if isinstance(o, Pair) else o for o in operands]
-        return Pair(_bind(equation, real), _bind(equation, imag))
     match name:
         case "complex":
             return Pair(*operands)
@@ -180,6 +184,8 @@ def _apply_to_pairs(equation: Any, operands: list) -> Any:
             return Pair(size * lax.cos(b), size * lax.sin(b))
         case "mul":
             return Pair(a * c - b * d, a * d + b * c)
+        case "square":
+            return Pair(a * a - b * b, 2 * a * b)
         case "div":
             size = c * c + d * d
             return Pair((a * c + b * d) / size, (b * c - a * d) / size)
