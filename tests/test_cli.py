@@ -181,6 +181,7 @@ def test_the_board_fills_its_table_and_goes_on(tmp_path, monkeypatch, capsys):
         assert again[name] == first[name]
 
 
+@pytest.mark.slow
 def test_a_run_of_the_board_ends_by_time(tmp_path, monkeypatch):
     tiny_board(monkeypatch)
     out = tmp_path / "board"
