@@ -237,6 +237,19 @@ def test_scores_lie_between_chance_and_perfect(figure, median, chance, expected)
     assert board.score(row) == pytest.approx(expected)
 
 
+def test_the_picture_shows_the_tasks_that_all_cells_have():
+    def row(task, cell, median, seconds):
+        numbers = {"median": median, "seconds": seconds, "chance": "0.5", "steps": "500"}
+        return {"task": task, "cell": cell, "family": cell, "figure": "accuracy", **numbers}
+
+    rows = [row("a", "gru", "1.0", "9"), row("a", "lru", "0.75", "90"), row("b", "gru", "0.5", "9")]
+    ax = board.picture(rows).axes[0]
+    assert ax.get_ylabel() == "mean score over 1 tasks"
+    assert [text.get_text() for text in ax.texts] == ["gru", "lru"]
+    places = [line.get_xydata()[0] for line in ax.lines]
+    np.testing.assert_allclose(places, [(2, 1), (20, 0.5)])
+
+
 def test_strings_are_judged_by_their_last_answer():
     dataset = board._longer("parity")
     kept = np.asarray(dataset.test.y) != rz.data.NO_TARGET

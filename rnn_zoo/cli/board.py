@@ -9,6 +9,7 @@ table: the same figures again.
 """
 
 import argparse
+import collections
 import csv
 import functools
 import multiprocessing
@@ -306,7 +307,13 @@ def pace(row: dict[str, Any]) -> float:
 
 
 def picture(rows: list[dict[str, Any]]) -> Any:
-    """Mean score over the tasks against the pace, a point for each cell, by family."""
+    """Mean score over the tasks against the pace, a point for each cell, by family.
+
+    Over the tasks that every cell has, once there are some.
+    """
+    tasks = collections.Counter(row["task"] for row in rows)
+    common = [task for task in tasks if tasks[task] == len({row["cell"] for row in rows})]
+    rows = [row for row in rows if not common or row["task"] in common]
     figure = matplotlib_module("figure").Figure(figsize=(9, 6), layout="constrained")
     ax = figure.subplots()
     families = list(dict.fromkeys(row["family"] for row in rows))
