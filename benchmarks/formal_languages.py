@@ -17,10 +17,10 @@ from pathlib import Path
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
+from rates import accuracy, best_rate
 from rows import read, write
 
 import rnn_zoo as rz
@@ -77,40 +77,28 @@ def row(task, name):
         chosen = {"hidden_size": 64, **options}
         return rz.make_model(cell, *sizes, num_layers=layers, pool=None, key=key, **chosen)
 
-    members = SEEDS * len(RATES)
-    models = eqx.filter_vmap(make)(jr.split(KEY, members))
     began = time.process_time()
-    result = rz.train.fit(
-        models,
-        data.train,
-        data.valid,
-        loss=rz.train.cross_entropy,
+    chosen, rate, _ = best_rate(
+        make,
+        data,
+        RATES,
+        SEEDS,
         optimizer=optimizer,
-        settings={"learning_rate": jnp.repeat(jnp.array(RATES), SEEDS)},
         steps=steps,
         batch_size=BATCH,
-        eval_every=steps // 10,
-        return_best=True,
-        population=members,
+        evaluations=10,
         key=KEY,
     )
-    losses = np.min([r["valid_loss"] for r in result.history], axis=0).reshape(len(RATES), SEEDS)
-    rate = int(np.argmin(np.nanmin(losses, axis=1)))
-    chosen = [rz.train.member(result.model, rate * SEEDS + i) for i in range(SEEDS)]
-    scores = [rz.train.evaluate(m, test, loss=rz.train.cross_entropy)["accuracy"] for m in chosen]
-    known = [
-        rz.train.evaluate(m, data.valid, loss=rz.train.cross_entropy)["accuracy"] for m in chosen
-    ]
-    one = rz.train.member(models, 0)
+    scores = [accuracy(one, test) for one in chosen]
     return {
         "task": task,
         "cell": name,
         "layers": layers,
-        "parameters": count_numbers(eqx.filter(one, eqx.is_inexact_array)),
-        "state": count_numbers(jax.eval_shape(one.layer.init_state)),
+        "parameters": count_numbers(eqx.filter(chosen[0], eqx.is_inexact_array)),
+        "state": count_numbers(jax.eval_shape(chosen[0].layer.init_state)),
         "steps": steps,
-        "rate": RATES[rate],
-        "known_lengths": round(max(known), 4),
+        "rate": rate,
+        "known_lengths": round(max(accuracy(one, data.valid) for one in chosen), 4),
         "longer_best": round(max(scores), 4),
         "longer_median": round(float(np.median(scores)), 4),
         "seconds": round(time.process_time() - began),

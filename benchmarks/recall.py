@@ -18,11 +18,10 @@ from pathlib import Path
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import jax.random as jr
-import numpy as np
 import optax
 from matplotlib.figure import Figure
+from rates import accuracy, best_rate
 from rows import read, write
 
 import rnn_zoo as rz
@@ -60,39 +59,30 @@ def model(cell, options, width, vocabulary, key):
 
 def row(cell, width):
     data = rz.data.load("mqar", key=KEY, encoding="one_hot", n_train=50_000, n_valid=512, **DATA)
-    own = model(cell, CELLS[cell], width, DATA["vocabulary"], KEY)
-    models = jax.tree.map(lambda a: jnp.stack([a] * len(RATES)) if eqx.is_array(a) else a, own)
     began = time.process_time()
-    result = rz.train.fit(
-        models,
-        data.train,
-        data.valid,
-        loss=rz.train.cross_entropy,
+    (one,), rate, steps = best_rate(
+        lambda key: model(cell, CELLS[cell], width, DATA["vocabulary"], key),
+        data,
+        RATES,
+        1,
         optimizer=lambda learning_rate: optax.chain(
             optax.clip_by_global_norm(1.0), optax.adamw(learning_rate, weight_decay=0.1)
         ),
-        settings={"learning_rate": jnp.array(RATES)},
         steps=STEPS,
         batch_size=BATCH,
-        eval_every=STEPS // 20,
-        return_best=True,
+        evaluations=20,
         callback=lambda step, row: row["valid_accuracy"].max() > 0.998,
-        population=len(RATES),
         key=KEY,
     )
     taken = time.process_time() - began
-    best = int(np.argmin(np.min([r["valid_loss"] for r in result.history], axis=0)))
-    test = rz.train.evaluate(
-        rz.train.member(result.model, best), data.test, loss=rz.train.cross_entropy, batch_size=500
-    )
     return {
         "cell": cell,
         "width": width,
-        "state": count_numbers(jax.eval_shape(own.layer.init_state)),
-        "parameters": count_numbers(eqx.filter(own, eqx.is_inexact_array)),
-        "rate": RATES[best],
-        "steps": result.step,
-        "accuracy": round(test["accuracy"], 4),
+        "state": count_numbers(jax.eval_shape(one.layer.init_state)),
+        "parameters": count_numbers(eqx.filter(one, eqx.is_inexact_array)),
+        "rate": rate,
+        "steps": steps,
+        "accuracy": round(accuracy(one, data.test), 4),
         "seconds": round(taken),
         "jax": jax.__version__,
     }
