@@ -103,6 +103,8 @@ def picture(rows):
         ylabel="accuracy, best of four seeds",
         ylim=(0, 1.02),
     )
+    ax.set_xticks([32, 64, 128, 256, 512], ["32", "64", "128", "256", "512"], minor=False)
+    ax.minorticks_off()
     ax.set_title("MQAR: 4 pairs of 16 tokens within 32 steps", fontsize=11)
     ax.grid(alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
