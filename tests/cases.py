@@ -96,6 +96,12 @@ def _stacked(id: str, *names: str, dropout: float = 0.0) -> Case:
     return Case(id, build, timed=timed, stochastic=dropout > 0)
 
 
+def _complex_rglru(key, dtype=None, input_size=I, hidden_size=H):
+    even, blocks = hidden_size + hidden_size % 2, 3 if hidden_size == H else 1
+    options = {"blocks": blocks, "complex_eigenvalues": True, "dtype": dtype}
+    return rz.RGLRUCell(input_size, even, key=key, **options)
+
+
 def _parallel(key, dtype=None, input_size=I, hidden_size=H):
     names = (("leaky_elman", hidden_size - 2), ("lru", 2)) if hidden_size > 2 else (("gru", 1),) * 2
     return rz.Parallel([rz.make_cell(n, input_size, h, key=key, dtype=dtype) for n, h in names])
@@ -291,6 +297,15 @@ MODES = [
         _registered(f"{name}-negative", name, {"negative": True}, negative_eigenvalues=True)
         for name in ("mingru", "minlstm", "rglru", "mamba")
     ),
+    Case(
+        "rglru-complex",
+        _complex_rglru,
+        "rglru",
+        {"turning": True},
+        linear=True,
+        outputs=lambda hidden: hidden + hidden % 2,
+    ),
+    _registered("mamba-complex", "mamba", {"turning": True}, complex_eigenvalues=True),
     _registered("mingru-plain", "mingru", {"g": lambda z: z}, activation=lambda z: z),
 ]
 WRAPPED = [

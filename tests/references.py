@@ -169,33 +169,45 @@ def softplus(z):
     return np.logaddexp(0.0, z)
 
 
-def rglru(p, h, x, dt, negative=False):
+def rglru(p, h, x, dt, negative=False, turning=False):
     u = p.weight_ih @ x + p.bias
-    blocks, width = p.weight_gates.shape[1:3]
+    blocks, rows, width = p.weight_gates.shape[1:]
     gates = []
     for weight, bias in zip(p.weight_gates, p.bias_gates):
-        full = np.zeros((len(u), len(u)))
+        full = np.zeros((blocks * rows, len(u)))
         for k in range(blocks):
-            own = slice(k * width, (k + 1) * width)
-            full[own, own] = weight[k]
+            full[k * rows : (k + 1) * rows, k * width : (k + 1) * width] = weight[k]
         gates.append(sigmoid(full @ u + bias))
     r, i = gates
+    if turning:
+        half, decay = len(u) // 2, 1.0 / (1.0 + np.exp(p.Lambda))
+        a = (decay * np.exp(1j * p.theta)) ** (8.0 * r)
+        h = a * h + np.sqrt(1.0 - abs(a) ** 2) * i * (u[:half] + 1j * u[half:])
+        return h, np.concatenate([h.real, h.imag])
     a = turned(np.exp(-8.0 * softplus(p.Lambda) * r), negative)
     h = a * h + np.sqrt(1.0 - a**2) * i * u
     return h, h
 
 
-def mamba(p, state, x, dt, zoh=False, negative=False):
+def mamba(p, state, x, dt, zoh=False, negative=False, turning=False):
     u = p.weight_ih @ x + p.bias
     size, rank = p.A_log.shape[1], p.weight_dt.shape[1]
-    low, B, C = p.weight_x[:rank] @ u, p.weight_x[rank:-size] @ u, p.weight_x[-size:] @ u
+    low, read = p.weight_x[:rank] @ u, p.weight_x[rank:] @ u
+    if turning:
+        B, C = (
+            read[:size] + 1j * read[size : 2 * size],
+            read[2 * size : 3 * size] + 1j * read[-size:],
+        )
+    else:
+        B, C = read[:size], read[size:]
     delta = dt * softplus(p.weight_dt @ low + p.bias_dt)
     h, y = state.reshape(-1, size).copy(), p.D * u
     for c in range(len(u)):
-        A = -np.exp(p.A_log[c])
+        A = -np.exp(p.A_log[c]) + (1j * p.A_imag[c] if turning else 0.0)
         take = np.expm1(delta[c] * A) / A if zoh else delta[c]
         h[c] = turned(np.exp(delta[c] * A), negative) * h[c] + take * B * u[c]
-        y[c] += C @ h[c]
+        # With complex modes, each and its conjugate.
+        y[c] += (C @ h[c] + np.conj(C @ h[c])).real if turning else C @ h[c]
     return h.ravel(), y
 
 

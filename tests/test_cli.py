@@ -109,6 +109,15 @@ def test_a_missing_extra_is_named(missing, monkeypatch, capsys):
     assert 'pip install "rnn-zoo[demo]"' in capsys.readouterr().err
 
 
+def test_tokens_are_embedded(tmp_path, capsys):
+    """Shakespeare has tokens without being asked: the model, its file and its picture take them."""
+    options = ["--steps", "2", "--hidden-size", "4", "--batch-size", "2", "--out", str(tmp_path)]
+    assert main(["train", "--data", "shakespeare", *options]) == 0
+    assert capsys.readouterr().out.startswith("test_accuracy=0.")
+    assert rz.train.load(tmp_path / "model.rz").encoder.embedding_size == 4
+    assert is_picture(tmp_path / "training.png")
+
+
 def test_a_loss_that_is_not_finite_is_explained(tmp_path, capsys):
     command = ["train", *TINY, "--learning-rate", "nan", "--out", str(tmp_path)]
     assert main(command) == 1

@@ -243,6 +243,15 @@ def test_batches_are_weighted_by_their_targets():
     assert one["accuracy"] == pytest.approx(many["accuracy"])
 
 
+def test_tokens_need_an_embedding():
+    data = rz.data.load("mqar", key=KEY, n_train=4, n_valid=0, n_test=4).test
+    model = rz.make_model("gru", 64, 64, hidden_size=4, pool=None, key=KEY)
+    with pytest.raises(ValueError, match=r"embedding_size=.*encoding=.one_hot"):
+        rz.train.evaluate(model, data, loss=rz.train.cross_entropy)
+    model = rz.make_model("gru", 64, 64, hidden_size=4, pool=None, embedding_size=3, key=KEY)
+    assert rz.train.evaluate(model, data, loss=rz.train.cross_entropy)["loss"] > 0
+
+
 def test_other_negative_labels_are_refused():
     data = Batch(jnp.zeros((1, 2, 1)), jnp.array([[0, -100]]))
     model = rz.make_model("gru", 1, 2, hidden_size=4, pool=None, key=KEY)

@@ -87,6 +87,7 @@ BAD = {
     "no key at all": (lambda: unroll(rz.Zoneout(gru(), 0.5), X, key=0), TypeError, r"jax.random.key\(0\)"),
     "outputs": (lambda: rz.make_model("gru", 3, 0, key=KEY), ValueError, "output_size to be an integer of at least 1"),
     "encoder": (lambda: rz.SequenceModel(layer(), 2, encoder=eqx.nn.MLP(3, 3, 3, 1, key=KEY), key=KEY), TypeError, "eqx.nn.Embedding"),
+    "embedding": (lambda: rz.make_model("gru", 3, 2, embedding_size=0, key=KEY), ValueError, "embedding_size to be an integer of at least 1"),
     "token range": (lambda: token_model()(jnp.array([1, 11])), RuntimeError, r"tokens must lie in \[0, 11\)"),
     "one sequence in a batch": (lambda: rz.batch(layer())(X), ValueError, r"\(batch, time, 3\), got \(7, 3\)"),
     "adopt, state changes its dtype": (lambda: rz.adopt(lambda h, x: h + x, input_size=3, init_state=jnp.zeros(3, int)), ValueError, "a state like init_state"),

@@ -262,6 +262,20 @@ def test_token_model_streams():
     assert rz.batch(model)(tokens[None]).shape == (1, 5, 7)
 
 
+@pytest.mark.parametrize("name", ["gru", "mingru"])
+def test_a_model_by_name_reads_tokens(name):
+    model = rz.make_model(name, 7, 2, hidden_size=4, embedding_size=3, key=KEY)
+    assert (model.input_size, model.reads_tokens) == (7, True)
+    assert model.encoder.weight.shape == (7, 3)
+    tokens = jnp.array([3, 1, 4, 1, 5])
+    features = model.encoder.weight[tokens]
+    said = rz.SequenceModel(model.layer, 2, key=KEY)
+    said = eqx.tree_at(lambda m: m.head, said, model.head)
+    np.testing.assert_allclose(model(tokens), said(features), atol=1e-6)
+    half = rz.make_model(name, 7, 2, hidden_size=4, embedding_size=3, dtype=jnp.bfloat16, key=KEY)
+    assert half.encoder.weight.dtype == jnp.bfloat16
+
+
 def test_batch_maps_what_is_given():
     layer = rz.Recurrent(rz.LeakyElmanCell(I, 4, key=KEY))
     xs = jr.normal(KEY, (3, T, I))

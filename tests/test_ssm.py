@@ -192,9 +192,29 @@ def test_mamba_starts_with_the_integers():
     np.testing.assert_allclose(cell.prepare().A, -np.tile([1, 2, 3, 4], (3, 1)), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["s4d", "s5", "lru", "rglru", "mamba", "linear_indrnn"])
-def test_eigenvalues_stay_inside_the_unit_circle(name):
-    cell = noisy(rz.make_cell(name, I, 16, key=KEY), 3, scale=1.0)
+def test_complex_forms_start_as_published():
+    cell = rz.MambaCell(2, 3, state_size=4, complex_eigenvalues=True, key=KEY)
+    np.testing.assert_allclose(cell.prepare().A, np.tile(-0.5 + 1j * np.arange(4), (3, 1)))
+    cell = rz.RGLRUCell(1, 4000, blocks=500, complex_eigenvalues=True, key=KEY)
+    decay, phase = np.exp(cell.prepare().rate.real / 8), cell.prepare().rate.imag
+    assert (decay.min() > 0.8999, decay.max() < 0.9991) == (True, True)
+    assert (phase.min() >= 0, phase.max() < 2 * np.pi) == (True, True)
+    np.testing.assert_allclose(
+        np.quantile(phase, [0.25, 0.75]), [np.pi / 2, 3 * np.pi / 2], rtol=0.1
+    )
+    assert abs(np.corrcoef(decay, phase)[0, 1]) < 0.1
+
+
+COMPLEX = {name: {"complex_eigenvalues": True} for name in ("rglru", "mamba")}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [(name, {}) for name in ("s4d", "s5", "lru", "rglru", "mamba", "linear_indrnn")]
+    + list(COMPLEX.items()),
+)
+def test_eigenvalues_stay_inside_the_unit_circle(name, options):
+    cell = noisy(rz.make_cell(name, I, 16, key=KEY, **options), 3, scale=1.0)
     decays = jax.vmap(lambda x: cell.transition(x).linear.a)(draw(1, (8, I)))
     assert (abs(np.asarray(decays)) <= 1).all()
     if name != "linear_indrnn":
@@ -289,6 +309,21 @@ BAD = {
     "s4d start": ("s4d", {"initialisation": "ones"}, "initialisation to be one of"),
     "rglru blocks": ("rglru", {"blocks": 3}, "divide hidden_size=4, got 3"),
     "rglru ring": ("rglru", {"decay_range": (0.9, 1.0)}, "0 < low < high < 1"),
+    "rglru halves": (
+        "rglru",
+        {"complex_eigenvalues": True, "blocks": 4},
+        "hidden_size=4 / 2, got 4",
+    ),
+    "rglru both": (
+        "rglru",
+        {"complex_eigenvalues": True, "negative_eigenvalues": True},
+        "expected one of negative_eigenvalues and complex_eigenvalues, got both",
+    ),
+    "mamba both": (
+        "mamba",
+        {"complex_eigenvalues": True, "negative_eigenvalues": True},
+        "expected one of negative_eigenvalues and complex_eigenvalues, got both",
+    ),
     "mamba map": ("mamba", {"input_map": False}, "equal to hidden_size without input_map"),
     "mamba rank": ("mamba", {"rank": 0}, "rank to be an integer of at least 1"),
     "linoss scheme": ("linoss", {"scheme": "ex"}, "scheme to be one of"),
@@ -301,6 +336,11 @@ def test_bad_options_are_named(what):
     name, options, message = BAD[what]
     with pytest.raises(ValueError, match=message):
         rz.make_cell(name, I, 4, key=KEY, **options)
+
+
+def test_complex_pairs_need_an_even_size():
+    with pytest.raises(ValueError, match="even hidden_size with complex_eigenvalues, from 2 up"):
+        rz.RGLRUCell(I, 5, complex_eigenvalues=True, key=KEY)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])

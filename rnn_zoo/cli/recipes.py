@@ -65,7 +65,8 @@ def load(name: str) -> Dataset:
 
 
 def build(recipe: Recipe, dataset: Dataset) -> Any:
-    """An untrained model for a data set."""
+    """An untrained model for a data set; tokens are embedded in as many features as units."""
+    tokens = dataset.train.x.ndim == 2
     return make_model(
         recipe.cell,
         dataset.info.input_size,
@@ -75,6 +76,7 @@ def build(recipe: Recipe, dataset: Dataset) -> Any:
         bidirectional=recipe.bidirectional,
         pool=None if dataset.train.per_step else recipe.pool,
         dropout=recipe.dropout,
+        embedding_size=recipe.hidden_size if tokens else None,
         key=jr.fold_in(jr.key(recipe.seed), 0),
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import equinox as eqx
+import jax
 import numpy as np
 
 from .. import train, viz
@@ -66,7 +67,8 @@ def picture(result: train.FitResult, dataset: Dataset, title: str, name: str, va
     sample = dataset.test[0]
     steps = _valid_steps(sample)
     dt = None if sample.dt is None else sample.dt[steps]
-    ax = viz.states_heatmap(model.layer(sample.x[steps], dt=dt), axes[-1])
+    seen = sample.x[steps] if model.encoder is None else jax.vmap(model.encoder)(sample.x[steps])
+    ax = viz.states_heatmap(model.layer(seen, dt=dt), axes[-1])
     ax.set_title(_said(model(sample.x[steps], dt=dt), sample, dataset))
     figure.suptitle(title, fontweight="bold")
     return figure

@@ -180,6 +180,7 @@ def make_model(
     pool: str | None = "last",
     bidirectional: bool = False,
     dropout: float = 0.0,
+    embedding_size: int | None = None,
     key: PRNGKeyArray,
     **options: Any,
 ) -> SequenceModel:
@@ -187,12 +188,15 @@ def make_model(
 
     Non-linear cells are stacked plainly, linear ones as residual blocks behind a linear
     map (`rz.layers.deep`). `dropout` acts between layers (inside the blocks) and before the
-    head. ValueError for an unknown name or a size below 1, TypeError for an unknown option.
+    head. With `embedding_size` the model reads tokens, integers (time,) from 0 to `input_size` - 1,
+    through an `eqx.nn.Embedding` of so many features, drawn from a standard normal. ValueError for
+    an unknown name or a size below 1, TypeError for an unknown option.
     """
     info = cell_info(name)
     for option in options:
         if option not in cell_options(name):
             known = ("hidden_size", "num_layers", "pool", "bidirectional", "dropout")
+            known += ("embedding_size",)
             hint = suggest(option, known + cell_options(name))
             raise TypeError(f"make_model({name!r}) has no option {option!r}{hint}")
     recipe = {
@@ -204,16 +208,22 @@ def make_model(
         "pool": pool,
         "bidirectional": bidirectional,
         "dropout": dropout,
+        "embedding_size": embedding_size,
         **options,
     }
     key_layer, key_head = jr.split(key)
+    encoder, dtype = None, options.get("dtype")
+    if embedding_size is not None:
+        check_sizes(input_size=input_size, embedding_size=embedding_size)
+        key_tokens = jr.fold_in(key, 0)
+        encoder = eqx.nn.Embedding(input_size, embedding_size, dtype=dtype, key=key_tokens)
 
     def make(input_size: int, hidden_size: int, *, key: PRNGKeyArray, **options: Any):
         return make_cell(name, input_size, hidden_size, key=key, **options)
 
     layer = deep(
         make,
-        input_size,
+        input_size if embedding_size is None else embedding_size,
         hidden_size,
         num_layers=num_layers,
         bidirectional=bidirectional,
@@ -224,9 +234,10 @@ def make_model(
     return SequenceModel(
         layer,
         output_size,
+        encoder=encoder,
         pool=pool,
         dropout=dropout,
-        dtype=options.get("dtype"),
+        dtype=dtype,
         recipe=tuple(recipe.items()),
         key=key_head,
     )

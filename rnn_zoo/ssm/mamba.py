@@ -7,12 +7,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jax import lax
+from jaxtyping import Array, ArrayLike, Float, Inexact, PRNGKeyArray
 
 from .._affine import AffineMap, Diagonal
 from ..base import AbstractLinearCell, replace, state_dtype
 from ..init import check_choice, check_sizes, fan_in_uniform, log_uniform, uniform, working_float
 from .discretise import exponential_euler, zoh
+from .modes import check_eigenvalues
 
 
 DISCRETISATIONS = {"euler": exponential_euler, "zoh": zoh}
@@ -30,26 +32,31 @@ class MambaCell(AbstractLinearCell):
     the input: the cell chooses what it writes, keeps and reads. `weight_x` holds $W_r, W_B,
     W_C$ in this order, `A_log` $\alpha$. `discretisation` "euler" is the authors' code and the
     equation above; "zoh" is the paper's, with $(e^{\Delta A} - 1) / A$ for $\Delta$. The block
-    of the paper, with its short convolution and gate, is `rz.layers.MambaBlock`. With
-    `negative_eigenvalues` h is kept by $2 e^{dt\, \Delta A} - 1$, in (-1, 1), which tracks
-    states that the other cannot (Grazzi et al. 2024, arXiv:2411.12537). For long sequences, of
-    tokens above all; linear: put it in a `Block`.
+    of the paper, with its short convolution and gate, is `rz.layers.MambaBlock`. For long
+    sequences, of tokens above all; linear: put it in a `Block`.
+
+    With `negative_eigenvalues` h is kept by $2 e^{dt\, \Delta A} - 1$, in (-1, 1), which tracks
+    states that the other cannot (Grazzi et al. 2024, arXiv:2411.12537). With
+    `complex_eigenvalues`, the paper's other form, $A = -e^{\alpha} + i \beta$ starts as
+    $-1/2 + n i$, `A_imag` holds $\beta$, B and C are complex (the real rows of each before its
+    imaginary ones), the state too, and $y_c = 2\, \mathrm{Re} \sum_n C_n h_{cn}' + D_c u_c$.
     """
 
     weight_ih: Float[Array, "hidden input"] | None
     bias: Float[Array, " hidden"] | None
-    weight_x: Float[Array, "rank+2*state hidden"]
+    weight_x: Float[Array, "rows hidden"]
     weight_dt: Float[Array, "hidden rank"]
     bias_dt: Float[Array, " hidden"]
     A_log: Float[Array, "hidden state"]
+    A_imag: Float[Array, "hidden state"] | None
     D: Float[Array, " hidden"]
-    A: Float[Array, "hidden state"] | None
+    A: Inexact[Array, "hidden state"] | None
     discretisation: str = eqx.field(static=True)
     negative_eigenvalues: bool = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = True
-    ssm_parameters: ClassVar[tuple[str, ...]] = ("A_log", "D", "bias_dt")
+    ssm_parameters: ClassVar[tuple[str, ...]] = ("A_log", "A_imag", "D", "bias_dt")
 
     def __init__(
         self,
@@ -61,6 +68,7 @@ class MambaCell(AbstractLinearCell):
         discretisation: str = "euler",
         step_range: tuple[float, float] = (0.001, 0.1),
         negative_eigenvalues: bool = False,
+        complex_eigenvalues: bool = False,
         input_map: bool = True,
         use_bias: bool = True,
         dtype: Any = None,
@@ -72,7 +80,8 @@ class MambaCell(AbstractLinearCell):
         - `rank`: of the map to Delta, by default hidden_size / 16, rounded up.
         - `discretisation`: "euler" or "zoh".
         - `step_range`: Delta starts log-uniform on it where u is 0.
-        - `negative_eigenvalues`: whether the transition lies in (-1, 1) instead of (0, 1).
+        - `negative_eigenvalues`: whether the transition lies in (-1, 1) instead of (0, 1);
+          `complex_eigenvalues`: in the unit disc, with twice the state. Not both.
         - `input_map`: False leaves W and b out, where x has `hidden_size` channels.
 
         ValueError for any other.
@@ -80,6 +89,7 @@ class MambaCell(AbstractLinearCell):
         check_sizes(input_size=input_size, hidden_size=hidden_size, state_size=state_size)
         rank = -(-hidden_size // 16) if rank is None else rank
         check_sizes(rank=rank)
+        check_eigenvalues(negative_eigenvalues, complex_eigenvalues)
         if not input_map and input_size != hidden_size:
             raise ValueError(
                 "expected input_size equal to hidden_size without input_map, got "
@@ -92,7 +102,7 @@ class MambaCell(AbstractLinearCell):
         shape = (hidden_size, input_size)
         self.weight_ih = fan_in_uniform(key_W, shape, input_size, dtype) if input_map else None
         self.bias = jnp.zeros(hidden_size, dtype) if use_bias and input_map else None
-        rows = rank + 2 * state_size
+        rows = rank + (4 if complex_eigenvalues else 2) * state_size
         self.weight_x = fan_in_uniform(key_x, (rows, hidden_size), hidden_size, dtype)
         bound = 1 / math.sqrt(rank)
         self.weight_dt = uniform(key_dt, (hidden_size, rank), -bound, bound, dtype)
@@ -100,19 +110,27 @@ class MambaCell(AbstractLinearCell):
         step = jnp.exp(log_uniform(key_step, (hidden_size,), step_range, wide))
         # The inverse of softplus.
         self.bias_dt = jnp.log(jnp.expm1(step)).astype(dtype)
-        A_log = jnp.log(jnp.arange(1, state_size + 1, dtype=wide)).astype(dtype)
-        self.A_log = jnp.broadcast_to(A_log, (hidden_size, state_size))
+        shape, numbers = (hidden_size, state_size), jnp.arange(state_size, dtype=wide)
+        A_log = jnp.full(state_size, math.log(0.5)) if complex_eigenvalues else jnp.log1p(numbers)
+        self.A_log = jnp.broadcast_to(A_log.astype(dtype), shape)
+        imaginary = jnp.broadcast_to(numbers.astype(dtype), shape)
+        self.A_imag = imaginary if complex_eigenvalues else None
         self.D = jnp.ones(hidden_size, dtype)
         self.A = None
         self.input_size, self.output_size = input_size, hidden_size
 
-    def init_state(self) -> Float[Array, " state"]:
-        return jnp.zeros(self.A_log.size, state_dtype(self.A_log))
+    def init_state(self) -> Inexact[Array, " state"]:
+        zeros = jnp.zeros(self.A_log.size, state_dtype(self.A_log))
+        return zeros if self.A_imag is None else lax.complex(zeros, zeros)
 
     def prepare(self) -> "MambaCell":
         if self.A is not None:
             return self
-        return replace(self, A=-jnp.exp(self.A_log.astype(state_dtype(self.A_log))))
+        dtype = state_dtype(self.A_log)
+        A = -jnp.exp(self.A_log.astype(dtype))
+        return replace(
+            self, A=A if self.A_imag is None else lax.complex(A, self.A_imag.astype(dtype))
+        )
 
     def transition(
         self, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] = 1.0
@@ -120,19 +138,28 @@ class MambaCell(AbstractLinearCell):
         A = self.prepare().A
         assert A is not None
         u = self._project(x)
-        rank, size = self.weight_dt.shape[1], A.shape[1]
-        small, B = jnp.split(self.weight_x[: rank + size] @ u, [rank])
+        rank = self.weight_dt.shape[1]
+        small, B = jnp.split(self.weight_x[: rank + self._width] @ u, [rank])
         step = jnp.asarray(dt) * jax.nn.softplus(self.weight_dt @ small + self.bias_dt)
         decay, gain = DISCRETISATIONS[self.discretisation](A, step[:, None])
         decay = 2 * decay - 1 if self.negative_eigenvalues else decay
-        return AffineMap(Diagonal(decay.ravel()), (gain * B * u[:, None]).ravel())
+        return AffineMap(Diagonal(decay.ravel()), (gain * self._joined(B) * u[:, None]).ravel())
 
     def readout(
-        self, state: Float[Array, " state"], x: Float[Array, " {self.input_size}"]
+        self, state: Inexact[Array, " state"], x: Float[Array, " {self.input_size}"]
     ) -> Float[Array, " {self.output_size}"]:
         u = self._project(x)
-        C = self.weight_x[-self.A_log.shape[1] :] @ u
-        return state.reshape(self.A_log.shape) @ C + self.D * u
+        C = self._joined(self.weight_x[-self._width :] @ u)
+        read = state.reshape(self.A_log.shape) @ C
+        return (read if self.A_imag is None else 2 * read.real) + self.D * u
+
+    @property
+    def _width(self) -> int:
+        """Rows of B, and of C."""
+        return (self.weight_x.shape[0] - self.weight_dt.shape[1]) // 2
+
+    def _joined(self, rows: Array) -> Array:
+        return rows if self.A_imag is None else lax.complex(*jnp.split(rows, 2))
 
     def _project(self, x: Array) -> Array:
         u = x if self.weight_ih is None else self.weight_ih @ x

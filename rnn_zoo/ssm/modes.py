@@ -29,3 +29,12 @@ def read_modes(
 ) -> Float[Array, " output"]:
     """scale * Re(C h) + D x. One product with all parts is a fifth faster than three."""
     return joint @ jnp.concatenate([state.real, state.imag, x])
+
+
+def check_eigenvalues(negative: bool, complex: bool) -> None:
+    """ValueError for both."""
+    if negative and complex:
+        raise ValueError(
+            "expected one of negative_eigenvalues and complex_eigenvalues, got both: complex ones "
+            "are negative where their phase is pi"
+        )

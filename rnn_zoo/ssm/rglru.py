@@ -1,16 +1,19 @@
 """The real-gated linear recurrent unit."""
 
+import math
 from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, PRNGKeyArray
+from jax import lax
+from jaxtyping import Array, Float, Inexact, PRNGKeyArray
 
 from .._affine import AffineMap, Diagonal
 from ..base import AbstractLinearCell, replace, state_dtype
 from ..init import check_sizes, fan_in_uniform, uniform, working_float
+from .modes import check_eigenvalues
 
 
 SHARPNESS = 8.0
@@ -29,21 +32,27 @@ class RGLRUCell(AbstractLinearCell):
     `decay_range`. The slope of the root is held to 1000, so that a near 1 gives no infinite
     gradient. The authors' code leaves the root out at the first step of a document; here
     the equation holds at every step. For long memories that choose what to keep; linear:
-    put it in a `Block`. With `negative_eigenvalues`, 2 a - 1 stands for a in the last line,
-    in (-1, 1): such a state can turn its sign (Grazzi et al. 2024, arXiv:2411.12537).
+    put it in a `Block`.
+
+    With `negative_eigenvalues`, 2 a - 1 stands for a in the last line, in (-1, 1): such a state
+    can turn its sign (Grazzi et al. 2024, arXiv:2411.12537). With `complex_eigenvalues`, appendix
+    B of the paper (CG-LRU): pairs of hidden / 2, where u is a complex number of its two halves,
+    $a = e^{8 r \odot (i \theta - \mathrm{softplus}(\Lambda))}$, $|a|^2$ stands under the root,
+    the state is complex, (hidden / 2,), and y its real parts before its imaginary ones.
     """
 
     weight_ih: Float[Array, "hidden input"]
     bias: Float[Array, " hidden"] | None
-    weight_gates: Float[Array, "2 blocks width width"]
-    bias_gates: Float[Array, "2 hidden"] | None
-    Lambda: Float[Array, " hidden"]
-    rate: Float[Array, " hidden"] | None
+    weight_gates: Float[Array, "2 blocks rows width"]
+    bias_gates: Float[Array, "2 units"] | None
+    Lambda: Float[Array, " units"]
+    theta: Float[Array, " units"] | None
+    rate: Inexact[Array, " units"] | None
     negative_eigenvalues: bool = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = False
-    ssm_parameters: ClassVar[tuple[str, ...]] = ("Lambda",)
+    ssm_parameters: ClassVar[tuple[str, ...]] = ("Lambda", "theta")
 
     def __init__(
         self,
@@ -53,39 +62,58 @@ class RGLRUCell(AbstractLinearCell):
         blocks: int = 1,
         decay_range: tuple[float, float] = (0.9, 0.999),
         negative_eigenvalues: bool = False,
+        complex_eigenvalues: bool = False,
         use_bias: bool = True,
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
-        """`blocks` divide `hidden_size`; 0 < low < high < 1 of `decay_range` (ValueError)."""
+        """`blocks` divide the units, hidden_size or with `complex_eigenvalues` half of it, which
+        must then be even; 0 < low < high < 1 of `decay_range`; $8 \\theta$ starts uniform on
+        [0, 2 pi). ValueError for any other, or both kinds of eigenvalues."""
         check_sizes(input_size=input_size, hidden_size=hidden_size, blocks=blocks)
-        if hidden_size % blocks:
-            raise ValueError(f"expected blocks to divide hidden_size={hidden_size}, got {blocks}")
+        check_eigenvalues(negative_eigenvalues, complex_eigenvalues)
+        if complex_eigenvalues and hidden_size % 2:
+            raise ValueError(
+                "expected an even hidden_size with complex_eigenvalues, from 2 up, "
+                f"got {hidden_size}"
+            )
+        units = hidden_size // 2 if complex_eigenvalues else hidden_size
+        if units % blocks:
+            raise ValueError(
+                f"expected blocks to divide hidden_size={hidden_size}"
+                f"{' / 2' if complex_eigenvalues else ''}, got {blocks}"
+            )
         low, high = decay_range
         if not 0 < low < high < 1:
             raise ValueError(f"expected decay_range with 0 < low < high < 1, got {decay_range}")
         dtype = working_float(dtype)
         key_W, key_gates, key_decay = jr.split(key, 3)
-        width = hidden_size // blocks
+        rows, width = units // blocks, hidden_size // blocks
         self.weight_ih = fan_in_uniform(key_W, (hidden_size, input_size), input_size, dtype)
         self.bias = jnp.zeros(hidden_size, dtype) if use_bias else None
-        self.weight_gates = fan_in_uniform(key_gates, (2, blocks, width, width), width, dtype)
-        self.bias_gates = jnp.zeros((2, hidden_size), dtype) if use_bias else None
+        self.weight_gates = fan_in_uniform(key_gates, (2, blocks, rows, width), width, dtype)
+        self.bias_gates = jnp.zeros((2, units), dtype) if use_bias else None
         wide = jnp.promote_types(dtype, jnp.float32)
-        squared = uniform(key_decay, (hidden_size,), low**2, high**2, wide)
+        squared = uniform(key_decay, (units,), low**2, high**2, wide)
         # The inverse of softplus at -log of the decay.
         self.Lambda = jnp.log(jnp.expm1(-0.5 * jnp.log(squared))).astype(dtype)
+        turn, key_turn = 2 * math.pi / SHARPNESS, jr.fold_in(key_decay, 0)
+        self.theta = uniform(key_turn, (units,), 0.0, turn, dtype) if complex_eigenvalues else None
         self.rate, self.negative_eigenvalues = None, negative_eigenvalues
         self.input_size, self.output_size = input_size, hidden_size
 
-    def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return jnp.zeros(self.output_size, state_dtype(self.Lambda))
+    def init_state(self) -> Inexact[Array, " units"]:
+        zeros = jnp.zeros(self.Lambda.size, state_dtype(self.Lambda))
+        return zeros if self.theta is None else lax.complex(zeros, zeros)
 
     def prepare(self) -> "RGLRUCell":
         if self.rate is not None:
             return self
-        Lambda = self.Lambda.astype(state_dtype(self.Lambda))
-        return replace(self, rate=-SHARPNESS * jax.nn.softplus(Lambda))
+        dtype = state_dtype(self.Lambda)
+        rate = -SHARPNESS * jax.nn.softplus(self.Lambda.astype(dtype))
+        if self.theta is not None:
+            rate = lax.complex(rate, SHARPNESS * self.theta.astype(dtype))
+        return replace(self, rate=rate)
 
     def transition(self, x: Float[Array, " {self.input_size}"]) -> AffineMap:
         rate = self.prepare().rate
@@ -94,17 +122,18 @@ class RGLRUCell(AbstractLinearCell):
         u = u if self.bias is None else u + self.bias
         r, i = self._gates(u)
         log_a = rate * r
-        # 1 - a^2 without cancellation near a = 1.
+        # 1 - |a|^2 without cancellation near |a| = 1.
         if self.negative_eigenvalues:
             a, squared = 2 * jnp.exp(log_a) - 1, -4 * jnp.expm1(log_a) * jnp.exp(log_a)
         else:
-            a, squared = jnp.exp(log_a), -jnp.expm1(2 * log_a)
-        return AffineMap(Diagonal(a), bounded_sqrt(squared) * (i * u))
+            a, squared = jnp.exp(log_a), -jnp.expm1(2 * log_a.real)
+        u = u if self.theta is None else lax.complex(*jnp.split(u, 2))
+        return AffineMap(Diagonal(a), bounded_sqrt(squared) * i * u)
 
     def readout(
-        self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+        self, state: Inexact[Array, " units"], x: Float[Array, " {self.input_size}"]
     ) -> Float[Array, " {self.output_size}"]:
-        return state
+        return state if self.theta is None else jnp.concatenate([state.real, state.imag])
 
     def _gates(self, u: Array) -> Array:
         blocks = u.reshape(self.weight_gates.shape[1], -1)

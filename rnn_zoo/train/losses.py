@@ -150,6 +150,13 @@ def check_batch(loss: Any, model: Any, batch: Any) -> None:
         raise ValueError("expected at least one sample, got an empty batch")
     if not isinstance(loss, PredictionLoss):
         return
+    reads_tokens = getattr(model, "reads_tokens", None)
+    if reads_tokens is False and np.ndim(batch.x) == 2:
+        raise ValueError(
+            f"expected x of shape (samples, time, {model.input_size}), got {np.shape(batch.x)}: "
+            "for tokens give the model an embedding, make_model(..., embedding_size=...), or load "
+            'them with encoding="one_hot"; numbers need an axis of features, x[..., None]'
+        )
     model, one = eqx.nn.inference_mode(model), batch[:1]
     predictions = eqx.filter_eval_shape(predict, model, one)
     eqx.filter_eval_shape(loss.function, predictions, one)
