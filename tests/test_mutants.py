@@ -6,13 +6,14 @@ implementations, sign flips, gate swaps, dropped time steps and off-by-one reset
 `pytest -m slow tests/test_mutants.py` prints the score.
 """
 
-import os
+import multiprocessing
+import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from forked import run_tests
 
 import rnn_zoo as rz
 
@@ -207,14 +208,10 @@ MUTANTS = {
 }  # fmt: skip
 
 
-# Mutants share most of their compiled programs. Not for the whole suite: a long process that keeps
-# its programs runs out of memory maps.
-QUICK = {
-    "JAX_COMPILATION_CACHE_DIR": str(TESTS.parent / ".pytest_cache" / "mutants"),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-}
+# Each mutant has a process of its own, forked from one that has loaded the libraries already.
+METHODS = multiprocessing.get_all_start_methods()
+FORKS: Any = multiprocessing.get_context("forkserver" if "forkserver" in METHODS else "spawn")
+FORKS.set_forkserver_preload(["equinox", "jax", "numpy", "optax", "pytest"])
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -232,14 +229,13 @@ def test_mutant_is_killed(name, tmp_path):
     shutil.copytree(PACKAGE, tmp_path / "rnn_zoo")  # compiled files too: times stay, so they fit
     target = tmp_path / "rnn_zoo" / file
     target.write_text(target.read_text().replace(old, new))
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{TESTS}"}
-    environment.pop("PYTEST_XDIST_WORKER", None)
-    environment |= QUICK
+    log = tmp_path / "log"
     # Without the options of the project: checks of every call would take half of the time.
-    options = f"-o addopts= -m 'not slow' -p no:cacheprovider --rootdir={TESTS.parent}"
-    command = f"{sys.executable} -m pytest -x -q {options} "
-    run = subprocess.run(
-        command + tests, shell=True, cwd=TESTS, env=environment, capture_output=True, text=True
+    options = f"-x -q -o addopts= -m 'not slow' -p no:cacheprovider --rootdir={TESTS.parent}"
+    process = FORKS.Process(
+        target=run_tests, args=(tmp_path, log, shlex.split(f"{options} {tests}"))
     )
+    process.start()
+    process.join()
     # 1: tests failed. Anything else (an import error, no test selected) kills nothing.
-    assert run.returncode == 1, f"{name} survives {tests}\n{run.stdout[-2000:]}"
+    assert process.exitcode == 1, f"{name} survives {tests}\n{log.read_text()[-2000:]}"
