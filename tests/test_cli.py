@@ -67,11 +67,12 @@ def test_compare_prints_a_table(tmp_path, capsys):
     command = ["compare", "--data", "japanese_vowels", "--cells", "elman,mingru", "--seeds", "2"]
     assert main([*command, *TINY, "--out", str(tmp_path)]) == 0
     heading, *table = capsys.readouterr().out.splitlines()
-    assert heading.split() == ["cell", "parameters", "test_accuracy", "range", "seconds"]
+    assert heading.split() == ["cell", "parameters", "state", "test_accuracy", "range", "seconds"]
     assert [line.split()[0] for line in table[:3]] == ["elman", "mingru", "baseline"]
     figures = [float(row["test_accuracy"]) for row in rows(tmp_path / "compare.csv")]
     assert len(figures) == 4
-    np.testing.assert_allclose(float(table[0].split()[2]), np.mean(figures[:2]), atol=1e-4)
+    assert [line.split()[2] for line in table[:2]] == ["12", "24"], "2 ways; 2 blocks"
+    np.testing.assert_allclose(float(table[0].split()[3]), np.mean(figures[:2]), atol=1e-4)
     assert is_picture(tmp_path / "compare.png")
 
 

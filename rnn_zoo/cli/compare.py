@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from ..summary import count_numbers
 from ..train import trainable
 from ..viz._axes import matplotlib_module
 from .recipes import (
@@ -55,21 +56,26 @@ def _one(recipe: Recipe, dataset: Any) -> tuple[dict[str, Any], list[dict]]:
     dataset = fitting(model, dataset)
     result = fit(recipe, model, dataset, show_progress=True)
     name, value = test_figure(result.model, dataset)
-    sizes = [leaf.size for leaf in jax.tree.leaves(eqx.filter(model, trainable(model)))]
-    row = {"cell": recipe.cell, "seed": recipe.seed, "parameters": sum(sizes), name: value}
+    row = {
+        "cell": recipe.cell,
+        "seed": recipe.seed,
+        "parameters": count_numbers(eqx.filter(model, trainable(model))),
+        "state": count_numbers(jax.eval_shape(model.init_state)),
+        name: value,
+    }
     return {**row, "seconds": round(result.history[-1]["seconds"], 1)}, result.history
 
 
 def _print_row(rows: list[dict], heading: bool) -> None:
     name = next(key for key in rows[0] if key.startswith("test_"))
     if heading:
-        print(f"{'cell':<22}{'parameters':>11}{name:>15}{'range':>24}{'seconds':>9}")
+        print(f"{'cell':<22}{'parameters':>11}{'state':>8}{name:>15}{'range':>24}{'seconds':>9}")
     values = [row[name] for row in rows]
     ends = f"{min(values):.3g} .. {max(values):.3g}"
     seconds = np.mean([row["seconds"] for row in rows])
     print(
-        f"{rows[0]['cell']:<22}{rows[0]['parameters']:>11}{np.mean(values):>15.4g}{ends:>24}"
-        f"{seconds:>9.1f}",
+        f"{rows[0]['cell']:<22}{rows[0]['parameters']:>11}{rows[0]['state']:>8}"
+        f"{np.mean(values):>15.4g}{ends:>24}{seconds:>9.1f}",
         flush=True,
     )
 
