@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 
 import rnn_zoo as rz
-from rnn_zoo.cli.board import pace, score
+from rnn_zoo.cli.scores import pace, score
 
 
 ROOT = Path(__file__).parent.parent

@@ -14,7 +14,7 @@ import pytest
 
 import rnn_zoo as rz
 from rnn_zoo import viz
-from rnn_zoo.cli import board, main
+from rnn_zoo.cli import board, main, scores
 
 
 matplotlib.use("Agg")
@@ -245,7 +245,7 @@ def test_the_board_knows_its_tasks(capsys):
 )
 def test_scores_lie_between_chance_and_perfect(figure, median, chance, expected):
     row = {"figure": figure, "median": str(median), "chance": str(chance)}
-    assert board.score(row) == pytest.approx(expected)
+    assert scores.score(row) == pytest.approx(expected)
 
 
 def test_the_picture_shows_the_tasks_that_all_cells_have():
@@ -254,7 +254,7 @@ def test_the_picture_shows_the_tasks_that_all_cells_have():
         return {"task": task, "cell": cell, "family": cell, "figure": "accuracy", **numbers}
 
     rows = [row("a", "gru", "1.0", "9"), row("a", "lru", "0.75", "90"), row("b", "gru", "0.5", "9")]
-    ax = board.picture(rows).axes[0]
+    ax = scores.picture(rows).axes[0]
     assert ax.get_ylabel() == "mean score over 1 tasks"
     assert [text.get_text() for text in ax.texts] == ["gru", "lru"]
     places = [line.get_xydata()[0] for line in ax.lines]
