@@ -1,16 +1,15 @@
-"""Associative recall (MQAR) against the size of the state.
+"""Associative recall (MQAR, the small preset) against the size of the state.
 
-    python benchmarks/recall.py                   all rows, about an hour
+    python benchmarks/recall.py                   all rows, about two hours
     python benchmarks/recall.py rglru 32          one of them
 
 Every cell stands in two blocks of Mamba, in the place of its state space: a short convolution in
 front brings a key and its value into one step, a gate behind lets the key that is asked for choose
 what is read. Without that gate most models name any one of the values seen, for as long as this.
-Between the widths of a cell nothing else changes. 16 tokens, 32 steps, 4 pairs: the small preset of
-64 tokens and 64 steps takes longer on a CPU. Four seeds train as one population until the steps end
-or one of them answers everything; the figures are those of the best seed, which the picture in
-benchmarks/recall.png shows, and of the median one. Rows go to benchmarks/recall.csv, what stands
-there is not run again. Seconds are processor time.
+Between the widths of a cell nothing else changes. Two seeds train as one population until the steps
+end or one of them answers nearly everything; the figures are those of the better seed, which the
+picture in benchmarks/recall.png shows, and of the other one. Rows go to benchmarks/recall.csv, what
+stands there is not run again. Seconds are processor time.
 """
 
 import sys
@@ -20,7 +19,6 @@ from pathlib import Path
 import equinox as eqx
 import jax
 import jax.random as jr
-import numpy as np
 import optax
 from matplotlib.figure import Figure
 from rates import accuracy, best_rate
@@ -31,10 +29,9 @@ from rnn_zoo.summary import count_numbers
 
 
 RESULTS = Path(__file__).with_suffix(".csv")
-KEY, SEEDS, RATE, STEPS, BATCH = jr.key(0), 4, 1e-2, 3000, 64
-DATA = {"vocabulary": 16, "length": 32, "n_pairs": 4}
-WIDTHS = (4, 8, 16, 32)
-CELLS = ("gru", "lstm", "mingru", "rglru", "lru", "s5", "mamba")
+KEY, SEEDS, RATE, STEPS, BATCH = jr.key(0), 2, 1e-2, 5000, 64
+WIDTHS = (32, 64, 16)
+CELLS = ("gru", "rglru", "lru", "mamba")
 STATES = 8  # of each feature of Mamba
 
 
@@ -56,10 +53,10 @@ def model(cell, width, vocabulary, key):
 
 
 def row(cell, width):
-    data = rz.data.load("mqar", key=KEY, encoding="one_hot", n_train=50_000, n_valid=512, **DATA)
+    data = rz.data.load("mqar", key=KEY, encoding="one_hot", n_train=50_000, n_valid=512)
     began = time.process_time()
     members, rate, steps = best_rate(
-        lambda key: model(cell, width, DATA["vocabulary"], key),
+        lambda key: model(cell, width, data.info.input_size, key),
         data,
         (RATE,),
         SEEDS,
@@ -68,8 +65,8 @@ def row(cell, width):
         ),
         steps=STEPS,
         batch_size=BATCH,
-        evaluations=12,
-        callback=lambda step, row: row["valid_accuracy"].max() > 0.998,
+        evaluations=20,
+        callback=lambda step, row: row["valid_accuracy"].max() > 0.99,
         key=KEY,
     )
     taken = time.process_time() - began
@@ -83,7 +80,7 @@ def row(cell, width):
         "rate": rate,
         "steps": steps,
         "accuracy": round(max(scores), 4),
-        "median": round(float(np.median(scores)), 4),
+        "other": round(min(scores), 4),
         "seconds": round(taken),
         "jax": jax.__version__,
     }
@@ -96,16 +93,16 @@ def picture(rows):
         own = sorted((int(r["state"]), float(r["accuracy"])) for r in rows if r["cell"] == cell)
         if own:
             ax.plot(*zip(*own), "o-", label=cell)
-    ax.axhline(1 / DATA["n_pairs"], color="grey", ls=":", label="one of the values seen")
+    ax.axhline(1 / 4, color="grey", ls=":", label="one of the values seen")
     ax.set(
         xscale="log",
         xlabel="state (numbers)",
-        ylabel="accuracy, best of four seeds",
+        ylabel="accuracy, better of two seeds",
         ylim=(0, 1.02),
     )
     ax.set_xticks([32, 64, 128, 256, 512], ["32", "64", "128", "256", "512"], minor=False)
     ax.minorticks_off()
-    ax.set_title("MQAR: 4 pairs of 16 tokens within 32 steps", fontsize=11)
+    ax.set_title("MQAR: 4 pairs of 64 tokens within 64 steps", fontsize=11)
     ax.grid(alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize=9)
@@ -118,10 +115,11 @@ def main() -> None:
     one = [(sys.argv[1], int(sys.argv[2]))] if len(sys.argv) > 2 else None
     for place in one or [(cell, width) for width in WIDTHS for cell in CELLS]:
         if place not in done:
-            rows.append(row(*place))
-            print(rows[-1], flush=True)
-            write(RESULTS, rows)
-    picture(rows)
+            new = row(*place)
+            print(new, flush=True)
+            # Read after measuring: another process may have added rows.
+            write(RESULTS, [*read(RESULTS), new])
+    picture(read(RESULTS))
 
 
 if __name__ == "__main__":

@@ -65,7 +65,8 @@ BOARD = {
     "xor_events": "XOR events",
     "parity": "parity, longer",
     "modular_arithmetic": "modular arithmetic, longer",
-    "mqar_small": "MQAR",
+    "mqar_tiny": "MQAR, 2 of 16",
+    "mqar_small": "MQAR, 4 of 64",
 }
 
 

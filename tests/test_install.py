@@ -86,7 +86,7 @@ print([name for name in before if before[name] != after[name]])
 
 def test_import_starts_no_backend():
     # A platform nobody has: an array made on import would be an error, and a seized GPU elsewhere.
-    python("import rnn_zoo", env=os.environ | {"JAX_PLATFORMS": "none"})
+    python("import rnn_zoo, rnn_zoo.cli.main", env=os.environ | {"JAX_PLATFORMS": "none"})
 
 
 # --- the wheel ------------------------------------------------------------------------------------

@@ -36,7 +36,6 @@ from .recipes import fitting, loss_for
 from .scores import MEMBERS, RATES, SEEDS, picture
 
 
-KEY = jr.key(0)
 PARAMETERS, WIDEST = 10_000, 256
 SECONDS = 60.0
 
@@ -51,6 +50,11 @@ class Task(NamedTuple):
     per_step: bool = False
 
 
+def _key() -> Any:
+    """Not a constant: importing this must not start jax, which then takes every core."""
+    return jr.key(0)
+
+
 def _held_out(dataset: Dataset) -> Dataset:
     """With every fifth training sample as the validation part."""
     fifth = np.arange(len(dataset.train)) % 5 == 4
@@ -61,13 +65,13 @@ def _held_out(dataset: Dataset) -> Dataset:
 def _longer(name: str, **options: Any) -> Dataset:
     """Answers at every step to learn from, the last one of longer strings to be judged by."""
     sizes = {"n_train": 5000, "n_valid": 256, "n_test": 1}
-    known = data.load(name, key=KEY, targets="steps", **sizes, **options)
-    longer = data.load(name, key=KEY, n_train=1, n_valid=0, n_test=500, **options).test
+    known = data.load(name, key=_key(), targets="steps", **sizes, **options)
+    longer = data.load(name, key=_key(), n_train=1, n_valid=0, n_test=500, **options).test
     return Dataset(known.train, known.valid, data.ask_last(longer), known.info)
 
 
 def _load(name: str, **options: Any) -> Callable[[], Dataset]:
-    return functools.partial(data.load, name, key=KEY, **options)
+    return lambda: data.load(name, key=_key(), **options)
 
 
 EVENTS = {"length": 16, "n_train": 10_000, "n_valid": 256, "n_test": 2000}
@@ -151,7 +155,10 @@ def _measured(jobs: list[Job], workers: int) -> Iterator[dict[str, Any]]:
 
 
 def _take_a_core(turn: Any) -> None:
-    """Where cores can be taken; elsewhere the workers share them."""
+    """Where cores can be taken; elsewhere the workers share them.
+
+    Before jax looks how many there are: threads that share a core cost a third of the time.
+    """
     with turn.get_lock():
         mine, turn.value = turn.value, turn.value + 1
     if hasattr(os, "sched_setaffinity"):
@@ -185,7 +192,7 @@ def measure(job: Job) -> dict[str, Any]:
     """One row of the table."""
     task, dataset = TASKS[job.task], _dataset(job.task)
     make = _maker(job.cell, dataset, task)
-    models = eqx.filter_jit(eqx.filter_vmap(make))(jr.split(KEY, MEMBERS))
+    models = eqx.filter_jit(eqx.filter_vmap(make))(jr.split(_key(), MEMBERS))
     one = train.member(models, 0)
     dataset = fitting(one, dataset)
     began = _clock()
@@ -202,7 +209,7 @@ def measure(job: Job) -> dict[str, Any]:
         return_best=True,
         callback=lambda step, row: job.steps is None and _clock() - began > job.seconds,
         population=MEMBERS,
-        key=KEY,
+        key=_key(),
     )
     taken = _clock() - began
     losses = np.nanmin([row["valid_loss"] for row in result.history], axis=0)
@@ -254,7 +261,7 @@ def _maker(cell: str, dataset: Dataset, task: Task) -> Callable[[Any], SequenceM
         )
 
     def size(hidden_size: int) -> int:
-        return count_numbers(eqx.filter(eqx.filter_eval_shape(make, hidden_size, KEY), _trains))
+        return count_numbers(eqx.filter(eqx.filter_eval_shape(make, hidden_size, _key()), _trains))
 
     # Cells divide their units into blocks and pairs: eighths fit all of them.
     widths = range(8, WIDEST + 1, 8)
