@@ -3,6 +3,7 @@
 import itertools
 import os
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,17 @@ if version("jax").startswith("0.10."):
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS]).strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
+import jax
+
+
+# A second run takes a third less time. A folder for each worker: the files are not written at once,
+# and half a file would be read as a broken one.
+PROGRAMS = Path(__file__).parent.parent / ".pytest_cache" / "programs"
+jax.config.update(
+    "jax_compilation_cache_dir", str(PROGRAMS / os.environ.get("PYTEST_XDIST_WORKER", "main"))
+)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 TESTS = itertools.count(1)
 
@@ -29,8 +41,6 @@ def _room_for_programs():
     """
     yield
     if next(TESTS) % 64 == 0:
-        import jax
-
         jax.clear_caches()
 
 

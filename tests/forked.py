@@ -4,7 +4,6 @@ import os
 import sys
 from pathlib import Path
 
-import jax
 import pytest
 
 
@@ -15,12 +14,5 @@ def run_tests(folder: Path, log: Path, arguments: list[str]) -> None:
             os.dup2(file.fileno(), stream)
     sys.path.insert(0, str(folder))
     os.chdir(Path(__file__).parent)
-    # Mutants share most of their compiled programs. Not for the whole suite: a long process that
-    # keeps its programs runs out of memory maps.
-    cache = Path(__file__).parent.parent / ".pytest_cache" / "mutants"
-    jax.config.update("jax_compilation_cache_dir", str(cache))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    os.environ.pop("PYTEST_XDIST_WORKER", None)
     sys.exit(int(pytest.main(arguments)))

@@ -76,7 +76,7 @@ def test_compare_prints_a_table(tmp_path, capsys):
     assert is_picture(tmp_path / "compare.png")
 
 
-@pytest.mark.parametrize("what", ["cells", "data"])
+@pytest.mark.parametrize("what", ["cells", pytest.param("data", marks=pytest.mark.slow)])
 def test_list(what, capsys):
     assert main(["list", what]) == 0
     names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]

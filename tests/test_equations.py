@@ -56,7 +56,7 @@ def test_dt_zero_holds_the_state(case):
         np.testing.assert_array_equal(ours, before)
 
 
-@pytest.mark.parametrize(**ids(EVERYTHING))
+@pytest.mark.parametrize(**ids(EVERYTHING, kinds=True))
 def test_prepare_changes_nothing_but_the_cost(case):
     cell = build(case)
     state, x = random_state(cell, 1), draw(2, (I,))

@@ -30,7 +30,7 @@ import rnn_zoo as rz
 from rnn_zoo.scan import trajectory, unroll
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_unroll_and_trajectory_equal_the_loop(case):
     with float64() as dtype:
         cell = build(case, dtype)
@@ -224,7 +224,7 @@ def test_draws_are_the_same_for_every_evaluator(case):
 
 
 @pytest.mark.parametrize("time", [1024, pytest.param(16_384, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(**ids([case for case in DEFAULTS if case in LINEAR]))
+@pytest.mark.parametrize(**ids([case for case in DEFAULTS if case in LINEAR], kinds=True))
 def test_float32_error_of_the_parallel_form(case, time):
     cell = plain(case)
     xs = jr.normal(jr.key(1), (time, I))

@@ -107,7 +107,7 @@ def test_gradients_are_finite_at_zero(case):
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
 
 
-@pytest.mark.parametrize(**ids(ALL))
+@pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_weight_decay_changes_no_fixed_array(case):
     cell = build(case)
     optimizer = optax.adamw(1e-2, weight_decay=0.5)

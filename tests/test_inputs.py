@@ -165,6 +165,7 @@ def test_old_style_keys():
     assert rz.batch(rz.Recurrent(cell))(jnp.ones((2, 7, 3)), key=raw).shape == (2, 7, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("JAXTYPING_DISABLE" in os.environ, reason="this is the run without it")
 def test_messages_without_the_shape_checker():
     environment = {**os.environ, "JAXTYPING_DISABLE": "1"}

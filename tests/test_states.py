@@ -122,7 +122,7 @@ def test_parameters_are_real_arrays_and_nothing_else_is_a_leaf(case):
     "sizes",
     [(1, 1), *(pytest.param(s, marks=pytest.mark.slow) for s in [(2, 7), (7, 2), (1, 4)])],
 )
-@pytest.mark.parametrize(**ids(DEFAULTS))
+@pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 def test_odd_and_tiny_sizes(case, sizes):
     smallest = SMALLEST.get(case.name, 1)
     if sizes[1] < smallest:

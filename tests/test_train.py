@@ -561,6 +561,7 @@ def run_script(directory, stop):
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_resuming_after_kill_9_changes_no_bit(tmp_path):
     whole = run_script(tmp_path / "whole", -1)
     killed = run_script(tmp_path / "killed", 30)
