@@ -55,7 +55,7 @@ SETTINGS = {
         steps=3000,
         evaluations=12,
         enough=0.998,
-        title="16 tokens, 32 steps; best of four seeds",
+        title="16 tokens, 32 steps\nbest of four seeds",
     ),
     "small": Setting(
         {},
@@ -65,7 +65,7 @@ SETTINGS = {
         steps=5000,
         evaluations=20,
         enough=0.99,
-        title="64 tokens, 64 steps (the small preset); best of two seeds",
+        title="64 tokens, 64 steps (the small preset)\nbest of two seeds",
     ),
 }
 
