@@ -9,9 +9,9 @@ what is read. Without that gate most models name any one of the values seen, for
 Between the widths of a cell nothing else changes. `small` is the preset of `rz.data.load("mqar")`,
 64 tokens and 64 steps; `tiny` is easier and quicker, 16 tokens and 32 steps. Four pairs are to be
 remembered in both. The seeds train as one population until the steps end or one of them answers
-nearly everything; the figures are those of the best seed, which the picture in benchmarks/recall.png
-shows, and of the median one. Rows go to benchmarks/recall.csv, what stands there is not run again.
-Seconds are processor time.
+nearly everything; the figures are those of the best seed, which the picture in
+benchmarks/recall.png shows, and of the median one. Rows go to benchmarks/recall.csv, what stands
+there is not run again. Seconds are processor time.
 """
 
 import sys
