@@ -22,8 +22,10 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
 from ._chunks import Length, in_chunks
-from ._plan import Plan, make_plan, smooth
-from ._program import Program, perform, read_step
+from ._known import is_known
+from ._mesh import in_mesh, repeat, vary, varying
+from ._plan import Plan, is_zero, make_plan, smooth
+from ._program import Program, perform, read_program
 from ._tangents import Derivative, take
 
 
@@ -60,14 +62,16 @@ def loop(
         after, outputs = step(
             jax.tree.unflatten(of_state, leaves), jax.tree.unflatten(of_inputs, columns)
         )
+        structure["state"] = jax.tree.structure(after)
         outputs, structure["outputs"] = jax.tree.flatten(outputs)
         return [*jax.tree.leaves(after), *outputs]
 
     first = [jax.eval_shape(lambda a: a[0], column) for column in columns]
-    found = read_step(flat, leaves, first)
-    if found is None:
+    closed, leaves = _trace(flat, leaves, first)
+    if structure["state"] != of_state or not _takes(closed, leaves):
+        state = jax.tree.unflatten(of_state, leaves)
         return lax.scan(step, state, inputs, length=length, reverse=reverse)
-    program, values = found
+    program, values = read_program(closed, len(leaves))
     for op in program.outside:
         perform(op, values)
     operands = Operands(
@@ -83,6 +87,26 @@ def loop(
     after, outputs = results[: len(leaves)], results[len(leaves) :]
     outputs = jax.tree.unflatten(structure["outputs"], outputs)
     return jax.tree.unflatten(of_state, after), outputs
+
+
+def _trace(step: Callable, leaves: list, first: list) -> tuple[Any, list]:
+    """The jaxpr of a step, and the state, where `jax.shard_map` wants it so, by its type as
+    different between devices as the state after the step is."""
+    while True:
+        closed = jax.make_jaxpr(step)(leaves, first)
+        wider = [
+            vary(a, varying(jax.typeof(a)) | varying(b)) for a, b in zip(leaves, closed.out_avals)
+        ]
+        if all(a is b for a, b in zip(leaves, wider)):
+            return closed, leaves
+        leaves = wider
+
+
+def _takes(closed, leaves: list) -> bool:
+    """Whether the loop takes this step: it knows all that the step does, and the state keeps its
+    shapes and dtypes (what `lax.scan` says of a state that does not is said there)."""
+    alike = [(a.shape, a.dtype) == (b.shape, b.dtype) for a, b in zip(leaves, closed.out_avals)]
+    return not closed.effects and all(alike) and is_known(closed.jaxpr)
 
 
 class Operands(NamedTuple):
@@ -108,7 +132,7 @@ class Run:
     batched: tuple[tuple[bool, ...], ...] = ()  # by level, by operand
 
     @functools.cached_property
-    def plan(self) -> Plan:
+    def plan(self) -> Plan | None:
         return make_plan(self.program)
 
     def operands(self, flat: Sequence) -> Operands:
@@ -175,6 +199,9 @@ def _evaluate(*arrays, run: Run) -> list[Array]:
 
 
 def _abstract(*avals, run: Run):
+    if in_mesh(avals):  # the types say what lies on which device, and only the loop knows
+        closed = jax.make_jaxpr(functools.partial(_evaluate, run=run))(*avals)
+        return [aval.update(weak_type=False) for aval in closed.out_avals]
     size = len(run.program.state)
     states = [ShapedArray((*run.sizes[::-1], *a.shape), a.dtype) for a in run.program.state]
     outputs = [
@@ -185,7 +212,8 @@ def _abstract(*avals, run: Run):
 
 
 def _batch(arrays, dims, *, run: Run):
-    size = next(x.shape[d] for x, d in zip(arrays, dims) if d is not None)
+    leader, axis = next((x, d) for x, d in zip(arrays, dims) if d is not None)
+    size = leader.shape[axis]
     position = run.operands(range(len(arrays)))
     state, columns = set(position.state), set(position.columns)
     moved, batched = [], []
@@ -193,7 +221,7 @@ def _batch(arrays, dims, *, run: Run):
         if dim is not None:
             x = jnp.moveaxis(x, dim, 1 if i in columns else 0)
         elif i in state:
-            x = jnp.broadcast_to(x, (size, *x.shape))
+            x = repeat(x, size, leader, axis)
         moved.append(x)
         batched.append(dim is not None or i in state)
     sizes, batched = (*run.sizes, size), (*run.batched, tuple(batched))
@@ -203,16 +231,35 @@ def _batch(arrays, dims, *, run: Run):
 
 
 def _push(arrays, tangents, *, run: Run):
+    if run.plan is None:
+        return _push_as_scan(arrays, tangents, run)
     operands, moved = run.operands(arrays), run.operands(tangents)
     results, kept = run.forward(operands, keep=True)
     derivative = Derivative(run, operands, moved)
     moving = [ad.instantiate_zeros(t) for a, t in zip(operands.state, moved.state) if smooth(a)]
     moving, outputs = derivative.of_all(moving, *kept)
-    remaining = iter([*moving, *outputs])
-    tangents = [
+    return results, _tangents(results, [*moving, *outputs])
+
+
+def _push_as_scan(arrays, tangents, run: Run):
+    """The derivative that `lax.scan` has."""
+    moving = [i for i, t in enumerate(tangents) if not is_zero(t)]
+
+    def of_moving(*values):
+        changed = dict(zip(moving, values, strict=True))
+        return _evaluate(*(changed.get(i, a) for i, a in enumerate(arrays)), run=run)
+
+    at = [arrays[i] for i in moving], [tangents[i] for i in moving]
+    results, moved = jax.jvp(of_moving, *at)
+    return results, _tangents(results, [t for r, t in zip(results, moved) if smooth(r)])
+
+
+def _tangents(results: list, moved: list) -> list:
+    """For each result its tangent, of those that results with a derivative have."""
+    remaining = iter(moved)
+    return [
         next(remaining) if smooth(r) else ad.Zero(jax.typeof(r).to_tangent_aval()) for r in results
     ]
-    return results, tangents
 
 
 _loop_p = Primitive("recurrent_loop")

@@ -17,6 +17,7 @@ from jax.extend import core
 from jax.interpreters import ad
 from jaxtyping import Array
 
+from ._known import is_known
 from ._program import SLOPES, Op, Product, Program, Ref, total
 
 
@@ -45,15 +46,19 @@ class Plan(NamedTuple):
         return values | {number: after[state] for number, state in self.states.items()}
 
 
-def make_plan(program: Program) -> Plan:
+def make_plan(program: Program) -> Plan | None:
+    """The plan that keeps least; None where a derivative is not made of known operations."""
     plans = [_plan(program, program.activations), _plan(program, [])]
-    return min(plans, key=lambda plan: plan.numbers(program))
+    found = [plan for plan in plans if plan is not None]
+    return min(found, key=lambda plan: plan.numbers(program), default=None)
 
 
-def _plan(program: Program, activations: Sequence[Op]) -> Plan:
+def _plan(program: Program, activations: Sequence[Op]) -> Plan | None:
     """The plan that recalls these activations."""
     recalled = [op.results[0] for op in activations]
     read = _read(program, recalled)
+    if read is None:
+        return None
     unread = frozenset(range(len(program.sites))) - read
     in_state = {ref.number: program.state_number(ref) for ref in recalled}
     states = {number: state for number, state in in_state.items() if state is not None}
@@ -67,11 +72,14 @@ def _plan(program: Program, activations: Sequence[Op]) -> Plan:
     return Plan(sites, unread, tuple(n for n in in_state if n not in states), states)
 
 
-def _read(program: Program, recalled: list[Ref]) -> frozenset[int]:
-    """The sites whose values the derivative of a step reads, with these activations recalled."""
+def _read(program: Program, recalled: list[Ref]) -> frozenset[int] | None:
+    """The sites whose values the derivative of a step reads, with these activations recalled.
+
+    None where the derivative does what the loop does not know: a rule that somebody wrote may.
+    """
 
     def structs(refs: Iterable[Ref]) -> list:
-        return [jax.ShapeDtypeStruct(ref.shape, ref.dtype) for ref in refs]
+        return [ref.aval for ref in refs]
 
     known = {ref.number: struct for ref, struct in zip(recalled, structs(recalled))}
     sums = structs(site.result for site in program.sites)
@@ -94,6 +102,8 @@ def _read(program: Program, recalled: list[Ref]) -> frozenset[int]:
 
     tangents = jax.tree.map(lambda a: a if smooth(a) else None, (*rest, sums))
     jaxpr = jax.make_jaxpr(derivative)(sums, known, matrices, rest, tangents).jaxpr
+    if jaxpr.effects or not is_known(jaxpr):
+        return None
     live = _live(jaxpr)
     return frozenset(i for i, v in enumerate(jaxpr.invars[: len(sums)]) if v in live)
 

@@ -5,6 +5,7 @@ alone leaves the loop. A product of a constant matrix with something that change
 site*; sums of products and constants are one site, W x + U h + b, and run as one matrix product.
 """
 
+import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,6 +16,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend import core
 from jaxtyping import Array
+
+from ._known import JIT
 
 
 # What a value depends on; that of a result is the highest of its operands.
@@ -32,8 +35,15 @@ class Ref(NamedTuple):
     """A value of the program, by number."""
 
     number: int
-    shape: tuple[int, ...]
-    dtype: Any
+    aval: Any
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.aval.shape
+
+    @property
+    def dtype(self) -> Any:
+        return self.aval.dtype
 
 
 class Op(NamedTuple):
@@ -42,10 +52,11 @@ class Op(NamedTuple):
     equation: Any
     operands: tuple[Any, ...]
     results: tuple[Ref, ...]
+    scope: str  # of `jax.named_scope`
 
     def __call__(self, *operands) -> list:
         params = self.equation.primitive.get_bind_params(self.equation.params)
-        with self.equation.ctx.manager:
+        with in_scope(self.scope), self.equation.ctx.manager:
             results = self.equation.primitive.bind(*operands, **params)
         return results if self.equation.primitive.multiple_results else [results]
 
@@ -59,6 +70,7 @@ class Product(NamedTuple):
     equation: Any
     in_loop: bool  # the vector depends on the state, or on another product
     sources: frozenset[int]  # inputs and constants that the vector depends on, by number
+    scope: str
 
     @property
     def plain(self) -> bool:
@@ -186,7 +198,8 @@ class Program(NamedTuple):
         for item in self.inside:
             if isinstance(item, Site):
                 vectors = [values[p.vector.number] for p in item.products]
-                values[item.result.number] = product(next(numbers), vectors)
+                with in_scope(item.products[0].scope):
+                    values[item.result.number] = product(next(numbers), vectors)
             elif activation and item.results[0].number in special:
                 operand = read(item.operands[0], values)
                 values[item.results[0].number] = activation(item, operand)
@@ -212,23 +225,24 @@ def _real(ref: Ref) -> bool:
     return jnp.issubdtype(ref.dtype, jnp.floating)
 
 
-def read_step(step: Callable, state: list, inputs: list) -> tuple | None:
-    """The program of `step(state, inputs) -> list of arrays`, and the values of its constants.
+def in_scope(name: str) -> contextlib.AbstractContextManager:
+    return jax.named_scope(name) if name else contextlib.nullcontext()
 
-    `inputs` are those of one step. None where the step has effects, such as runtime errors or
-    callbacks, which have to stay where they are.
+
+def read_program(closed: Any, state: int) -> tuple[Program, dict[int, Array]]:
+    """The program of a step, and the values of its constants.
+
+    `closed` is the jaxpr of `(state, inputs of one step) -> list of arrays`, where the state has so
+    many arrays. Every operation in it is known (`_known.py`).
     """
-    closed = jax.make_jaxpr(step)(state, inputs)
-    if closed.effects:
-        return None
     program = _Reader()
     constants = [program.value(v.aval, CONSTANTS) for v in closed.jaxpr.constvars]
     variables = [v.aval for v in closed.jaxpr.invars]
-    of_state = tuple(program.value(aval, STATE) for aval in variables[: len(state)])
-    of_inputs = tuple(program.value(aval, INPUTS) for aval in variables[len(state) :])
+    of_state = tuple(program.value(aval, STATE) for aval in variables[:state])
+    of_inputs = tuple(program.value(aval, INPUTS) for aval in variables[state:])
     results = program.flatten(closed.jaxpr, [*constants, *of_state, *of_inputs])
     values = {ref.number: a for ref, a in zip(constants, closed.consts)}
-    avals = tuple(v.aval for v in closed.jaxpr.outvars)
+    avals = tuple(closed.out_avals)
     return program.finish(of_state, of_inputs, results, avals), values | program.found
 
 
@@ -242,11 +256,11 @@ class _Reader:
         self.found: dict[int, Array] = {}  # constants of jitted functions inside
 
     def value(self, aval, level: int) -> Ref:
-        ref = Ref(len(self.level), aval.shape, aval.dtype)
+        ref = Ref(len(self.level), aval)
         self.level[ref.number] = level
         return ref
 
-    def flatten(self, jaxpr, arguments: list) -> tuple:
+    def flatten(self, jaxpr, arguments: list, outer: str = "") -> tuple:
         known = dict(zip((*jaxpr.constvars, *jaxpr.invars), arguments))
 
         def operand(atom):
@@ -254,18 +268,19 @@ class _Reader:
 
         for equation in jaxpr.eqns:
             operands = tuple(map(operand, equation.invars))
-            if equation.primitive.name in ("jit", "pjit"):
+            scope = "/".join(filter(None, [outer, str(equation.source_info.name_stack)]))
+            if equation.primitive.name in JIT:
                 closed = equation.params["jaxpr"]
                 consts = [self.value(v.aval, CONSTANTS) for v in closed.jaxpr.constvars]
                 self.found |= {ref.number: a for ref, a in zip(consts, closed.consts)}
-                results = self.flatten(closed.jaxpr, [*consts, *operands])
+                results = self.flatten(closed.jaxpr, [*consts, *operands], scope)
             else:
                 level = max(map(self.level_of, operands), default=NOTHING)
                 results = tuple(self.value(v.aval, level) for v in equation.outvars)
                 if level > CONSTANTS:
                     sources = frozenset().union(*map(self.sources_of, operands))
                     self.sources |= {ref.number: sources for ref in results}
-                self.ops.append(Op(equation, operands, results))
+                self.ops.append(Op(equation, operands, results, scope))
             known |= zip(equation.outvars, results)
         return tuple(map(operand, jaxpr.outvars))
 
@@ -318,7 +333,8 @@ class _Reader:
         left = levels[0] == CONSTANTS
         matrix, vector = op.operands if left else op.operands[::-1]
         in_loop = self.level_of(vector) == STATE or vector.number in follow
-        product = Product(matrix, vector, left, op.equation, in_loop, self.sources_of(vector))
+        sources = self.sources_of(vector)
+        product = Product(matrix, vector, left, op.equation, in_loop, sources, op.scope)
         return Site((product,), (), op.results[0])
 
     def _sum(self, op: Op, items: dict, uses: Counter) -> Site | None:

@@ -22,6 +22,7 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Bool
 
 from ._affine import AbstractLinearMap, select, varies
+from ._mesh import vary_alike
 
 
 BLOCK = 256
@@ -52,10 +53,9 @@ def solve(
     flags = {"mask": mask, "barrier": barrier}
     names = tuple(name for name, flag in flags.items() if flag is not None)
     dtype = jnp.result_type(a, offsets)
+    operands = vary_alike(a.astype(dtype), offsets.astype(dtype), *(flags[name] for name in names))
     return _recurrence_p.bind(
-        a.astype(dtype),
-        offsets.astype(dtype),
-        *(flags[name] for name in names),
+        *operands,
         names=names,
         kind=type(linear),
         reverse=reverse,

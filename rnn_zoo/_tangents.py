@@ -51,64 +51,55 @@ class Derivative(NamedTuple):
         seen, sums = self._seen(states, sums, columns, known)
         pushed = self._pushed(seen, states, sums, columns, moved_columns)
 
-        def axes(a) -> tuple:
-            return (*self._constant(a), 0, 0, 0, 0, a.columns, self._column_tangents(a), 0)
-
-        at_step = self.run.over_batch(self._at_step, axes)
-
         def body(moving, per_step):
-            return at_step(*self._constant(self.at, self.moved), moving, *per_step)
+            return self._at_step(moving, *per_step)
 
         body = jax.checkpoint(body, prevent_cse=False)
         per_step = (states, sums, known, columns, moved_columns, pushed)
         return lax.scan(body, moving, per_step, reverse=self.run.reverse)
 
-    def _constant(self, at, moved=None) -> tuple:
-        """The matrices, the constants, and the tangents of those constants that have one."""
-        moving = _moving(self.moved.constants)
-        return at.originals, at.constants, take((moved or at).constants, moving)
-
     def _column_tangents(self, moved) -> list:
         return take(moved.columns, _moving(self.moved.columns))
 
     def _at_step(
-        self,
-        matrices,
-        constants,
-        moved_constants,
-        moving,
-        before,
-        sums,
-        known,
-        columns,
-        moved_columns,
-        pushed,
+        self, moving, before, sums, known, columns, moved_columns, pushed
     ) -> tuple[list, list]:
-        """Tangents after one step of one sample, and those of its outputs."""
+        """Tangents after one step of all samples, and those of its outputs.
+
+        The step is mapped over samples first and differentiated then, as `jax.grad` of `vmap` does:
+        a rule for `vmap` may say what has no derivative.
+        """
+        program, size = self.run.program, len(before)
         of_constants, of_columns = _moving(self.moved.constants), _moving(self.moved.columns)
         of_state = [i for i, a in enumerate(before) if smooth(a)]
         of_sums = [i for i, t in enumerate(pushed) if t is not None]
-        program, size = self.run.program, len(before)
 
-        def step(constants_, state_, columns_, sums_):
-            results, _ = recall_step(
-                program,
-                matrices,
-                _put(constants, of_constants, constants_),
-                _put(before, of_state, state_),
+        def at_step(matrices, constants, state, columns, sums, known):
+            results, _ = recall_step(program, matrices, constants, state, columns, sums, known)
+            parts = results[:size], results[size:]
+            return tuple([r for r in part if smooth(r)] for part in parts)
+
+        of_all = self.run.over_batch(
+            at_step, lambda a: (a.originals, a.constants, 0, a.columns, 0, 0)
+        )
+
+        def step(constants, state, columns_, sums_):
+            return of_all(
+                self.at.originals,
+                _put(self.at.constants, of_constants, constants),
+                _put(before, of_state, state),
                 _put(columns, of_columns, columns_),
                 _put(sums, of_sums, sums_),
                 known,
             )
-            parts = results[:size], results[size:]
-            return tuple([r for r in part if smooth(r)] for part in parts)
 
         at = (
-            take(constants, of_constants),
+            take(self.at.constants, of_constants),
             take(before, of_state),
             take(columns, of_columns),
             take(sums, of_sums),
         )
+        moved_constants = take(self.moved.constants, of_constants)
         tangents = (moved_constants, moving, moved_columns, take(pushed, of_sums))
         return jax.jvp(step, at, tangents)[1]
 
@@ -163,26 +154,20 @@ class Derivative(NamedTuple):
                 return sums[number]
 
             program.run(constants, before, columns, product)
-            return seen
-
-        def moved_of(_, constants, moved_constants, before, sums, columns, moved_columns):
-            def following(constants_, columns_):
-                now = _put(constants, of_constants, constants_)
-                seen = vectors_of(now, before, sums, _put(columns, of_columns, columns_))
-                return [take(*pair) for pair in zip(seen, follow)]
-
-            at = take(constants, of_constants), take(columns, of_columns)
-            return jax.jvp(following, at, (moved_constants, moved_columns))[1]
+            return [take(*pair) for pair in zip(seen, follow)]
 
         tangents = [[] for _ in sums]
         if any(follow):
-            of_all = self.run.over_batch(
-                moved_of,
-                lambda a: (*self._constant(a), 0, 0, a.columns, self._column_tangents(a)),
-            )
-            of_all = jax.vmap(of_all, in_axes=(None, None, None, 0, 0, 0, 0))
-            constant = self._constant(self.at, self.moved)
-            tangents = of_all(*constant, before, sums, columns, moved_columns)
+            of_all = self.run.over_batch(vectors_of, lambda a: (a.constants, 0, 0, a.columns))
+            of_all = jax.vmap(of_all, in_axes=(None, 0, 0, 0))
+
+            def following(constants, columns_):
+                now = _put(self.at.constants, of_constants, constants)
+                return of_all(now, before, sums, _put(columns, of_columns, columns_))
+
+            at = take(self.at.constants, of_constants), take(columns, of_columns)
+            moved = take(self.moved.constants, of_constants), moved_columns
+            tangents = jax.jvp(following, at, moved)[1]
         return [self._push(i, seen[i], follow[i], tangents[i]) for i in range(len(sums))]
 
     def _push(self, number: int, vectors: list, follow: list, moved: list) -> Array | None:

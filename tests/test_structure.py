@@ -21,7 +21,7 @@ RANKS = {
     name: rank
     for rank, names in enumerate(
         [
-            ("_affine",),
+            ("_affine", "_known", "_mesh"),
             ("_recurrence", "_program", "_chunks"),
             ("_plan",),
             ("_tangents",),

@@ -1,0 +1,87 @@
+"""The operations that the sequential loop understands.
+
+The loop takes a step apart, maps it over samples, differentiates it, and transposes that, piece by
+piece. That is safe for an operation that is one function of arrays: without side effects, without a
+function of its own inside, and with rules for `vmap` and for derivatives that are made of such
+operations again. A derivative that somebody wrote, a branch, a loop, a solver or a callback does
+more than that, and what it does depends on how and when it is asked. So the loop takes a step only
+if every operation in it stands here; any other step runs in `lax.scan`, which asks as jax does.
+"""
+
+from jax.extend import core
+from jax.sharding import Sharding
+
+
+# One number from those at the same place.
+ELEMENTWISE = frozenset(
+    """
+    abs acos acosh add add_any and asin asinh atan atan2 atanh bitcast_convert_type cbrt ceil clamp
+    complex conj convert_element_type copy cos cosh digamma div eq eq_to erf erf_inv erfc exp exp2
+    expm1 floor ge gt imag integer_pow is_finite le le_to lgamma log log1p log2 logistic lt lt_to
+    max min mul ne neg not one_minus_square or pow real reduce_precision rem round rsqrt select_n
+    shift_left shift_right_arithmetic shift_right_logical sign sin sinh sqrt square stop_gradient
+    sub tan tanh xor
+    """.split()
+)
+# Arrays laid out, cut and joined. The function inside a scatter is the addition in its name.
+LAYOUT = frozenset(
+    """
+    broadcast_in_dim concatenate dynamic_slice dynamic_update_slice gather iota pad reshape rev
+    scatter scatter-add scatter-sub slice split squeeze stack tile transpose unstack
+    """.split()
+)
+# Linear maps and reductions.
+REDUCTIONS = frozenset(
+    """
+    argmax argmin conv_general_dilated cumlogsumexp cummax cummin cumprod cumsum dot_general fft
+    reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum reduce_xor sort
+    """.split()
+)
+# Random numbers of a key that is given.
+RANDOM = frozenset(
+    """
+    random_bits random_clone random_fold_in random_seed random_split random_unwrap random_wrap
+    threefry2x32
+    """.split()
+)
+# What `jax.shard_map` writes before an operation on values that differ between devices.
+MANUAL = frozenset(["pvary"])
+
+KNOWN = ELEMENTWISE | LAYOUT | REDUCTIONS | RANDOM | MANUAL
+
+JIT = ("jit", "pjit")
+
+
+def is_known(jaxpr) -> bool:
+    """Whether every operation of a jaxpr stands here."""
+    return all(map(_is_known_equation, jaxpr.eqns)) and not any(map(_is_sharded, jaxpr.invars))
+
+
+def _is_known_equation(equation) -> bool:
+    name, params = equation.primitive.name, equation.params
+    if any(map(_is_sharded, equation.outvars)):
+        return False
+    if name in JIT:
+        return _is_plain(params) and is_known(params["jaxpr"].jaxpr)
+    if name == "custom_jvp_call":
+        # A rule that is told which tangents are zero may give other answers for other questions.
+        return not params["symbolic_zeros"] and is_known(params["call_jaxpr"].jaxpr)
+    if name == "remat2":
+        return is_known(params["jaxpr"])
+    return name in KNOWN and len(equation.outvars) > 0
+
+
+def _is_plain(params: dict) -> bool:
+    """A jit that asks for nothing but to be compiled."""
+    shardings = (*params.get("in_shardings", ()), *params.get("out_shardings", ()))
+    layouts = (*params.get("in_layouts", ()), *params.get("out_layouts", ()))
+    asks = any(isinstance(s, Sharding) for s in shardings) or any(a is not None for a in layouts)
+    return not asks and not params.get("compiler_options_kvs")
+
+
+def _is_sharded(atom) -> bool:
+    """One sample's values spread over devices by an explicit axis: products then need decisions."""
+    if isinstance(atom, core.Literal):
+        return False
+    sharding = getattr(atom.aval, "sharding", None)
+    return sharding is not None and any(part is not None for part in sharding.spec)

@@ -1,0 +1,38 @@
+"""Arrays over several devices: how their types say so, and how types are made to agree."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array
+
+
+def varying(aval: Any) -> frozenset:
+    """The axes of a `jax.shard_map` along which a value may differ from device to device."""
+    return aval.mat.varying
+
+
+def vary(array: Array, axes: frozenset) -> Array:
+    """The same values, by their type different along these axes too."""
+    missing = axes - varying(jax.typeof(array))
+    return lax.pcast(array, tuple(sorted(missing)), to="varying") if missing else array
+
+
+def vary_alike(*arrays: Array) -> list[Array]:
+    """All with the axes that one of them varies along."""
+    axes = frozenset().union(*(varying(jax.typeof(array)) for array in arrays))
+    return [vary(array, axes) for array in arrays] if axes else list(arrays)
+
+
+def in_mesh(avals: Sequence) -> bool:
+    """Whether the type of one of these depends on a mesh of devices."""
+    return any(not aval.sharding.mesh.empty for aval in avals)
+
+
+def repeat(array: Array, size: Any, like: Array, axis: int) -> Array:
+    """The array `size` times along a new axis 0, spread over devices as `axis` of `like` is."""
+    if not in_mesh([jax.typeof(like)]):
+        return jnp.broadcast_to(array, (size, *array.shape))
+    return jax.vmap(lambda array, like: array, in_axes=(None, axis))(array, like)
