@@ -33,6 +33,19 @@ def in_mesh(avals: Sequence) -> bool:
 
 def repeat(array: Array, size: Any, like: Array, axis: int) -> Array:
     """The array `size` times along a new axis 0, spread over devices as `axis` of `like` is."""
+    repeated = jnp.broadcast_to(array, (size, *array.shape))
+    return beside(repeated, jnp.moveaxis(like, axis, 0), 1)
+
+
+def beside(array: Array, like: Array, rank: int = 0) -> Array:
+    """The same values, by their type spread over devices as the first `rank` axes of `like` are,
+    and different between devices where it is.
+
+    Asked of a mesh by name, JAX needs a context that says which; so the values are chosen from two
+    alike by a condition on `like`, which the compiler takes out again.
+    """
     if not in_mesh([jax.typeof(like)]):
-        return jnp.broadcast_to(array, (size, *array.shape))
-    return jax.vmap(lambda array, like: array, in_axes=(None, axis))(array, like)
+        return array
+    condition = (like != like).any(tuple(range(rank, like.ndim)))
+    condition = condition.reshape(condition.shape + (1,) * (array.ndim - rank))
+    return jnp.where(condition, array, array)

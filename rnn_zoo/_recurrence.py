@@ -22,7 +22,7 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Bool
 
 from ._affine import AbstractLinearMap, select, varies
-from ._mesh import vary_alike
+from ._mesh import vary, vary_alike, varying
 
 
 BLOCK = 256
@@ -338,6 +338,7 @@ def _sum_of_products(cotangent, a, states, *, kind, shift):
 
     batch = jnp.broadcast_shapes(states.shape[:axis], shape[:axis])
     total = jnp.zeros((*batch, *shape[axis + 1 :]), cotangent.dtype)
+    total = vary(total, varying(jax.typeof(cotangent)))
     total = lax.fori_loop(max(shift, 0), states.shape[axis] + min(shift, 0), add, total)
     return _summed_to(shape, jnp.expand_dims(total, axis))
 

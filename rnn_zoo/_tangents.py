@@ -16,6 +16,7 @@ from jax import lax
 from jaxtyping import Array
 
 from ._chunks import chunks_first, division, in_chunks, states_before
+from ._mesh import beside
 from ._plan import is_zero, recall_step, smooth
 from ._program import total
 
@@ -117,7 +118,8 @@ class Derivative(NamedTuple):
                 if number in kept:
                     values.append(kept[number])
                 elif number in plan.unread:
-                    values.append(jnp.zeros(site.result.shape, site.result.dtype))
+                    zero = jnp.zeros(site.result.shape, site.result.dtype)
+                    values.append(beside(zero, state[0]))
                 else:
                     values.append(site.value(sites[number], vectors))
                 return values[-1]
