@@ -21,7 +21,9 @@ from .deep import (
     deep as deep,
 )
 from .dropout import Dropout as Dropout, SequenceDropout as SequenceDropout
+from .griffin import GriffinBlock as GriffinBlock
 from .mamba import MambaBlock as MambaBlock
+from .norms import FrozenBatchNorm as FrozenBatchNorm
 from .pointwise import Elementwise as Elementwise, Pointwise as Pointwise
 from .recurrent import (
     Backward as Backward,

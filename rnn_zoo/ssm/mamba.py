@@ -14,7 +14,7 @@ from .._affine import AffineMap, Diagonal
 from ..base import AbstractLinearCell, replace, state_dtype
 from ..init import check_choice, check_sizes, fan_in_uniform, log_uniform, uniform, working_float
 from .discretise import exponential_euler, zoh
-from .modes import check_eigenvalues
+from .modes import check_eigenvalues, check_map
 
 
 DISCRETISATIONS = {"euler": exponential_euler, "zoh": zoh}
@@ -90,11 +90,7 @@ class MambaCell(AbstractLinearCell):
         rank = -(-hidden_size // 16) if rank is None else rank
         check_sizes(rank=rank)
         check_eigenvalues(negative_eigenvalues, complex_eigenvalues)
-        if not input_map and input_size != hidden_size:
-            raise ValueError(
-                "expected input_size equal to hidden_size without input_map, got "
-                f"{input_size} and {hidden_size}"
-            )
+        check_map(input_map, input_size, hidden_size)
         self.discretisation = check_choice("discretisation", discretisation, DISCRETISATIONS)
         self.negative_eigenvalues = negative_eigenvalues
         dtype = working_float(dtype)
