@@ -18,6 +18,7 @@ from .deep import (
     RNN as RNN,
     S5 as S5,
     CfC as CfC,
+    Mamba as Mamba,
     deep as deep,
 )
 from .dropout import Dropout as Dropout, SequenceDropout as SequenceDropout

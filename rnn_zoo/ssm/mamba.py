@@ -32,7 +32,8 @@ class MambaCell(AbstractLinearCell):
     the input: the cell chooses what it writes, keeps and reads. `weight_x` holds $W_r, W_B,
     W_C$ in this order, `A_log` $\alpha$. `discretisation` "euler" is the authors' code and the
     equation above; "zoh" is the paper's, with $(e^{\Delta A} - 1) / A$ for $\Delta$. The block
-    of the paper, with its short convolution and gate, is `rz.layers.MambaBlock`. For long
+    of the paper, with its short convolution and gate, is `rz.layers.MambaBlock`, and that is what
+    `make_model("mamba", ...)` builds; `make_cell("mamba", ...)` is this cell. For long
     sequences, of tokens above all; linear: put it in a `Block`.
 
     With `negative_eigenvalues` h is kept by $2 e^{dt\, \Delta A} - 1$, in (-1, 1), which tracks
