@@ -25,7 +25,11 @@ from .dropout import Dropout as Dropout, SequenceDropout as SequenceDropout
 from .griffin import GriffinBlock as GriffinBlock
 from .mamba import MambaBlock as MambaBlock
 from .norms import FrozenBatchNorm as FrozenBatchNorm
-from .pointwise import Elementwise as Elementwise, Pointwise as Pointwise
+from .pointwise import (
+    Elementwise as Elementwise,
+    GatedMLP as GatedMLP,
+    Pointwise as Pointwise,
+)
 from .recurrent import (
     Backward as Backward,
     Bidirectional as Bidirectional,
