@@ -89,6 +89,12 @@ def row(task, name):
 
     def make(key):
         chosen = {"hidden_size": 64, **options}
+        if cell == "mamba":  # the cell, without the convolution and the gate of its block
+            key_layers, key_head = jr.split(key)
+            layers_of = {"num_layers": layers, "key": key_layers}
+            width = chosen.pop("hidden_size")
+            deep = rz.layers.deep(rz.MambaCell, sizes[0], width, **layers_of, **chosen)
+            return rz.SequenceModel(deep, sizes[1], pool=None, key=key_head)
         return rz.make_model(cell, *sizes, num_layers=layers, pool=None, key=key, **chosen)
 
     began = time.process_time()

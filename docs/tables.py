@@ -76,7 +76,8 @@ def cells() -> str:
         info = rz.cell_info(name)
         flags = ["yes" if flag else "" for flag in (info.linear, info.timed)]
         paper = re.sub(r"arXiv:(\d+\.\d+)", r"[arXiv:\1](https://arxiv.org/abs/\1)", info.paper)
-        row = [f"`{name}`", f"`{info.cls.__name__}`", f"`{info.equation}`", paper, *flags]
+        made = f"`{info.cls.__name__}`" + (f", models `{info.block}`" if info.block else "")
+        row = [f"`{name}`", made, f"`{info.equation}`", paper, *flags]
         lines.append("| " + " | ".join(cell.replace("|u|", "\\|u\\|") for cell in row) + " |")
     return "\n".join(lines)
 

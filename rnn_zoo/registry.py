@@ -31,6 +31,9 @@ class CellInfo:
     timed: bool = False
     stochastic: bool = False
     complex_state: bool = False
+    block: str = ""
+    """The class that `make_model` builds around the cell where its paper has a block of its own;
+    "" where a model has the cell itself."""
 
 
 _ROWS = (
@@ -263,6 +266,7 @@ _ROWS = (
         "h' = exp(d(u) A) * h + d(u) u B(u), y = C(u) h' + D u, u = W x",
         linear=True,
         timed=True,
+        block="MambaBlock",
     ),
     CellInfo(
         "linoss",

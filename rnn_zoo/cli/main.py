@@ -99,12 +99,17 @@ def _add_recipe(parser: argparse.ArgumentParser, data: str) -> None:
 
 def _list(what: str) -> None:
     if what == "cells":
-        rows = [(info.name, info.family, info.equation) for info in map(cell_info, list_cells())]
+        rows = [_cell_row(name) for name in list_cells()]
     else:
         rows = [_data_row(name) for name in list_datasets()]
     widths = [max(len(row[i]) for row in rows) + 2 for i in range(3)]
     for row in rows:
         print("".join(text.ljust(width) for text, width in zip(row, widths)).rstrip())
+
+
+def _cell_row(name: str) -> tuple[str, str, str]:
+    info = cell_info(name)
+    return name, info.family, info.equation + (f" (models: {info.block})" if info.block else "")
 
 
 def _data_row(name: str) -> tuple[str, str, str]:

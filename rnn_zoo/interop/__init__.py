@@ -1,7 +1,19 @@
 """To and from other libraries."""
 
 from .adopt import Adopted as Adopted, adopt as adopt
-from .arrays import lru_from_arrays as lru_from_arrays, s5_from_arrays as s5_from_arrays
+from .arrays import (
+    lru_from_arrays as lru_from_arrays,
+    rglru_from_arrays as rglru_from_arrays,
+    s5_from_arrays as s5_from_arrays,
+)
+from .blocks import (
+    griffin_block_from_arrays as griffin_block_from_arrays,
+    lru_block_from_arrays as lru_block_from_arrays,
+    mamba_block_from_arrays as mamba_block_from_arrays,
+    mamba_from_arrays as mamba_from_arrays,
+    rglru_block_from_arrays as rglru_block_from_arrays,
+    s5_block_from_arrays as s5_block_from_arrays,
+)
 from .flax_layers import from_flax as from_flax
 from .keras_layers import from_keras as from_keras
 from .ncps import from_ncps as from_ncps

@@ -18,11 +18,18 @@ from .deep import (
     RNN as RNN,
     S5 as S5,
     CfC as CfC,
+    Mamba as Mamba,
     deep as deep,
 )
 from .dropout import Dropout as Dropout, SequenceDropout as SequenceDropout
+from .griffin import GriffinBlock as GriffinBlock
 from .mamba import MambaBlock as MambaBlock
-from .pointwise import Elementwise as Elementwise, Pointwise as Pointwise
+from .norms import FrozenBatchNorm as FrozenBatchNorm
+from .pointwise import (
+    Elementwise as Elementwise,
+    GatedMLP as GatedMLP,
+    Pointwise as Pointwise,
+)
 from .recurrent import (
     Backward as Backward,
     Bidirectional as Bidirectional,

@@ -1,5 +1,6 @@
 """The residual block around a recurrent layer, and what it mixes features with."""
 
+import abc
 from typing import Any
 
 import equinox as eqx
@@ -7,87 +8,169 @@ import jax
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._checks import check_parts, check_steps, spread_keys
+from .._checks import Steps, check_parts, check_steps, spread_keys
 from ..base import AbstractCell, State, advance, contract, half_as, replace, working_dtype
-from ..init import check_choice
+from ..init import check_choice, working_float
 from ..scan import unroll
 from .base import AbstractLayer, Directions, hide, mixed, require_step
 from .dropout import Dropout, SequenceDropout, drop_steps, make_dropout
+from .norms import FrozenBatchNorm, make_norm
 from .pointwise import Elementwise
 from .stacked import as_layer
 
 
-class GLU(eqx.Module):
-    r"""Gated linear unit, $V g \odot \sigma(W g)$ with $g = \mathrm{gelu}(x)$ (S5's full GLU)."""
+class AbstractMix(eqx.Module):
+    """A map of features in two parts, between which a block may drop some."""
+
+    exact_gelu: eqx.AbstractVar[bool]
+
+    @abc.abstractmethod
+    def inner(self, x: Array) -> Array:
+        """What the learned maps, or the last of them, read."""
+
+    @abc.abstractmethod
+    def outer(self, x: Array, g: Array) -> Array:
+        """The output, from x and `inner(x)`."""
+
+    def __call__(self, x: Float[Array, " input"]) -> Float[Array, " output"]:
+        return self.outer(x, self.inner(x))
+
+
+class GLU(AbstractMix):
+    r"""Gated linear unit, $V g \odot \sigma(W g)$ with $g = \mathrm{gelu}(x)$ (S5's full GLU).
+
+    gelu is the tanh approximation, here and below, and exact with `exact_gelu`.
+    """
 
     value: eqx.nn.Linear
     gate: eqx.nn.Linear
+    exact_gelu: bool = eqx.field(static=True)
 
-    def __init__(self, input_size: int, output_size: int, *, dtype: Any = None, key: PRNGKeyArray):
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        exact_gelu: bool = False,
+        dtype: Any = None,
+        key: PRNGKeyArray,
+    ):
         key_value, key_gate = jr.split(key)
         self.value = eqx.nn.Linear(input_size, output_size, dtype=dtype, key=key_value)
         self.gate = eqx.nn.Linear(input_size, output_size, dtype=dtype, key=key_gate)
+        self.exact_gelu = exact_gelu
 
-    def __call__(self, x: Float[Array, " input"]) -> Float[Array, " output"]:
-        g = jax.nn.gelu(x)
+    def inner(self, x: Array) -> Array:
+        return jax.nn.gelu(x, approximate=not self.exact_gelu)
+
+    def outer(self, x: Array, g: Array) -> Array:
         return self.value(g) * jax.nn.sigmoid(self.gate(g))
 
 
-class HalfGLU1(eqx.Module):
+class HalfGLU1(AbstractMix):
     r"""$g \odot \sigma(W g)$ with $g = \mathrm{gelu}(x)$: the value is not mapped."""
 
     gate: eqx.nn.Linear
+    exact_gelu: bool = eqx.field(static=True)
 
-    def __init__(self, input_size: int, output_size: int, *, dtype: Any = None, key: PRNGKeyArray):
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        exact_gelu: bool = False,
+        dtype: Any = None,
+        key: PRNGKeyArray,
+    ):
         self.gate = eqx.nn.Linear(input_size, output_size, dtype=dtype, key=key)
+        self.exact_gelu = exact_gelu
 
-    def __call__(self, x: Float[Array, " input"]) -> Float[Array, " input"]:
-        g = jax.nn.gelu(x)
+    def inner(self, x: Array) -> Array:
+        return jax.nn.gelu(x, approximate=not self.exact_gelu)
+
+    def outer(self, x: Array, g: Array) -> Array:
         return g * jax.nn.sigmoid(self.gate(g))
 
 
-class HalfGLU2(eqx.Module):
+class HalfGLU2(AbstractMix):
     r"""$x \odot \sigma(W\, \mathrm{gelu}(x))$: only the gate is non-linear."""
 
     gate: eqx.nn.Linear
+    exact_gelu: bool = eqx.field(static=True)
 
-    def __init__(self, input_size: int, output_size: int, *, dtype: Any = None, key: PRNGKeyArray):
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        exact_gelu: bool = False,
+        dtype: Any = None,
+        key: PRNGKeyArray,
+    ):
         self.gate = eqx.nn.Linear(input_size, output_size, dtype=dtype, key=key)
+        self.exact_gelu = exact_gelu
 
-    def __call__(self, x: Float[Array, " input"]) -> Float[Array, " input"]:
-        return x * jax.nn.sigmoid(self.gate(jax.nn.gelu(x)))
+    def inner(self, x: Array) -> Array:
+        return jax.nn.gelu(x, approximate=not self.exact_gelu)
+
+    def outer(self, x: Array, g: Array) -> Array:
+        return x * jax.nn.sigmoid(self.gate(g))
 
 
-class MLP(eqx.Module):
+class MLP(AbstractMix):
     r"""Two-layer perceptron, $V \mathrm{gelu}(W x)$ with twice `output_size` hidden units."""
 
     hidden: eqx.nn.Linear
     output: eqx.nn.Linear
+    exact_gelu: bool = eqx.field(static=True)
 
-    def __init__(self, input_size: int, output_size: int, *, dtype: Any = None, key: PRNGKeyArray):
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        exact_gelu: bool = False,
+        dtype: Any = None,
+        key: PRNGKeyArray,
+    ):
         key_hidden, key_output = jr.split(key)
         width = 2 * output_size
         self.hidden = eqx.nn.Linear(input_size, width, dtype=dtype, key=key_hidden)
         self.output = eqx.nn.Linear(width, output_size, dtype=dtype, key=key_output)
+        self.exact_gelu = exact_gelu
 
-    def __call__(self, x: Float[Array, " input"]) -> Float[Array, " output"]:
-        return self.output(jax.nn.gelu(self.hidden(x)))
+    def inner(self, x: Array) -> Array:
+        return jax.nn.gelu(self.hidden(x), approximate=not self.exact_gelu)
 
-
-def _without_map(function):
-    def make(input_size: int, output_size: int, *, dtype: Any = None, key: PRNGKeyArray):
-        return function
-
-    return make
+    def outer(self, x: Array, g: Array) -> Array:
+        return self.output(g)
 
 
+def exact_gelu(x: Array) -> Array:
+    """x times the normal distribution function, without the approximation by tanh."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+def _elementwise(
+    input_size: int, output_size: int, *, exact_gelu: bool, dtype: Any, key: PRNGKeyArray
+) -> Elementwise:
+    return _EXACT if exact_gelu else _APPROXIMATE
+
+
+def _identity(
+    input_size: int, output_size: int, *, exact_gelu: bool, dtype: Any, key: PRNGKeyArray
+) -> eqx.nn.Identity:
+    return eqx.nn.Identity()
+
+
+_APPROXIMATE, _EXACT = Elementwise(jax.nn.gelu), Elementwise(exact_gelu)
 MIXERS = {
     "glu": GLU,
     "half_glu1": HalfGLU1,
     "half_glu2": HalfGLU2,
-    "gelu": _without_map(Elementwise(jax.nn.gelu)),
+    "gelu": _elementwise,
     "mlp": MLP,
-    "none": _without_map(eqx.nn.Identity()),
+    "none": _identity,
 }
 # The others map to any size.
 _KEEP_THE_SIZE = ("half_glu1", "half_glu2", "gelu", "none")
@@ -98,19 +181,21 @@ class Block(AbstractLayer, AbstractCell):
 
     $$y_t = x_t + \mathrm{dropout}\big(\mathrm{mix}(\mathrm{layer}(\mathrm{norm}(x))_t)\big)$$
 
-    norm is LayerNorm over features; without `prenorm` it comes last,
+    norm is over features; without `prenorm` it comes last,
     $y_t = \mathrm{norm}(x_t + \mathrm{dropout}(\mathrm{mix}(\mathrm{layer}(x)_t)))$. mix is
     `GLU` ("glu", S5's full GLU), `HalfGLU1`, `HalfGLU2`, "gelu" alone, `MLP`, or "none" for
     layers that mix their features themselves, such as `MambaBlock`. "glu" and "mlp" bring the
     layer's outputs back to the block's size, so that a bidirectional layer fits as well. A
     layer, and a cell where the layer inside steps. Outputs of masked steps are zero. The
-    state is the layer's; with `broadcast_dropout` (layer's, `SequenceDropoutState`).
+    state is the layer's; with `broadcast_dropout` (layer's, a `SequenceDropoutState` for each
+    rate that is not 0, `dropout`'s first).
     """
 
-    norm: eqx.nn.LayerNorm
+    norm: eqx.nn.LayerNorm | eqx.nn.RMSNorm | FrozenBatchNorm
     layer: Any
     mix: Any
     dropout: Dropout | SequenceDropout | None
+    mix_dropout: Dropout | SequenceDropout | None
     prenorm: bool = eqx.field(static=True)
 
     def __init__(
@@ -118,8 +203,12 @@ class Block(AbstractLayer, AbstractCell):
         layer: Any,
         *,
         mix: str = "glu",
+        norm: str = "layer",
+        eps: float = 1e-5,
         prenorm: bool = True,
+        exact_gelu: bool = False,
         dropout: float = 0.0,
+        mix_dropout: float = 0.0,
         broadcast_dropout: bool = False,
         dtype: Any = None,
         key: PRNGKeyArray,
@@ -129,8 +218,12 @@ class Block(AbstractLayer, AbstractCell):
         - `layer`: a cell or layer.
         - `mix`: "glu", "mlp", or, where the layer keeps the size, "half_glu1", "half_glu2",
           "gelu", "none".
+        - `norm`: "layer", "rms" (without a bias) or "batch", a `FrozenBatchNorm`; `eps`: what it
+          adds to the variance. Flax has 1e-6 in its layer norm, 1e-5 in its batch norm.
         - `prenorm`: the norm before the layer, or after the skip.
-        - `dropout`: in [0, 1).
+        - `exact_gelu`: the gelu of `mix` by the error function, as torch has it by default.
+        - `dropout`: in [0, 1), of what is added to x; `mix_dropout`: of what the last map of `mix`
+          reads. S5 and LRU have one rate at both places.
         - `broadcast_dropout`: one draw for all steps of a sequence.
 
         ValueError for any other.
@@ -143,11 +236,20 @@ class Block(AbstractLayer, AbstractCell):
                 f"expected a layer that gives the {size} features that it reads for mix={mix!r}, "
                 f'got {given}: "glu" and "mlp" map them back'
             )
-        self.norm = eqx.nn.LayerNorm(size, dtype=dtype)
-        self.mix = MIXERS[mix](given, size, dtype=dtype, key=key)
-        self.dropout = make_dropout(dropout)
+        self.norm = make_norm(norm, size, eps=eps, dtype=dtype)
+        self.mix = MIXERS[mix](given, size, exact_gelu=exact_gelu, dtype=dtype, key=key)
+        self.dropout, self.mix_dropout = make_dropout(dropout), make_dropout(mix_dropout)
+        if self.mix_dropout is not None and not isinstance(self.mix, AbstractMix):
+            raise ValueError(
+                f"mix_dropout={mix_dropout} acts before the map of mix, and mix={mix!r} has none: "
+                "give dropout alone"
+            )
         if broadcast_dropout and self.dropout is not None:
             self.dropout = SequenceDropout(size, dropout)
+        if broadcast_dropout and self.mix_dropout is not None:
+            x = jax.ShapeDtypeStruct((given,), working_float(dtype))
+            width = eqx.filter_eval_shape(lambda mix, x: mix.inner(x), self.mix, x).shape[0]
+            self.mix_dropout = SequenceDropout(width, mix_dropout)
         self.prenorm = prenorm
 
     @property
@@ -168,16 +270,16 @@ class Block(AbstractLayer, AbstractCell):
 
     @property
     def stochastic(self) -> bool:
-        return self.dropout is not None or self.layer.stochastic
+        drops = (self.dropout, self.mix_dropout)
+        return drops != (None, None) or self.layer.stochastic
 
     def directions(self, before: Directions = ()) -> Directions:
         return mixed(before + self.layer.directions(), self.output_size)
 
     def init_state(self) -> State:
+        drops = [d for d in (self.dropout, self.mix_dropout) if isinstance(d, SequenceDropout)]
         inner = self.layer.init_state()
-        if isinstance(self.dropout, SequenceDropout):
-            return (inner, self.dropout.init_state())
-        return inner
+        return (inner, *(d.init_state() for d in drops)) if drops else inner
 
     def prepare(self) -> "Block":
         return replace(self, layer=self.layer.prepare())
@@ -188,17 +290,16 @@ class Block(AbstractLayer, AbstractCell):
     ) -> tuple[State, Array]:
         """One step of the layer inside, mixed and added to x."""
         require_step(self.layer)
-        keys = [None, None] if key is None else jr.split(key)
-        shared = isinstance(self.dropout, SequenceDropout)
-        inner = state[0] if shared else state
-        after, z = advance(self.layer, inner, self._before(x), dt, key=keys[0])
-        z = self.mix(z)
-        if isinstance(self.dropout, SequenceDropout):
-            kept, z = self.dropout.step(state[1], z, key=keys[1])
-            after = (after, kept)
-        elif self.dropout is not None:
-            z = self.dropout(z, key=keys[1])
-        return after, self._after(x + z)
+        inner, *kept = self._opened(state)
+        keys = [None] * 3 if key is None else jr.split(key, self._draws)
+        inner, z = advance(self.layer, inner, self._before(x), dt, key=keys[0])
+        if self.mix_dropout is None:
+            z = self.mix(z)
+        else:
+            kept[1], g = _dropped(self.mix_dropout, kept[1], self.mix.inner(z), keys[2])
+            z = self.mix.outer(z, g)
+        kept[0], z = _dropped(self.dropout, kept[0], z, keys[1])
+        return self._closed(inner, kept), self._after(x + z)
 
     def scan(
         self,
@@ -212,14 +313,11 @@ class Block(AbstractLayer, AbstractCell):
     ) -> tuple[State, Array]:
         """The final state of the layer inside, and the outputs."""
         steps = check_steps(self, xs, dt, mask, reset, key)
-        shared = isinstance(self.dropout, SequenceDropout)
-        inner, kept = (
-            check_parts(state, 2, "a block with broadcast_dropout") if shared else (state, None)
-        )
-        keys = spread_keys(steps.key, 2)
+        inner, *kept = self._opened(state)
+        keys = spread_keys(steps.key, self._draws)
         # Before the norm: a NaN in padding would come back through its gradient.
         xs = hide(steps.mask, steps.x).astype(working_dtype(self, steps.x))
-        after, zs = self.layer.scan(
+        inner, zs = self.layer.scan(
             jax.vmap(self._before)(xs),
             inner,
             dt=steps.dt,
@@ -227,19 +325,56 @@ class Block(AbstractLayer, AbstractCell):
             reset=steps.reset,
             key=keys[0],
         )
-        zs = jax.vmap(self.mix)(zs)
-        if isinstance(self.dropout, SequenceDropout):
-            kept, zs = unroll(
-                self.dropout, zs, kept, mask=steps.mask, reset=steps.reset, key=keys[1]
-            )
-            after = (after, kept)
-        elif self.dropout is not None:
-            zs = drop_steps(self.dropout, zs, keys[1])
+        if self.mix_dropout is None:
+            zs = jax.vmap(self.mix)(zs)
+        else:
+            gs = jax.vmap(self.mix.inner)(zs)
+            kept[1], gs = _dropped_over_time(self.mix_dropout, kept[1], gs, steps, keys[2])
+            zs = jax.vmap(self.mix.outer)(zs, gs)
+        kept[0], zs = _dropped_over_time(self.dropout, kept[0], zs, steps, keys[1])
         ys = jax.vmap(self._after)(xs + zs)
-        return after, hide(steps.mask, half_as(steps.x, ys))
+        return self._closed(inner, kept), hide(steps.mask, half_as(steps.x, ys))
+
+    @property
+    def _draws(self) -> int:
+        """Keys of a step: the layer's, and one for each dropout."""
+        return 2 if self.mix_dropout is None else 3
+
+    def _opened(self, state: Any) -> tuple[Any, Any, Any]:
+        """The states of the layer, of `dropout` and of `mix_dropout`, None where there is none."""
+        shared = [isinstance(d, SequenceDropout) for d in (self.dropout, self.mix_dropout)]
+        if not any(shared):
+            return state, None, None
+        inner, *kept = check_parts(state, 1 + sum(shared), "a block with broadcast_dropout")
+        return inner, kept.pop(0) if shared[0] else None, kept.pop(0) if shared[1] else None
+
+    def _closed(self, inner: Any, kept: list[Any]) -> State:
+        """The inverse of `_opened`."""
+        states = [
+            state
+            for state, dropout in zip(kept, (self.dropout, self.mix_dropout))
+            if isinstance(dropout, SequenceDropout)
+        ]
+        return (inner, *states) if states else inner
 
     def _before(self, x: Array) -> Array:
         return self.norm(x) if self.prenorm else x
 
     def _after(self, y: Array) -> Array:
         return y if self.prenorm else self.norm(y)
+
+
+def _dropped(dropout: Any, kept: Any, z: Array, key: Any) -> tuple[Any, Array]:
+    """The state of a dropout after a step, and what it leaves of z."""
+    if isinstance(dropout, SequenceDropout):
+        return dropout.step(kept, z, key=key)
+    return kept, z if dropout is None else dropout(z, key=key)
+
+
+def _dropped_over_time(
+    dropout: Any, kept: Any, zs: Array, steps: Steps, keys: Any
+) -> tuple[Any, Array]:
+    """`_dropped` for every step of a sequence."""
+    if isinstance(dropout, SequenceDropout):
+        return unroll(dropout, zs, kept, mask=steps.mask, reset=steps.reset, key=keys)
+    return kept, zs if dropout is None else drop_steps(dropout, zs, keys)

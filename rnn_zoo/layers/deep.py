@@ -1,19 +1,22 @@
 """Layers by size and depth: the short cuts, and the stack that models are built from."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
-from ..base import AbstractCell
+from ..base import AbstractCell, replace
 from ..cells import CfCCell, ElmanCell, GRUCell, LSTMCell, LTCCell, MixedMemory, WiredCfCCell
 from ..init import check_sizes
 from ..ssm import LRUCell, S5Cell
 from ..wiring import NeuronMap
 from .base import AbstractLayer
 from .block import Block
-from .pointwise import linear
+from .mamba import MambaBlock
+from .norms import make_norm
+from .pointwise import Pointwise, linear
 from .recurrent import Bidirectional, Recurrent
 from .stacked import Stacked
 
@@ -91,6 +94,46 @@ def _shortcut(make: Callable[..., AbstractCell], name: str, what: str) -> Callab
     layers.__name__ = layers.__qualname__ = name
     layers.__doc__ = f"{what}; see `deep`. `options` are those of `{make.__name__}`."
     return layers
+
+
+def Mamba(
+    input_size: int,
+    hidden_size: int,
+    *,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    key: PRNGKeyArray,
+    **options: Any,
+) -> Stacked:
+    """Mamba: residual blocks of `MambaBlock` behind a linear map, and a norm at the end.
+
+    As in the authors' language model (Gu & Dao 2023, arXiv:2312.00752): RMS norms before the
+    mixers and behind the last, no map of features besides, the last projection of each block
+    divided by the root of `num_layers` at the start. With `bidirectional` each block adds a
+    `MambaBlock` of each direction. `options` are those of `MambaBlock`.
+    """
+    check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+    key_map, *keys = jr.split(key, 1 + num_layers)
+    dtype = options.get("dtype")
+
+    def mixer(key: PRNGKeyArray) -> MambaBlock:
+        made = MambaBlock(hidden_size, key=key, **options)
+        last = made.project_out
+        return replace(made, project_out=replace(last, weight=last.weight / math.sqrt(num_layers)))
+
+    blocks = []
+    for k in keys:
+        key_mixer, key_block = jr.split(k)
+        if bidirectional:
+            layer = Bidirectional(*map(mixer, jr.split(key_mixer)), merge="sum")
+        else:
+            layer = mixer(key_mixer)
+        blocks.append(
+            Block(layer, mix="none", norm="rms", dropout=dropout, dtype=dtype, key=key_block)
+        )
+    norm = Pointwise(make_norm("rms", hidden_size, dtype=dtype), hidden_size, hidden_size)
+    return Stacked([linear(input_size, hidden_size, dtype=dtype, key=key_map), *blocks, norm])
 
 
 RNN = _shortcut(ElmanCell, "RNN", "Elman layers")

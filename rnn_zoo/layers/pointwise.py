@@ -5,10 +5,12 @@ from typing import Any
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, ArrayLike, PRNGKeyArray
+import jax.random as jr
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._checks import check_state, check_steps
 from ..base import AbstractCell, State, contract
+from ..init import check_sizes
 from .base import AbstractLayer, Directions, hide, mixed
 
 
@@ -19,6 +21,37 @@ class Elementwise(eqx.Module):
 
     def __call__(self, x: Array) -> Array:
         return self.function(x)
+
+
+class GatedMLP(eqx.Module):
+    r"""Perceptron with a gate, $V (\mathrm{gelu}(W_g x) \odot W_v x)$, each map with a bias.
+
+    (input_size,) to (output_size,), with `width` units between, by default three times
+    `output_size`; gelu is the tanh approximation (Griffin; De et al. 2024, arXiv:2402.19427).
+    """
+
+    gate: eqx.nn.Linear
+    value: eqx.nn.Linear
+    output: eqx.nn.Linear
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        width: int | None = None,
+        dtype: Any = None,
+        key: PRNGKeyArray,
+    ):
+        width = 3 * output_size if width is None else width
+        check_sizes(input_size=input_size, output_size=output_size, width=width)
+        keys = jr.split(key, 3)
+        self.gate = eqx.nn.Linear(input_size, width, dtype=dtype, key=keys[0])
+        self.value = eqx.nn.Linear(input_size, width, dtype=dtype, key=keys[1])
+        self.output = eqx.nn.Linear(width, output_size, dtype=dtype, key=keys[2])
+
+    def __call__(self, x: Float[Array, " input"]) -> Float[Array, " output"]:
+        return self.output(jax.nn.gelu(self.gate(x)) * self.value(x))
 
 
 class Pointwise(AbstractLayer, AbstractCell):

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
 from .._checks import check_cell, check_parts, check_steps, spread_keys
-from ..base import AbstractCell, State, replace
+from ..base import AbstractCell, State, half_as, replace, working_dtype
 from ..cells.wrappers import AbstractTransparentWrapper
+from ..init import check_choice
 from ..scan import resolve_method, unroll
 from .base import AbstractLayer, Directions, timed_only
 
@@ -135,8 +136,12 @@ def _checked(cell: Any, method: str, remat: int | str | None) -> AbstractCell:
     return cell
 
 
+MERGES = ("concat", "sum")
+
+
 class Bidirectional(AbstractLayer):
-    """Two cells over a sequence, one from each end; outputs side by side, forward first.
+    """Two cells over a sequence, one from each end; their outputs side by side, forward first,
+    or with `merge="sum"` added.
 
     A layer only: its state is the pair (forward, backward), of which the second belongs to
     the start of the sequence, so chunks do not give what the whole gives, and there is no
@@ -146,15 +151,24 @@ class Bidirectional(AbstractLayer):
 
     forward: Recurrent
     backward: Backward
+    merge: str = eqx.field(static=True)
 
-    def __init__(self, forward: Any, backward: Any):
-        """Two cells (or layers that step) of one input size (ValueError otherwise)."""
+    def __init__(self, forward: Any, backward: Any, *, merge: str = "concat"):
+        """Two cells (or layers that step) of one input size, and with `merge="sum"` of one output
+        size; `merge` is "concat" or "sum". ValueError otherwise."""
         check_cell(forward)
         check_cell(backward)
         if forward.input_size != backward.input_size:
             raise ValueError(
                 "expected two cells of one input_size, got "
                 f"{forward.input_size} and {backward.input_size}"
+            )
+        self.merge = check_choice("merge", merge, MERGES)
+        sizes = forward.output_size, backward.output_size
+        if merge == "sum" and len(set(sizes)) > 1:
+            raise ValueError(
+                f'expected two cells of one output_size for merge="sum", got {sizes[0]} and '
+                f'{sizes[1]}: merge="concat" takes any two'
             )
         self.forward = Recurrent(forward)
         self.backward = Backward(backward)
@@ -165,7 +179,8 @@ class Bidirectional(AbstractLayer):
 
     @property
     def output_size(self) -> int:
-        return self.forward.output_size + self.backward.output_size
+        size = self.forward.output_size
+        return size if self.merge == "sum" else size + self.backward.output_size
 
     @property
     def timed(self) -> bool:
@@ -177,6 +192,8 @@ class Bidirectional(AbstractLayer):
 
     def directions(self, before: Directions = ()) -> Directions:
         split = self.forward.output_size
+        if self.merge == "sum":
+            return ((0, split, False), (0, split, True))
         return ((0, split, False), (split, self.output_size, True))
 
     def init_state(self) -> State:
@@ -195,7 +212,7 @@ class Bidirectional(AbstractLayer):
         reset: ArrayLike | None = None,
         key: Any = None,
     ) -> tuple[State, Array]:
-        """The pair of final states, and (time, forward + backward size) outputs."""
+        """The pair of final states, and (time, output_size) outputs."""
         steps = check_steps(self, xs, dt, mask, reset, key)
         before = check_parts(state, 2, "Bidirectional")
         keys = spread_keys(steps.key, 2)
@@ -203,10 +220,12 @@ class Bidirectional(AbstractLayer):
         if ended is not None:
             # A document ends where the next begins; the state given belongs to the last one.
             ended = jnp.concatenate([ended[1:], jnp.zeros((1,), bool)])[: steps.length]
+        # Rounded once, at the end.
+        xs = steps.x.astype(working_dtype(self, steps.x))
         after, outputs = [], []
         for i, (part, flags) in enumerate([(self.forward, steps.reset), (self.backward, ended)]):
             final, ys = part.scan(
-                steps.x,
+                xs,
                 before[i],
                 dt=timed_only(part, steps.dt),
                 mask=steps.mask,
@@ -215,4 +234,5 @@ class Bidirectional(AbstractLayer):
             )
             after.append(final)
             outputs.append(ys)
-        return tuple(after), jnp.concatenate(outputs, axis=-1)
+        both = outputs[0] + outputs[1] if self.merge == "sum" else jnp.concatenate(outputs, axis=-1)
+        return tuple(after), half_as(steps.x, both)

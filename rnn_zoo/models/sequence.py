@@ -1,5 +1,7 @@
 """A recurrent stack with an optional encoder, a pooling and a linear head."""
 
+import functools
+import inspect
 from typing import Any
 
 import equinox as eqx
@@ -12,8 +14,9 @@ from .._checks import beside, check_inputs, check_tokens, runtime_error_if, spre
 from ..base import State, advance, half_as, replace, working_dtype
 from ..init import check_sizes
 from ..layers.base import AbstractLayer, Directions, hide, mixed, require_step
-from ..layers.deep import deep
+from ..layers.deep import Mamba, deep
 from ..layers.dropout import Dropout, drop_steps, make_dropout
+from ..layers.mamba import MambaBlock
 from ..layers.pooling import check_pool, pool_over_time, pooled_size
 from ..layers.stacked import as_layer
 from ..registry import cell_info, cell_options, make_cell, suggest
@@ -170,6 +173,21 @@ def _encoder_sizes(encoder: Any) -> tuple[int, int]:
     )
 
 
+# What the blocks of the registry are built by.
+_BLOCKS = {"MambaBlock": Mamba}
+
+
+def _options(name: str) -> tuple[str, ...]:
+    """The names of the options that a model of this cell takes for it."""
+    options = cell_options(name)
+    if not cell_info(name).block:
+        return options
+    block = inspect.signature(MambaBlock).parameters.values()
+    own = (p.name for p in block if p.kind is inspect.Parameter.KEYWORD_ONLY)
+    options += tuple(option for option in own if option not in (*options, "key"))
+    return tuple(option for option in options if option != "input_map")
+
+
 def make_model(
     name: str,
     input_size: int,
@@ -187,17 +205,19 @@ def make_model(
     """A `SequenceModel` from the name of a cell; `options` are those of the cell.
 
     Non-linear cells are stacked plainly, linear ones as residual blocks behind a linear
-    map (`rz.layers.deep`). `dropout` acts between layers (inside the blocks) and before the
-    head. With `embedding_size` the model reads tokens, integers (time,) from 0 to `input_size` - 1,
-    through an `eqx.nn.Embedding` of so many features, drawn from a standard normal. ValueError for
-    an unknown name or a size below 1, TypeError for an unknown option.
+    map (`rz.layers.deep`). "mamba" is Mamba as published, `rz.layers.Mamba`: a `MambaBlock`, with
+    convolution and gate, in every layer; it takes the options of both. A model of the cell alone
+    is `SequenceModel(deep(rz.MambaCell, ...), ...)`. `dropout` acts between layers (inside the
+    blocks) and before the head. With `embedding_size` the model reads tokens, integers (time,) from
+    0 to `input_size` - 1, through an `eqx.nn.Embedding` of so many features, drawn from a standard
+    normal. ValueError for an unknown name or a size below 1, TypeError for an unknown option.
     """
     info = cell_info(name)
     for option in options:
-        if option not in cell_options(name):
+        if option not in _options(name):
             known = ("hidden_size", "num_layers", "pool", "bidirectional", "dropout")
             known += ("embedding_size",)
-            hint = suggest(option, known + cell_options(name))
+            hint = suggest(option, known + _options(name))
             raise TypeError(f"make_model({name!r}) has no option {option!r}{hint}")
     recipe = {
         "name": name,
@@ -221,8 +241,7 @@ def make_model(
     def make(input_size: int, hidden_size: int, *, key: PRNGKeyArray, **options: Any):
         return make_cell(name, input_size, hidden_size, key=key, **options)
 
-    layer = deep(
-        make,
+    layer = (_BLOCKS[info.block] if info.block else functools.partial(deep, make))(
         input_size if embedding_size is None else embedding_size,
         hidden_size,
         num_layers=num_layers,

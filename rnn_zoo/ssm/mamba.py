@@ -14,7 +14,7 @@ from .._affine import AffineMap, Diagonal
 from ..base import AbstractLinearCell, replace, state_dtype
 from ..init import check_choice, check_sizes, fan_in_uniform, log_uniform, uniform, working_float
 from .discretise import exponential_euler, zoh
-from .modes import check_eigenvalues
+from .modes import check_eigenvalues, check_map
 
 
 DISCRETISATIONS = {"euler": exponential_euler, "zoh": zoh}
@@ -32,7 +32,8 @@ class MambaCell(AbstractLinearCell):
     the input: the cell chooses what it writes, keeps and reads. `weight_x` holds $W_r, W_B,
     W_C$ in this order, `A_log` $\alpha$. `discretisation` "euler" is the authors' code and the
     equation above; "zoh" is the paper's, with $(e^{\Delta A} - 1) / A$ for $\Delta$. The block
-    of the paper, with its short convolution and gate, is `rz.layers.MambaBlock`. For long
+    of the paper, with its short convolution and gate, is `rz.layers.MambaBlock`, and that is what
+    `make_model("mamba", ...)` builds; `make_cell("mamba", ...)` is this cell. For long
     sequences, of tokens above all; linear: put it in a `Block`.
 
     With `negative_eigenvalues` h is kept by $2 e^{dt\, \Delta A} - 1$, in (-1, 1), which tracks
@@ -90,11 +91,7 @@ class MambaCell(AbstractLinearCell):
         rank = -(-hidden_size // 16) if rank is None else rank
         check_sizes(rank=rank)
         check_eigenvalues(negative_eigenvalues, complex_eigenvalues)
-        if not input_map and input_size != hidden_size:
-            raise ValueError(
-                "expected input_size equal to hidden_size without input_map, got "
-                f"{input_size} and {hidden_size}"
-            )
+        check_map(input_map, input_size, hidden_size)
         self.discretisation = check_choice("discretisation", discretisation, DISCRETISATIONS)
         self.negative_eigenvalues = negative_eigenvalues
         dtype = working_float(dtype)

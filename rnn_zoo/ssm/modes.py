@@ -38,3 +38,12 @@ def check_eigenvalues(negative: bool, complex: bool) -> None:
             "expected one of negative_eigenvalues and complex_eigenvalues, got both: complex ones "
             "are negative where their phase is pi"
         )
+
+
+def check_map(input_map: bool, input_size: int, hidden_size: int) -> None:
+    """ValueError where there is no map between two sizes that differ."""
+    if not input_map and input_size != hidden_size:
+        raise ValueError(
+            "expected input_size equal to hidden_size without input_map, got "
+            f"{input_size} and {hidden_size}"
+        )

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Inexact, PRNGKeyArray
 from .._affine import AffineMap, Diagonal
 from ..base import AbstractLinearCell, replace, state_dtype
 from ..init import check_sizes, fan_in_uniform, uniform, working_float
-from .modes import check_eigenvalues
+from .modes import check_eigenvalues, check_map
 
 
 SHARPNESS = 8.0
@@ -41,7 +41,7 @@ class RGLRUCell(AbstractLinearCell):
     the state is complex, (hidden / 2,), and y its real parts before its imaginary ones.
     """
 
-    weight_ih: Float[Array, "hidden input"]
+    weight_ih: Float[Array, "hidden input"] | None
     bias: Float[Array, " hidden"] | None
     weight_gates: Float[Array, "2 blocks rows width"]
     bias_gates: Float[Array, "2 units"] | None
@@ -63,15 +63,18 @@ class RGLRUCell(AbstractLinearCell):
         decay_range: tuple[float, float] = (0.9, 0.999),
         negative_eigenvalues: bool = False,
         complex_eigenvalues: bool = False,
+        input_map: bool = True,
         use_bias: bool = True,
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
         """`blocks` divide the units, hidden_size or with `complex_eigenvalues` half of it, which
         must then be even; 0 < low < high < 1 of `decay_range`; $8 \\theta$ starts uniform on
-        [0, 2 pi). ValueError for any other, or both kinds of eigenvalues."""
+        [0, 2 pi); `input_map=False` leaves W and b out, where x has `hidden_size` features.
+        ValueError for any other, or both kinds of eigenvalues."""
         check_sizes(input_size=input_size, hidden_size=hidden_size, blocks=blocks)
         check_eigenvalues(negative_eigenvalues, complex_eigenvalues)
+        check_map(input_map, input_size, hidden_size)
         if complex_eigenvalues and hidden_size % 2:
             raise ValueError(
                 "expected an even hidden_size with complex_eigenvalues, from 2 up, "
@@ -89,8 +92,9 @@ class RGLRUCell(AbstractLinearCell):
         dtype = working_float(dtype)
         key_W, key_gates, key_decay = jr.split(key, 3)
         rows, width = units // blocks, hidden_size // blocks
-        self.weight_ih = fan_in_uniform(key_W, (hidden_size, input_size), input_size, dtype)
-        self.bias = jnp.zeros(hidden_size, dtype) if use_bias else None
+        size = (hidden_size, input_size)
+        self.weight_ih = fan_in_uniform(key_W, size, input_size, dtype) if input_map else None
+        self.bias = jnp.zeros(hidden_size, dtype) if use_bias and input_map else None
         self.weight_gates = fan_in_uniform(key_gates, (2, blocks, rows, width), width, dtype)
         self.bias_gates = jnp.zeros((2, units), dtype) if use_bias else None
         wide = jnp.promote_types(dtype, jnp.float32)
@@ -118,7 +122,7 @@ class RGLRUCell(AbstractLinearCell):
     def transition(self, x: Float[Array, " {self.input_size}"]) -> AffineMap:
         rate = self.prepare().rate
         assert rate is not None
-        u = self.weight_ih @ x
+        u = x if self.weight_ih is None else self.weight_ih @ x
         u = u if self.bias is None else u + self.bias
         r, i = self._gates(u)
         log_a = rate * r

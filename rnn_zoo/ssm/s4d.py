@@ -23,6 +23,7 @@ from ..init import (
     working_float,
 )
 from .discretise import DISCRETISATIONS
+from .modes import check_map
 
 
 class DiagonalConstants(NamedTuple):
@@ -48,7 +49,7 @@ class S4DCell(AbstractLinearCell):
     over a step. For long sequences of regular or irregular samples; linear: put it in a `Block`.
     """
 
-    weight_ih: Float[Array, "hidden input"]
+    weight_ih: Float[Array, "hidden input"] | None
     bias: Float[Array, " hidden"] | None
     log_decay: Float[Array, "hidden modes"]
     frequency: Float[Array, "hidden modes"]
@@ -71,6 +72,7 @@ class S4DCell(AbstractLinearCell):
         initialisation: str = "lin",
         discretisation: str = "zoh",
         step_range: tuple[float, float] = (0.001, 0.1),
+        input_map: bool = True,
         use_bias: bool = True,
         dtype: Any = None,
         key: PRNGKeyArray,
@@ -82,10 +84,12 @@ class S4DCell(AbstractLinearCell):
           -1/2 + i N/pi (N/(2n+1) - 1); "legs" those of HiPPO-LegS.
         - `discretisation`: "zoh" or "bilinear".
         - `step_range`: Delta starts log-uniform on it, one for each channel.
+        - `input_map`: False leaves W and b out, where x has `hidden_size` channels.
 
         ValueError for any other.
         """
         check_sizes(input_size=input_size, hidden_size=hidden_size, state_size=state_size)
+        check_map(input_map, input_size, hidden_size)
         if state_size % 2:
             raise ValueError(f"expected an even state_size, from 2 up, got {state_size}")
         self.discretisation = check_choice("discretisation", discretisation, DISCRETISATIONS)
@@ -93,8 +97,9 @@ class S4DCell(AbstractLinearCell):
         key_W, key_step, key_C, key_D = jr.split(key, 4)
         eigenvalues = s4d_eigenvalues(initialisation, state_size)
         shape = (hidden_size, state_size // 2)
-        self.weight_ih = fan_in_uniform(key_W, (hidden_size, input_size), input_size, dtype)
-        self.bias = jnp.zeros(hidden_size, dtype) if use_bias else None
+        size = (hidden_size, input_size)
+        self.weight_ih = fan_in_uniform(key_W, size, input_size, dtype) if input_map else None
+        self.bias = jnp.zeros(hidden_size, dtype) if use_bias and input_map else None
         self.log_decay = jnp.broadcast_to(jnp.asarray(np.log(-eigenvalues.real), dtype), shape)
         self.frequency = jnp.broadcast_to(jnp.asarray(eigenvalues.imag, dtype), shape)
         self.log_step = log_uniform(key_step, (hidden_size,), step_range, dtype)
@@ -136,7 +141,7 @@ class S4DCell(AbstractLinearCell):
         return 2 * from_h + self.D * self._project(x)
 
     def _project(self, x: Array) -> Array:
-        u = self.weight_ih @ x
+        u = x if self.weight_ih is None else self.weight_ih @ x
         return u if self.bias is None else u + self.bias
 
 

@@ -9,6 +9,10 @@ import optax
 from jaxtyping import PyTree
 
 from ..base import replace
+from ..layers import FrozenBatchNorm
+
+
+_NORMS = (eqx.nn.LayerNorm, eqx.nn.RMSNorm, FrozenBatchNorm)
 
 
 def ssm_labels(model: PyTree) -> PyTree:
@@ -16,12 +20,12 @@ def ssm_labels(model: PyTree) -> PyTree:
     `optax.multi_transform`.
 
     "ssm" are those fields that a cell names in its class attribute `ssm_parameters`
-    (eigenvalues, steps and what the authors treat alike), and layer norms. A cell of your own
-    needs that attribute and nothing else.
+    (eigenvalues, steps and what the authors treat alike), and the norms of blocks. A cell of your
+    own needs that attribute and nothing else.
     """
 
     def label(node):
-        if isinstance(node, eqx.nn.LayerNorm):
+        if isinstance(node, _NORMS):
             return _all(node, "ssm")
         if not _declares(node):
             return "regular"
@@ -29,9 +33,7 @@ def ssm_labels(model: PyTree) -> PyTree:
         own = {name: _all(getattr(node, name), "ssm") for name in node.ssm_parameters}
         return replace(labelled, **own)
 
-    return jax.tree.map(
-        label, model, is_leaf=lambda n: isinstance(n, eqx.nn.LayerNorm) or _declares(n)
-    )
+    return jax.tree.map(label, model, is_leaf=lambda n: isinstance(n, _NORMS) or _declares(n))
 
 
 def ssm_optimizer(
