@@ -182,7 +182,7 @@ def test_variational_dropout_in_inference_is_the_cell():
 @pytest.mark.parametrize("name", ["lru", "indrnn", "lipschitz", "unitary", "unicornn", "mingru"])
 def test_variational_dropout_needs_a_recurrent_matrix(name):
     cell = rz.make_cell(name, I, 5, key=KEY)
-    with pytest.raises(ValueError, match="applies no matrix weight_hh to its state"):
+    with pytest.raises(ValueError, match="names no matrix that it applies to its state"):
         rz.VariationalDropout(cell, state_rate=0.5)
     assert rz.VariationalDropout(cell, input_rate=0.5).input_size == I
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, PRNGKeyArray, PyTree
 
+from .._activations import function_field, portable
 from .._fixed import fix, unfix
 from ..base import AbstractCell, State, contract, show
 from .foreign import read_cell
@@ -19,7 +20,7 @@ class Adopted(AbstractCell):
     arrays: PyTree
     function: Any = eqx.field(static=True)
     initial: PyTree
-    output: Callable | None = eqx.field(static=True)
+    output: Callable | None = function_field()
     input_first: bool = eqx.field(static=True)
     gives_output: bool = eqx.field(static=True)
     timed: bool = eqx.field(static=True)
@@ -29,7 +30,8 @@ class Adopted(AbstractCell):
     stochastic: ClassVar[bool] = False
 
     def __init__(self, function, input_size, initial, output, input_first, timed):
-        self.arrays, self.function = eqx.partition(function, eqx.is_array)
+        self.arrays, rest = eqx.partition(function, eqx.is_array)
+        self.function = portable(rest)
         self.initial = fix(jax.tree.map(_carry, initial))
         self.output, self.input_first, self.timed = output, input_first, timed
         self.input_size = input_size

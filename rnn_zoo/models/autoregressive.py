@@ -10,6 +10,7 @@ import jax.random as jr
 from jax import lax
 from jaxtyping import Array, ArrayLike
 
+from .._activations import function_field
 from .._checks import check_cell, check_key
 from ..base import AbstractCell, State, advance
 from ..init import check_sizes
@@ -30,7 +31,7 @@ class Autoregressive(eqx.Module):
     """
 
     model: Any
-    feedback: Callable[[Array, Any], Array] | None = eqx.field(static=True)
+    feedback: Callable[[Array, Any], Array] | None = function_field()
 
     def __init__(self, model: Any, *, feedback: Callable[[Array, Any], Array] | None = None):
         """TypeError for what does not step."""

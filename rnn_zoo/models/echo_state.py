@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+from .._activations import function_field
 from .._checks import Steps, check_steps
 from ..base import State, advance, half_as, replace, working_dtype
 from ..init import check_sizes
@@ -46,7 +47,7 @@ class EchoStateNetwork(AbstractLayer):
     readout: eqx.nn.Linear | None
     space: ModelSpace | None
     pool: str | None = eqx.field(static=True)
-    features: Callable[[Array], Array] | None = eqx.field(static=True)
+    features: Callable[[Array], Array] | None = function_field()
     include_input: bool = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
 

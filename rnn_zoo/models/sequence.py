@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
+from .._activations import portable
 from .._checks import beside, check_inputs, check_tokens, runtime_error_if, spread_keys
 from ..base import State, advance, half_as, replace, working_dtype
 from ..init import check_sizes
@@ -238,6 +239,6 @@ def make_model(
         pool=pool,
         dropout=dropout,
         dtype=dtype,
-        recipe=tuple(recipe.items()),
+        recipe=tuple((option, portable(value)) for option, value in recipe.items()),
         key=key_head,
     )
