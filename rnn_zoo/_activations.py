@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -93,11 +94,12 @@ def portable(function: Any) -> Any:
         positional, named = inner.given
         named = tuple(sorted({**dict(named), **dict(given[1])}.items()))
         return Function(inner.function, inner.name, ((*positional, *given[0]), named))
-    if not callable(function) or isinstance(function, Function | type | eqx.Module):
+    plain = Function | type | types.FunctionType | eqx.Module
+    if not callable(function) or isinstance(function, plain):
         return function
-    if type(function).__eq__ is not object.__eq__ or type(function) is type(lambda: 0):
-        return function
-    return Function(function, _name_of(function))
+    name = _name_of(function)
+    compared = type(function).__eq__ is not object.__eq__
+    return function if name is None and compared else Function(function, name)
 
 
 def function_field() -> Any:
@@ -107,7 +109,7 @@ def function_field() -> Any:
 
 def _name_of(function: Any) -> tuple[str, str] | None:
     """Module and name under which a function is found again, or None."""
-    name = getattr(function, "__qualname__", None)
+    name = getattr(function, "__qualname__", getattr(function, "__name__", None))
     if name is None:
         return None
     for module in (*_PUBLIC, getattr(function, "__module__", None)):

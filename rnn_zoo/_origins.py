@@ -8,7 +8,7 @@ import jax
 
 # What these run is written inside of them: a jit changes where an array is made, not which.
 _CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
-_SAME = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat"}
+_SAME = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2"}
 _SAME |= {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
 
 

@@ -75,8 +75,9 @@ class LearnedInitialState(AbstractTransparentWrapper):
     r"""A cell whose initial state $h_0$ is a parameter.
 
     A reset, a new sequence and a streamed one all start from it. Complex states are kept
-    as real pairs, integer parts (a clock) stay as they are. Linear, timed and stochastic as
-    the cell inside.
+    as real pairs, integer parts (a clock) stay as they are. Every floating-point part is a
+    parameter, so what only keeps books goes outside: `Strided(LearnedInitialState(cell), 2)`.
+    Linear, timed and stochastic as the cell inside.
     """
 
     cell: Any
