@@ -19,12 +19,19 @@ def exactly(name: str, value: Any) -> Array:
     ValueError for integers that JAX's integers do not hold, and for finite floats that would
     become infinite; TypeError for what holds no numbers.
     """
-    host = on_host(value) if _of_host(value) else None
+    host = None if fits(value) or not _of_host(value) else on_host(value)
     if host is None:
         return jnp.asarray(value)
     kept = checked(name, host)
     # Weak types of Python's numbers stay.
     return jnp.asarray(kept if host.dtype == np.longdouble else value)
+
+
+def fits(value: Any) -> bool:
+    """Whether JAX takes `value` as it is: a quick answer for what comes often."""
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "fiub" and value.dtype.itemsize <= 4
+    return isinstance(value, jax.Array | float)
 
 
 def on_host(value: Any) -> np.ndarray | None:
@@ -80,6 +87,6 @@ def _no_numbers(name: str, host: np.ndarray) -> Exception:
     return TypeError(f"expected {name} as an array of numbers, got {host.dtype}{host.shape}")
 
 
-def place(wrong: np.ndarray) -> tuple[int, ...]:
+def place(wrong: Any) -> tuple[int, ...]:
     """Where the first of them is."""
-    return tuple(int(i[0]) for i in np.nonzero(wrong)) if wrong.ndim else ()
+    return tuple(int(i[0]) for i in np.nonzero(wrong)) if np.ndim(wrong) else ()

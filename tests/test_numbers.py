@@ -106,3 +106,92 @@ def test_lengths_are_compared_in_all_their_bits():
         with pytest.raises(ValueError, match=r"lengths must lie in \[0, 3\], got .* at \[0\]"):
             rz.lengths_to_mask(lengths, 3)
     np.testing.assert_array_equal(rz.lengths_to_mask(2, 3), [True, True, False])
+
+
+def leaky():
+    return rz.LeakyElmanCell(1, 2, key=KEY)
+
+
+def layer():
+    return rz.Recurrent(leaky())
+
+
+def tokens():
+    return rz.make_model("gru", 5, 2, embedding_size=2, hidden_size=2, pool=None, key=KEY)
+
+
+def esn(**options):
+    return rz.EchoStateNetwork(rz.EchoStateCell(1, 4, key=KEY), 1, **options)
+
+
+def stepping():
+    return rz.make_model("leaky_elman", 1, 2, hidden_size=2, pool=None, key=KEY)
+
+
+ONES = np.ones((3, 1), np.float32)
+
+# What takes numbers of the host, given three of them as (3, 1).
+ENTRIES = {
+    "unroll": lambda v: rz.scan.unroll(leaky(), v),
+    "trajectory": lambda v: rz.scan.trajectory(leaky(), v),
+    "unroll dt": lambda v: rz.scan.unroll(leaky(), ONES, dt=v[:, 0]),
+    "layer": lambda v: layer()(v),
+    "stacked": lambda v: rz.Stacked([leaky()])(v),
+    "bidirectional": lambda v: rz.RNN(1, 2, bidirectional=True, key=KEY)(v),
+    "model": lambda v: rz.make_model("gru", 1, 2, hidden_size=2, key=KEY)(v),
+    "model step": lambda v: stepping().step(stepping().init_state(), v[1]),
+    "tokens": lambda v: tokens()(v[:, 0]),
+    "batch": lambda v: rz.batch(layer())(v[None]),
+    "batch dt": lambda v: rz.batch(layer())(ONES[None], dt=v[None, :, 0]),
+    "stream": lambda v: rz.Stream(leaky()).step(jnp.zeros(2), v[1]),
+    "stream of chunks": lambda v: rz.Stream(leaky()).scan(v, jnp.zeros(2)),
+    "stream dt": lambda v: rz.Stream(leaky()).step(jnp.zeros(2), ONES[0], v[1, 0]),
+    "Batch x": lambda v: rz.data.Batch(v[None], np.zeros(1, int)),
+    "Batch y": lambda v: rz.data.Batch(ONES[None], v[None]),
+    "pad_sequences": lambda v: rz.data.pad_sequences([v, v[:1]]),
+    "windows": lambda v: rz.data.windows(v, 1),
+    "evaluate": lambda v: rz.train.evaluate(
+        layer(), rz.data.Batch(ONES[None], v[None]), loss=rz.train.mse
+    ),
+    "fit_readout xs": lambda v: esn().fit_readout(v, ONES),
+    "fit_readout ys": lambda v: esn().fit_readout(ONES, v),
+    "fit_online": lambda v: esn().fit_online(ONES, v),
+    "fit_force": lambda v: esn().fit_force(v),
+    "autoregressive": lambda v: rz.Autoregressive(rz.LeakyElmanCell(1, 1, key=KEY))(v, 2),
+    "nmse": lambda v: rz.metrics.nmse(v, ONES),
+    "valid_prediction_time": lambda v: rz.metrics.valid_prediction_time(ONES, v),
+    "lyapunov": lambda v: rz.dynamics.lyapunov_spectrum(leaky(), v),
+    "initial state": lambda v: rz.adopt(jnp.add, input_size=3, init_state=v[:, 0]),
+    "grid": lambda v: rz.train.grid(lambda a: 1.0 * a, a=v[:, 0]),
+}
+WIDE = {
+    "int64": np.array([[1], [3_000_000_000], [2]]),
+    "uint64": np.array([[1], [2**63], [2]], np.uint64),
+    "float64": np.array([[1.0], [1e39], [2.0]]),
+    "longdouble": np.array([[1.0], [1e39], [2.0]], np.longdouble),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_numbers_that_32_bits_do_not_hold_are_named(entry):
+    for kind, values in WIDE.items():
+        if entry == "tokens" and kind in ("float64", "longdouble"):
+            continue
+        with pytest.raises(ValueError, match=r"got (3000000000|9223372036854775808|1e\+39)"):
+            ENTRIES[entry](values)
+
+
+def test_numbers_that_fit_go_in_as_they_are():
+    for values in (np.array([[1], [2], [2]]), np.ones((3, 1), np.longdouble)):
+        np.testing.assert_allclose(layer()(values), layer()(np.asarray(values, np.float32)))
+    x, mask = rz.data.pad_sequences([[3_000_000, 1], [2]])
+    np.testing.assert_array_equal(x, [[3_000_000, 1], [2, 0]])
+    assert x.dtype == jnp.int32
+    np.testing.assert_array_equal(jnp.asarray(ONES[:, 0]), rz._numbers.exactly("x", ONES[:, 0]))
+    assert rz._numbers.exactly("dt", 0.5).weak_type
+
+
+def test_what_holds_no_numbers_is_refused():
+    for value in (DATES, np.array(["a"]), np.array([None, 1.0]), np.array([2**70])):
+        with pytest.raises((TypeError, ValueError), match="expected xs"):
+            layer()(value)

@@ -12,6 +12,7 @@ from jaxtyping import Array, ArrayLike, PyTree
 
 from .._affine import AffineMap
 from .._fixed import fix, unfix
+from .._numbers import exactly
 from .._origins import origins
 from ..base import AbstractCell, State, advance, contract, replace, show
 
@@ -104,7 +105,7 @@ class LearnedInitialState(AbstractTransparentWrapper):
 
 
 def _strong(leaf: Any) -> Array:
-    return jnp.asarray(leaf, jnp.result_type(leaf))
+    return jnp.asarray(exactly("initial", leaf), jnp.result_type(leaf))
 
 
 def _to_pair(leaf: Array) -> Array:

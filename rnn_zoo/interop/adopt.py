@@ -10,6 +10,7 @@ from jaxtyping import Array, ArrayLike, PRNGKeyArray, PyTree
 
 from .._activations import function_field, portable
 from .._fixed import fix, unfix
+from .._numbers import exactly
 from ..base import AbstractCell, State, contract, show
 from .foreign import read_cell
 
@@ -60,7 +61,7 @@ def adopt(
     function: Callable,
     *,
     input_size: int | None = None,
-    init_state: State | None = None,
+    init_state: PyTree | None = None,
     output: Callable | None = None,
     timed: bool = False,
     key: PRNGKeyArray | None = None,
@@ -115,6 +116,7 @@ def _call(function: Callable, input_first: bool, state: State, x: Array, *dt: Ar
 
 def _carry(leaf: Any) -> Array:
     """An array for the carry: no weak type, never below float32."""
+    leaf = exactly("init_state", leaf)
     dtype = jnp.result_type(leaf)
     inexact = jnp.issubdtype(dtype, jnp.inexact)
     return jnp.asarray(leaf, jnp.promote_types(dtype, jnp.float32) if inexact else dtype)
