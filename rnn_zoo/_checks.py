@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from ._chunks import Length
+from ._numbers import exactly
 from .base import AbstractCell, State, no_time_message, show
 
 
@@ -72,7 +73,7 @@ def beside(part: Any, xs: Array, dt, mask, reset, key, *, reverse: bool = False)
 
 def check_inputs(xs, input_size: int) -> Array:
     """xs as an array of shape (time, input_size)."""
-    xs = jnp.asarray(xs)
+    xs = exactly("xs", xs)
     if jnp.iscomplexobj(xs):
         raise TypeError("expected real xs, got complex: give real and imaginary part as features")
     if xs.ndim == 2 and xs.shape[1] == input_size:
@@ -90,7 +91,7 @@ def check_inputs(xs, input_size: int) -> Array:
 
 def check_tokens(xs) -> Array:
     """xs as integer tokens of shape (time,)."""
-    xs = jnp.asarray(xs)
+    xs = exactly("xs", xs)
     if xs.ndim != 1 or not jnp.issubdtype(xs.dtype, jnp.integer):
         mend = ": for a batch use rz.batch(model)" if xs.ndim == 2 and xs.shape[1] > 1 else ""
         raise ValueError(f"expected integer tokens (time,), got {xs.dtype}{xs.shape}{mend}")
@@ -149,7 +150,7 @@ def check_dt(part: Any, dt, length: Length) -> Array | None:
         return None
     if not part.timed:
         raise TypeError(no_time_message(_name(part)))
-    dt = jnp.asarray(dt)
+    dt = exactly("dt", dt)
     if not jnp.issubdtype(dt.dtype, jnp.floating) and not jnp.issubdtype(dt.dtype, jnp.integer):
         raise TypeError(f"expected dt of a real dtype, got {dt.dtype}")
     if dt.shape not in ((), (length,)):
@@ -177,7 +178,7 @@ def check_state(cell: AbstractCell, state: Any) -> State:
         raise problem
     if not all(map(_same_kind, jax.tree.leaves(state), jax.tree.leaves(expected))):
         raise problem
-    return jax.tree.map(lambda s, e: jnp.asarray(s, e.dtype), state, expected)
+    return jax.tree.map(lambda s, e: jnp.asarray(exactly("state", s), e.dtype), state, expected)
 
 
 def _same_kind(given, expected) -> bool:

@@ -44,6 +44,10 @@ class AbstractCell(eqx.Module):
     """The step is h' = A h + b with A and b independent of h."""
     stochastic: eqx.AbstractVar[bool]
     """`step` takes a keyword `key`."""
+    recurrent_matrices: ClassVar[tuple[str, ...]] = ()
+    """The fields of the prepared cell that `step` applies to its state by `@`, and to nothing
+    else: what `VariationalDropout` drops the columns of. A cell that names none takes no
+    `state_rate` there."""
 
     @abc.abstractmethod
     def init_state(self) -> State:

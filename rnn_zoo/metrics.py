@@ -8,6 +8,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from ._numbers import exactly
 from .init import check_sizes
 from .models.echo_state import EchoStateNetwork
 
@@ -118,7 +119,7 @@ def _determination(one: Array, two: Array) -> Array:
 
 def _pair(prediction: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:
     """Both as (samples, features)."""
-    prediction, target = jnp.asarray(prediction), jnp.asarray(target)
+    prediction, target = exactly("prediction", prediction), exactly("target", target)
     if prediction.shape != target.shape or prediction.ndim == 0:
         raise ValueError(
             f"expected prediction and target of one shape (time, features), got "

@@ -12,15 +12,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import lax
-from jaxtyping import Array, ArrayLike, Bool, Shaped
+from jaxtyping import Array, ArrayLike
 
 from ._affine import AffineMap, select, varies
 from ._checks import Steps, check_cell, check_state, check_steps
 from ._chunks import Length
 from ._loop import loop
 from ._recurrence import solve
+from ._times import elapsed as elapsed, lengths_to_mask as lengths_to_mask
 from .base import AbstractCell, State, advance, half_as, working_dtype
 
 
@@ -94,61 +93,6 @@ def trajectory(
         cell, xs, state, dt, mask, reset, reverse, key, method, None, keep_states=True
     )
     return states, ys
-
-
-def lengths_to_mask(lengths: ArrayLike, time: int) -> Bool[Array, "..."]:
-    """A mask that is True for the first `lengths` steps: (...,) int to (..., time) bool.
-
-    A length above `time` is a runtime error: nothing is cut off in silence.
-    """
-    lengths = jnp.asarray(lengths)
-    if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise TypeError(f"expected integer lengths, got {lengths.dtype}")
-    outside = jnp.any((lengths < 0) | (lengths > time))
-    lengths = eqx.error_if(lengths, outside, f"lengths must lie in [0, {time}]")
-    return jnp.arange(time) < jnp.expand_dims(lengths, -1)
-
-
-def elapsed(
-    times: ArrayLike, mask: ArrayLike | None = None, *, first: float = 1.0
-) -> Shaped[Array, " time"]:
-    """The time since the last valid step, for each step: the `dt` of irregular samples.
-
-    `times` (time,) holds the time of each sample. The first valid step, which has nothing
-    before it, gets `first`, by default one nominal step (with 0 most timed cells would not
-    see that sample at all). Masked steps get 1, as the evaluators give them. A time that
-    runs backwards over the valid steps is a runtime error.
-    """
-    times = _from_the_first(times, mask)
-    if times.ndim != 1:
-        raise ValueError(f"expected times of shape (time,), got {times.shape}: use jax.vmap")
-    mask = jnp.ones(times.shape, bool) if mask is None else jnp.asarray(mask)
-    if mask.shape != times.shape or mask.dtype != bool:
-        raise ValueError(
-            f"expected mask of shape {times.shape} and dtype bool, got {mask.shape}, {mask.dtype}"
-        )
-    # Index of the last valid step at or before each step, then shifted by one.
-    last = lax.cummax(jnp.where(mask, jnp.arange(times.shape[0]), -1))
-    before = jnp.concatenate([jnp.full((1,), -1), last])[: times.shape[0]]
-    valid_times = jnp.where(mask, times, jnp.zeros_like(times))
-    # The difference comes before the cast: whole seconds since 1970 have no float32.
-    passed = jnp.asarray(valid_times - valid_times[before], jnp.result_type(times, float))
-    dt = jnp.where(before >= 0, passed, first)
-    dt = jnp.where(mask, dt, 1.0)
-    return eqx.error_if(dt, jnp.any(dt < 0), "times must not decrease over the valid steps")
-
-
-def _from_the_first(times: ArrayLike, mask: ArrayLike | None) -> Array:
-    """Times of a NumPy array counted from its first valid one, before 64 bits become 32.
-
-    With a mask that is no NumPy array, which may be traced, they stay as they are.
-    """
-    if not isinstance(times, np.ndarray) or times.ndim != 1 or not len(times):
-        return jnp.asarray(times)
-    if mask is None or isinstance(mask, np.ndarray):
-        first = 0 if mask is None else np.argmax(mask)
-        times = times - times[first]
-    return jnp.asarray(times)
 
 
 def _evaluate(cell, xs, state, dt, mask, reset, reverse, key, method, remat, *, keep_states):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
 from ._checks import check_cell
+from ._numbers import exactly, fits
 from .base import State
 from .layers import Recurrent
 
@@ -43,14 +44,15 @@ class Stream:
         return jax.tree.map(jnp.copy, self._model(self._arrays).init_state())
 
     def step(
-        self, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
+        self, state: State, x: ArrayLike, dt: ArrayLike | None = None, *, key: Any = None
     ) -> tuple[State, Array]:
         """The model's `step`."""
+        x, dt = _exactly("x", x), _exactly("dt", dt)
         return self._step(self._arrays, state, x, dt, key)
 
     def scan(
         self,
-        xs: Array,
+        xs: ArrayLike,
         state: State,
         *,
         dt: ArrayLike | None = None,
@@ -59,6 +61,7 @@ class Stream:
         key: Any = None,
     ) -> tuple[State, Array]:
         """Several steps in one call: the model's `scan`; for a cell, `rz.scan.unroll`."""
+        xs, dt = _exactly("xs", xs), _exactly("dt", dt)
         return self._scan(self._arrays, state, xs, dt, mask, reset, key)
 
     def _model(self, arrays: list) -> Any:
@@ -73,3 +76,8 @@ class Stream:
         model = self._model(arrays)
         layer = model if hasattr(model, "scan") else Recurrent(model)
         return layer.scan(xs, state, dt=dt, mask=mask, reset=reset, key=key)
+
+
+def _exactly(name: str, value: Any) -> Any:
+    # A jitted function cuts numbers of the host before anything here could see them.
+    return value if value is None or fits(value) else exactly(name, value)

@@ -17,7 +17,7 @@ import references as refs
 
 import rnn_zoo as rz
 from rnn_zoo._fixed import Fixed
-from rnn_zoo.base import advance
+from rnn_zoo.base import advance, working_dtype
 
 
 I, H, T = 3, 5, 9
@@ -84,6 +84,21 @@ def _dropped(id: str, name: str, **rates) -> Case:
     return _wrapped(
         id, lambda c: rz.VariationalDropout(c, **rates), name, stochastic=True, linear=False
     )
+
+
+def _nested(id: str, wrap: Callable[[Any], Any], name: str, **flags) -> Case:
+    """A wrapper in a wrapper, around a cell whose outputs have the size of its inputs."""
+
+    def build(key, dtype=None, input_size=I, hidden_size=H):
+        return wrap(rz.make_cell(name, input_size, input_size, key=key, dtype=dtype))
+
+    info = rz.cell_info(name)
+    given = {"linear": info.linear, "timed": info.timed, **flags}
+    return Case(id, build, **given, outputs=lambda hidden: I)
+
+
+def _normed_like(cell):
+    return rz.LayerNormed(cell, dtype=working_dtype(cell, jnp.zeros(1)))
 
 
 def _stacked(id: str, *names: str, dropout: float = 0.0) -> Case:
@@ -204,6 +219,10 @@ def _random_wired(key, dtype=None):
     return rz.WiredCfCCell(I, RANDOM, dtype=dtype, key=key, **options)
 
 
+def _same(z):
+    return z
+
+
 DEFAULTS = [_registered(name, name) for name in rz.list_cells()]
 MODES = [
     _registered("elman-relu", "elman", {"activation": refs.relu}, activation=jax.nn.relu),
@@ -306,7 +325,7 @@ MODES = [
         outputs=lambda hidden: hidden + hidden % 2,
     ),
     _registered("mamba-complex", "mamba", {"turning": True}, complex_eigenvalues=True),
-    _registered("mingru-plain", "mingru", {"g": lambda z: z}, activation=lambda z: z),
+    _registered("mingru-plain", "mingru", {"g": lambda z: z}, activation=_same),
 ]
 WRAPPED = [
     _wrapped("frozen-gru", rz.Frozen, "gru"),
@@ -336,6 +355,40 @@ WRAPPED = [
     _dropped("dropped-clockwork", "clockwork", state_rate=0.4),
     _dropped("dropped-exprnn", "exprnn", state_rate=0.4),
     _dropped("dropped-lru", "lru", input_rate=0.4),
+    _nested("residual-normed-lru", lambda c: rz.Residual(_normed_like(c)), "lru"),
+    _nested(
+        "zoneout-residual-lem", lambda c: rz.Zoneout(rz.Residual(c), 0.3), "lem", stochastic=True
+    ),
+    _nested(
+        "normed-zoneout-residual-gru",
+        lambda c: _normed_like(rz.Zoneout(rz.Residual(c), 0.3)),
+        "gru",
+        stochastic=True,
+    ),
+    _wrapped(
+        "strided-learned-leaky",
+        lambda c: rz.Strided(rz.LearnedInitialState(c), 2),
+        "leaky_elman",
+    ),
+    _wrapped(
+        "mixed-zoneout-lipschitz",
+        lambda c: rz.MixedMemory(rz.Zoneout(c, 0.3), key=jr.key(1)),
+        "lipschitz",
+        stochastic=True,
+    ),
+    _wrapped("frozen-learned-lru", lambda c: rz.Frozen(rz.LearnedInitialState(c)), "lru"),
+    _wrapped(
+        "learned-dropped-lstm",
+        lambda c: rz.LearnedInitialState(rz.VariationalDropout(c, state_rate=0.4)),
+        "lstm",
+        stochastic=True,
+    ),
+    _wrapped(
+        "strided-zoneout-dropped-gru",
+        lambda c: rz.Strided(rz.Zoneout(rz.VariationalDropout(c, state_rate=0.4), 0.3), 2),
+        "gru",
+        stochastic=True,
+    ),
     _wrapped("recurrent-leaky", rz.Recurrent, "leaky_elman"),
     _stacked("stacked", "lstm", "leaky_elman", "lru", dropout=0.3),
     _wrapped("mixed-lipschitz", lambda c: rz.MixedMemory(c, key=jr.key(1)), "lipschitz"),
@@ -379,6 +432,12 @@ SLOW = {
     "residual-unitary",
     "residual-clockwork",
     "learned-lru",
+    "residual-normed-lru",
+    "zoneout-residual-lem",
+    "strided-learned-leaky",
+    "frozen-learned-lru",
+    "learned-dropped-lstm",
+    "strided-zoneout-dropped-gru",
     "normed-lru",
     "normed-lstm",
     "normed-cornn",

@@ -120,7 +120,7 @@ def test_torch_options():
     module = torch_module("gru")
     module.num_layers, module.dropout = 1, 0.3
     assert from_torch(module).dropout is None
-    assert from_torch(torch_module("rnn_relu")).layers[0].cell.activation is jax.nn.relu
+    assert from_torch(torch_module("rnn_relu")).layers[0].cell.activation == jax.nn.relu
     assert isinstance(from_torch(torch_module("lstm_proj")).layers[0].forward.cell, rz.LSTMPCell)
 
 

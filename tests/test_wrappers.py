@@ -1,12 +1,15 @@
 """What each wrapper does beyond being a cell."""
 
+import functools
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from cases import DEFAULTS, KINDS, I, T, assert_close, build
+from cases import DEFAULTS, KINDS, I, T, assert_close, build, random_state
 
 import rnn_zoo as rz
 from rnn_zoo._fixed import Fixed
@@ -87,6 +90,48 @@ def test_zoneout_in_inference_is_the_mean():
     np.testing.assert_allclose(zoned.h, 0.2 * state.h + 0.8 * new.h, rtol=1e-6)
     np.testing.assert_allclose(zoned.c, 0.7 * state.c + 0.3 * new.c, rtol=1e-6)
     np.testing.assert_allclose(y, zoned.h)
+
+
+class Jitted(rz.AbstractCell):
+    """An LSTM whose step is divided into functions of its own, in one of four ways."""
+
+    cell: rz.LSTMCell
+    road: str = eqx.field(static=True)
+    input_size: int = eqx.field(static=True, default=I)
+    output_size: int = eqx.field(static=True, default=5)
+    timed: ClassVar[bool] = False
+    linear: ClassVar[bool] = False
+    stochastic: ClassVar[bool] = False
+    recurrent_matrices: ClassVar[tuple[str, ...]] = ("cell",)
+
+    def init_state(self):
+        return self.cell.init_state()
+
+    def step(self, state, x):
+        def step(cell, state, x):
+            return cell.step(state, x)
+
+        if self.road == "checkpoint":
+            return jax.checkpoint(functools.partial(step, self.cell))(state, x)
+        if self.road == "custom_jvp":
+            step = jax.custom_jvp(functools.partial(step, self.cell))
+            step.defjvp(lambda primals, tangents: jax.jvp(step, primals, tangents))
+            return step(state, x)
+        if self.road == "inner":
+            (h, c), y = jax.jit(step)(self.cell, state, x)
+            h, y = jax.jit(lambda h, y: (h, h))(h, y)
+            return rz.LSTMState(h, c), y
+        return jax.jit(step)(self.cell, state, x)
+
+
+@pytest.mark.parametrize("road", ["jit", "inner", "checkpoint", "custom_jvp"])
+def test_zoneout_does_not_depend_on_how_a_step_is_divided(road):
+    cell = Jitted(LSTM, road)
+    states, ys = trajectory(rz.Zoneout(cell, (0.3, 0.6)), XS, key=KEY)
+    assert_close((states, ys), trajectory(rz.Zoneout(LSTM, (0.3, 0.6)), XS, key=KEY), 1e-6)
+    assert (np.asarray(ys) != np.asarray(unroll(LSTM, XS)[1])).any()
+    one = rz.Zoneout(cell, 0.4).step(cell.init_state(), XS[0], key=KEY)
+    np.testing.assert_array_equal(one[1], one[0].h)
 
 
 def test_zoneout_passes_outputs_that_are_no_state():
@@ -182,9 +227,59 @@ def test_variational_dropout_in_inference_is_the_cell():
 @pytest.mark.parametrize("name", ["lru", "indrnn", "lipschitz", "unitary", "unicornn", "mingru"])
 def test_variational_dropout_needs_a_recurrent_matrix(name):
     cell = rz.make_cell(name, I, 5, key=KEY)
-    with pytest.raises(ValueError, match="applies no matrix weight_hh to its state"):
+    with pytest.raises(ValueError, match="names no matrix that it applies to its state"):
         rz.VariationalDropout(cell, state_rate=0.5)
     assert rz.VariationalDropout(cell, input_rate=0.5).input_size == I
+
+
+class Own(rz.AbstractCell):
+    """A cell of somebody else, whose names are not ours."""
+
+    matrix: jax.Array
+    carry_over: jax.Array
+    input_size: int = eqx.field(static=True, default=I)
+    output_size: int = eqx.field(static=True, default=I)
+    timed: ClassVar[bool] = False
+    linear: ClassVar[bool] = False
+    stochastic: ClassVar[bool] = False
+
+    def init_state(self):
+        return jnp.zeros(I)
+
+    def step(self, state, x):
+        h = jnp.tanh(self.matrix @ x + self.carry_over @ state)
+        return h, h
+
+
+class Declared(Own):
+    recurrent_matrices: ClassVar[tuple[str, ...]] = ("carry_over",)
+
+
+def test_a_cell_says_itself_which_matrix_reads_its_state():
+    matrices = jr.normal(jr.key(2), (2, I, I))
+    with pytest.raises(ValueError, match="Own names no matrix.*recurrent_matrices"):
+        rz.VariationalDropout(Own(*matrices), state_rate=0.5)
+    cell = Declared(*matrices)
+    states, ys = trajectory(rz.VariationalDropout(cell, state_rate=0.5), XS, key=jr.key(3))
+    (keep,) = states.keep_state
+    assert 0 < keep[0].sum() < I
+    same = Declared(matrices[0], jnp.where(keep[0], matrices[1] / 0.5, 0))
+    np.testing.assert_allclose(ys, unroll(same, XS)[1], atol=1e-6)
+    with pytest.raises(ValueError, match="a matrix in each field.*got cell of shape"):
+        rz.VariationalDropout(Jitted(LSTM, "jit"), state_rate=0.5)
+
+
+def test_every_matrix_that_a_cell_names_reads_its_state_and_all_of_it():
+    for case in (c for c in DEFAULTS if build(c).recurrent_matrices):
+        cell = build(case).prepare()
+        silent = {n: jnp.zeros_like(getattr(cell, n)) for n in cell.recurrent_matrices}
+        dropped = rz.VariationalDropout(cell, state_rate=0.5)
+        none = dropped.init_state()._replace(
+            cell=random_state(cell, 3), keep_input=jnp.ones(I, bool), drawn=jnp.array(True)
+        )
+        one = dropped.step(none, XS[0], key=KEY)[1]
+        two = rz.base.replace(cell, **silent).step(none.cell, XS[0])[1]
+        np.testing.assert_allclose(one, two, atol=1e-6)
 
 
 def test_adopted_functions():

@@ -38,6 +38,7 @@ class AntisymmetricCell(AbstractCell):
     timed: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
+    recurrent_matrices: ClassVar[tuple[str, ...]] = ("matrix",)
 
     def __init__(
         self,
@@ -102,6 +103,7 @@ class GatedAntisymmetricCell(AbstractCell):
     timed: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
+    recurrent_matrices: ClassVar[tuple[str, ...]] = ("matrix",)
 
     def __init__(
         self,

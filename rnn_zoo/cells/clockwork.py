@@ -46,6 +46,7 @@ class ClockworkCell(AbstractCell):
     timed: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
+    recurrent_matrices: ClassVar[tuple[str, ...]] = ("matrix",)
 
     def __init__(
         self,

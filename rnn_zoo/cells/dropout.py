@@ -11,10 +11,6 @@ from ..base import AbstractCell, State, advance, contract, replace
 from .wrappers import AbstractWrapper
 
 
-MATRICES = ("matrix", "weight_hh", "weight_hz")
-"""Fields through which the cells of this library read their state, computed ones first."""
-
-
 class VariationalDropoutState(NamedTuple):
     """The state of the cell inside, and the masks of this sequence once they are drawn."""
 
@@ -36,8 +32,9 @@ class VariationalDropout(AbstractWrapper):
     drawn at the first step of a sequence, from the key of that step, kept in the state,
     `VariationalDropoutState(cell, keep_input, keep_state, drawn)`, and drawn anew after a
     reset. In inference (`eqx.nn.inference_mode(model)`) nothing is dropped and no key is
-    needed. `state_rate` needs a cell that applies a matrix `weight_hh` or `matrix` to its
-    state by `@`: Elman, LSTM, GRU, clockwork, orthogonal and others; the rest take
+    needed. `state_rate` needs a cell that says which matrices it applies to its state by `@`,
+    its class attribute `recurrent_matrices`: Elman, LSTM, GRU, clockwork, orthogonal and others
+    here, and a cell of your own by `recurrent_matrices = ("weight_hh",)`; the rest take
     `input_rate` alone, or `Zoneout`. Linear only without `state_rate` is nothing that the
     parallel form could use: never linear. Timed as the cell inside.
     """
@@ -55,15 +52,12 @@ class VariationalDropout(AbstractWrapper):
         state_rate: float = 0.0,
         inference: bool = False,
     ):
-        """Rates in [0, 1); a `state_rate` for a cell without such a matrix is a ValueError."""
+        """Rates in [0, 1); a `state_rate` for a cell that names no matrix is a ValueError."""
         for name, rate in (("input_rate", input_rate), ("state_rate", state_rate)):
             if not 0.0 <= rate < 1.0:
                 raise ValueError(f"expected {name} in [0, 1), got {rate}")
-        if state_rate and not _matrices(eqx.filter_eval_shape(cell.prepare)):
-            raise ValueError(
-                f"{type(cell).__name__} applies no matrix weight_hh to its state whose inputs "
-                "could be dropped: use input_rate alone, or rz.Zoneout"
-            )
+        if state_rate:
+            _matrices(cell)
         self.cell = cell
         self.input_rate, self.state_rate = float(input_rate), float(state_rate)
         self.inference = inference
@@ -118,7 +112,7 @@ class VariationalDropout(AbstractWrapper):
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         if not self.state_rate:
             return {}
-        return _matrices(eqx.filter_eval_shape(self.cell.prepare))
+        return _matrices(self.cell)
 
     def _draw(self, state: VariationalDropoutState, key: Any) -> VariationalDropoutState:
         key_x, *keys = jr.split(key, 1 + len(state.keep_state))
@@ -131,12 +125,24 @@ class VariationalDropout(AbstractWrapper):
         return VariationalDropoutState(state.cell, keep_input, kept, jnp.array(True))
 
 
-def _matrices(cell: Any) -> dict[str, tuple[int, ...]]:
-    """The matrices that a prepared cell applies to its state, and their shapes."""
-    shapes = {name: getattr(getattr(cell, name, None), "shape", ()) for name in MATRICES}
-    found = {name: shape for name, shape in shapes.items() if len(shape) == 2}
-    # What was computed from weight_hh stands in for it.
-    return {"matrix": found["matrix"]} if "matrix" in found else found
+def _matrices(cell: AbstractCell) -> dict[str, tuple[int, ...]]:
+    """The matrices that a cell says it applies to its state, and their shapes."""
+    kind, names = type(cell).__name__, cell.recurrent_matrices
+    if not names:
+        raise ValueError(
+            f"{kind} names no matrix that it applies to its state and whose columns could be "
+            "dropped: use input_rate alone, or rz.Zoneout; a cell of your own names its own, "
+            'recurrent_matrices = ("weight_hh",)'
+        )
+    prepared = eqx.filter_eval_shape(cell.prepare)
+    shapes = {name: getattr(getattr(prepared, name, None), "shape", ()) for name in names}
+    for name, shape in shapes.items():
+        if len(shape) != 2:
+            raise ValueError(
+                f"expected a matrix in each field of recurrent_matrices of {kind}, got {name} "
+                f"of shape {shape}"
+            )
+    return shapes
 
 
 class _Columns(eqx.Module):

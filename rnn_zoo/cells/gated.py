@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._activations import function_field
 from .._affine import AffineMap, Diagonal
 from ..base import AbstractCell, AbstractLinearCell, contract, state_dtype
 from ..init import check_sizes, glorot, orthogonal, working_float
@@ -42,6 +43,7 @@ class LSTMCell(AbstractCell):
     timed: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
+    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
 
     def __init__(
         self,
@@ -101,6 +103,7 @@ class GRUCell(AbstractCell):
     timed: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
+    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
 
     def __init__(
         self,
@@ -162,6 +165,7 @@ class MGUCell(AbstractCell):
     timed: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
+    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
 
     def __init__(
         self,
@@ -222,7 +226,7 @@ class MinGRUCell(AbstractLinearCell):
 
     weight_ih: Float[Array, "2*hidden input"]
     bias: Float[Array, " 2*hidden"] | None
-    activation: Callable = eqx.field(static=True)
+    activation: Callable = function_field()
     negative_eigenvalues: bool = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
@@ -275,7 +279,7 @@ class MinLSTMCell(AbstractLinearCell):
 
     weight_ih: Float[Array, "3*hidden input"]
     bias: Float[Array, " 3*hidden"] | None
-    activation: Callable = eqx.field(static=True)
+    activation: Callable = function_field()
     negative_eigenvalues: bool = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .._activations import function_field
 from ..base import AbstractCell, contract, replace, state_dtype
 from ..init import glorot, working_float
 from ..wiring import AutoNCPMap, NeuronMap
@@ -27,7 +28,7 @@ class NCPCell(AbstractCell):
     weight_ih: Float[Array, "units input"]
     weight_hh: Float[Array, "units units"]
     bias: Float[Array, " units"] | None
-    activation: Callable[[Array], Array] = eqx.field(static=True)
+    activation: Callable[[Array], Array] = function_field()
     wiring: NeuronMap = eqx.field(static=True)
     matrix: Float[Array, "units units"] | None
     input_matrix: Float[Array, "units input"] | None
@@ -36,6 +37,7 @@ class NCPCell(AbstractCell):
     timed: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
+    recurrent_matrices: ClassVar[tuple[str, ...]] = ("matrix",)
 
     def __init__(
         self,

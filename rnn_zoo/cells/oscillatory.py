@@ -50,6 +50,7 @@ class CoRNNCell(AbstractCell):
     timed: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
+    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh", "weight_hz")
 
     def __init__(
         self,
@@ -126,6 +127,7 @@ class HCoRNNCell(AbstractCell):
     timed: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
+    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
 
     def __init__(
         self,
@@ -195,6 +197,7 @@ class LEMCell(AbstractCell):
     timed: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
+    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh", "weight_hz")
 
     def __init__(
         self,

@@ -36,6 +36,7 @@ class LSTMPCell(AbstractCell):
     timed: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
+    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
 
     def __init__(
         self,

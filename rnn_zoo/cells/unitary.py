@@ -138,6 +138,7 @@ class ExpRNNCell(AbstractCell):
     timed: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
+    recurrent_matrices: ClassVar[tuple[str, ...]] = ("matrix",)
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ import jax.random as jr
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
+from .._activations import function_field
 from .._affine import AffineMap, Diagonal
 from ..base import AbstractCell, AbstractLinearCell, contract, replace, state_dtype
 from ..init import check_sizes, glorot, orthogonal, uniform, working_float
@@ -45,12 +46,13 @@ class ElmanCell(AbstractCell):
     weight_ih: Float[Array, "hidden input"]
     weight_hh: Float[Array, "hidden hidden"]
     bias: Float[Array, " hidden"] | None
-    activation: Callable = eqx.field(static=True)
+    activation: Callable = function_field()
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
+    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
 
     def __init__(
         self,
@@ -96,12 +98,13 @@ class LeakyElmanCell(AbstractCell):
     weight_hh: Float[Array, "hidden hidden"]
     bias: Float[Array, " hidden"] | None
     leak: float = eqx.field(static=True)
-    activation: Callable = eqx.field(static=True)
+    activation: Callable = function_field()
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
+    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
 
     def __init__(
         self,
@@ -154,12 +157,13 @@ class WilsonCowanCell(AbstractCell):
     weight_hh: Float[Array, "hidden hidden"]
     bias: Float[Array, " hidden"] | None
     leak: float = eqx.field(static=True)
-    activation: Callable = eqx.field(static=True)
+    activation: Callable = function_field()
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
+    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
 
     def __init__(
         self,
@@ -215,7 +219,7 @@ class IndRNNCell(AbstractCell):
     bias: Float[Array, " hidden"] | None
     u: Float[Array, " hidden"] | None
     recurrent_range: tuple[float, float] = eqx.field(static=True)
-    activation: Callable = eqx.field(static=True)
+    activation: Callable = function_field()
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = False

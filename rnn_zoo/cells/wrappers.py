@@ -12,6 +12,8 @@ from jaxtyping import Array, ArrayLike, PyTree
 
 from .._affine import AffineMap
 from .._fixed import fix, unfix
+from .._numbers import exactly
+from .._origins import origins
 from ..base import AbstractCell, State, advance, contract, replace, show
 
 
@@ -74,8 +76,9 @@ class LearnedInitialState(AbstractTransparentWrapper):
     r"""A cell whose initial state $h_0$ is a parameter.
 
     A reset, a new sequence and a streamed one all start from it. Complex states are kept
-    as real pairs, integer parts (a clock) stay as they are. Linear, timed and stochastic as
-    the cell inside.
+    as real pairs, integer parts (a clock) stay as they are. Every floating-point part is a
+    parameter, so what only keeps books goes outside: `Strided(LearnedInitialState(cell), 2)`.
+    Linear, timed and stochastic as the cell inside.
     """
 
     cell: Any
@@ -102,7 +105,7 @@ class LearnedInitialState(AbstractTransparentWrapper):
 
 
 def _strong(leaf: Any) -> Array:
-    return jnp.asarray(leaf, jnp.result_type(leaf))
+    return jnp.asarray(exactly("initial", leaf), jnp.result_type(leaf))
 
 
 def _to_pair(leaf: Array) -> Array:
@@ -210,8 +213,8 @@ class Zoneout(AbstractWrapper):
     p: one float, or one for each array of the state in the order of its fields (the paper's
     LSTM: `(0.05, 0.5)` for h and c). Integer parts of a state (a clock) are never held.
     Where the cell's step gives one of its new state arrays itself as output (Elman, GRU, the
-    h of an LSTM), the output is that array after zoneout, as in the paper; an output that
-    was computed from the state passes unchanged.
+    h of an LSTM), jitted or not, the output is that array after zoneout, as in the paper; an
+    output that was computed from the state passes unchanged.
     Never linear: the parallel form of a linear cell has no place for the draw.
     """
 
@@ -256,7 +259,11 @@ class Zoneout(AbstractWrapper):
                 "eqx.nn.inference_mode(model)"
             )
         keys = [None, None] if key is None else list(jr.split(key))
-        proposed, y = advance(self.cell, state, x, dt, key=keys[0])
+
+        def step(state: State, x: Array) -> tuple[State, Array]:
+            return advance(self.cell, state, x, dt, key=keys[0])
+
+        proposed, y = step(state, x)
         before, treedef = jax.tree.flatten(state)
         after = jax.tree.leaves(proposed)
         rates = self.rate if isinstance(self.rate, tuple) else (self.rate,) * len(after)
@@ -265,7 +272,8 @@ class Zoneout(AbstractWrapper):
             _zone_out(old, new, rate, draw, self.inference)
             for old, new, rate, draw in zip(before, after, rates, draws)
         ]
-        output = next((k for k, new in zip(kept, after) if new is y), y)
+        *parts, last = origins(step, state, x)
+        output = kept[parts.index(last)] if last in parts else y
         return jax.tree.unflatten(treedef, kept), output
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+from .._numbers import checked, exactly
 from ._random import generator
 
 
@@ -48,6 +49,7 @@ class Batch(eqx.Module):
                 "expected x of shape (samples, time, features) or (samples, time), "
                 f"got {self.x.shape}: one sequence is a batch of one, x[None]"
             )
+        _check_numbers("x", self.x)
         for name in ("y", "mask", "dt", "reset"):
             value = getattr(self, name)
             if hasattr(value, "shape"):
@@ -80,7 +82,13 @@ class Batch(eqx.Module):
         return y.ndim > 2 or not jnp.issubdtype(y.dtype, jnp.inexact)
 
 
+def _check_numbers(name: str, value: AnyArray) -> None:
+    if isinstance(value, np.ndarray):
+        checked(name, value)
+
+
 def _check_field(name: str, value: AnyArray, x_shape: tuple[int, ...]) -> None:
+    _check_numbers(name, value)
     if value.shape[:1] != x_shape[:1]:
         raise ValueError(
             f"expected as many samples in {name} as in x: x has shape {x_shape}, "
@@ -186,7 +194,7 @@ def gather(host: Batch, positions: np.ndarray, lengths: Sequence[int] | None) ->
 
 
 def to_jax(batch: Batch) -> Batch:
-    return jax.tree.map(jnp.asarray, batch)
+    return jax.tree.map(lambda leaf: exactly("a field", leaf), batch)
 
 
 def _with_time(batch: Batch, length: int) -> Batch:
@@ -232,7 +240,7 @@ def pad_sequences(
     mask = np.arange(length) < steps[:, None]
     x = np.zeros((*mask.shape, *together.shape[1:]), together.dtype)
     x[mask] = together
-    return jnp.asarray(x), jnp.asarray(mask)
+    return exactly("sequences", x), jnp.asarray(mask)
 
 
 def windows(
@@ -293,8 +301,8 @@ def cut(
     # (windows, size) positions: one gather for each series.
     positions = np.arange(0, steps - size + 1, stride)[:, None] + np.arange(size)
     return Batch(
-        jnp.asarray(x[positions]),
-        jnp.asarray(y[positions]),
+        exactly("series", x[positions]),
+        exactly("series", y[positions]),
         None if mask is None else jnp.asarray(mask[positions]),
-        None if dt is None else jnp.asarray(dt[positions]),
+        None if dt is None else exactly("dt", dt[positions]),
     )

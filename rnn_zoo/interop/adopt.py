@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, PRNGKeyArray, PyTree
 
+from .._activations import function_field, portable
 from .._fixed import fix, unfix
+from .._numbers import exactly
 from ..base import AbstractCell, State, contract, show
 from .foreign import read_cell
 
@@ -19,7 +21,7 @@ class Adopted(AbstractCell):
     arrays: PyTree
     function: Any = eqx.field(static=True)
     initial: PyTree
-    output: Callable | None = eqx.field(static=True)
+    output: Callable | None = function_field()
     input_first: bool = eqx.field(static=True)
     gives_output: bool = eqx.field(static=True)
     timed: bool = eqx.field(static=True)
@@ -29,7 +31,8 @@ class Adopted(AbstractCell):
     stochastic: ClassVar[bool] = False
 
     def __init__(self, function, input_size, initial, output, input_first, timed):
-        self.arrays, self.function = eqx.partition(function, eqx.is_array)
+        self.arrays, rest = eqx.partition(function, eqx.is_array)
+        self.function = portable(rest)
         self.initial = fix(jax.tree.map(_carry, initial))
         self.output, self.input_first, self.timed = output, input_first, timed
         self.input_size = input_size
@@ -58,7 +61,7 @@ def adopt(
     function: Callable,
     *,
     input_size: int | None = None,
-    init_state: State | None = None,
+    init_state: PyTree | None = None,
     output: Callable | None = None,
     timed: bool = False,
     key: PRNGKeyArray | None = None,
@@ -113,6 +116,7 @@ def _call(function: Callable, input_first: bool, state: State, x: Array, *dt: Ar
 
 def _carry(leaf: Any) -> Array:
     """An array for the carry: no weak type, never below float32."""
+    leaf = exactly("init_state", leaf)
     dtype = jnp.result_type(leaf)
     inexact = jnp.issubdtype(dtype, jnp.inexact)
     return jnp.asarray(leaf, jnp.promote_types(dtype, jnp.float32) if inexact else dtype)

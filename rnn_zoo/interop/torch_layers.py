@@ -263,7 +263,7 @@ def _nonlinearity(cell: Any) -> str | None:
     if not isinstance(cell, ElmanCell):
         return None
     for name, function in NONLINEARITIES.items():
-        if cell.activation is function:
+        if cell.activation == function:
             return name
     raise ValueError(
         "expected an Elman cell with jnp.tanh or jax.nn.relu, as torch's, got "

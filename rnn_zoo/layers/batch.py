@@ -5,11 +5,11 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import ArrayLike
 
 from .._checks import key_rank
+from .._numbers import exactly
 from .base import AbstractLayer
 
 
@@ -31,14 +31,17 @@ def batch(function: Callable) -> Callable:
         reset: ArrayLike | None = None,
         key: Any = None,
     ):
-        xs = jnp.asarray(xs)
+        xs = exactly("xs", xs)
         if xs.ndim < 2:
             raise ValueError(f"expected a batch, (batch, time, input_size), got {xs.shape}")
         _check_rank(function, xs)
         if key is not None and key_rank(key) == 0:
             key = jr.split(key, xs.shape[0])
         arguments = {"xs": xs, "state": state, "dt": dt, "mask": mask, "reset": reset, "key": key}
-        arguments = jax.tree.map(lambda a: a if eqx.is_array(a) else jnp.asarray(a), arguments)
+        arguments = {
+            name: jax.tree.map(lambda a, name=name: exactly(name, a), argument)
+            for name, argument in arguments.items()
+        }
         for name, argument in arguments.items():
             _check_batch_size(name, argument, xs.shape[0])
         in_axes = jax.tree.map(lambda a: 0 if a.ndim else None, arguments)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from .._affine import select
 from .._checks import Steps, beside, check_inputs, check_steps, key_rank
+from .._numbers import exactly
 from ..base import working_dtype
 from ..readout import AbstractOnlineRule, NormalEquations
 from ..readout._double import everywhere, in_double, outside
@@ -143,7 +144,7 @@ def _settled(steps: Steps, washout: int) -> Bool[Array, " time"]:
 
 def _batch(network: Any, xs, dt, mask, reset, key) -> tuple[Steps, bool]:
     """The inputs of sequences with a leading batch axis each, and whether they came with one."""
-    xs = jnp.asarray(xs)
+    xs = exactly("xs", xs)
     batched = xs.ndim == 3
     if not batched:
         steps = check_steps(network, xs, dt, mask, reset, key)
@@ -154,7 +155,7 @@ def _batch(network: Any, xs, dt, mask, reset, key) -> tuple[Steps, bool]:
         raise ValueError(f"expected at least one sequence of at least one step, got {xs.shape}")
     check_inputs(xs[0], network.input_size)
     if dt is not None and jnp.ndim(dt) < 2:
-        dt = jnp.broadcast_to(jnp.asarray(dt), (batch, length))
+        dt = jnp.broadcast_to(exactly("dt", dt), (batch, length))
     flags = {"dt": dt, "mask": mask, "reset": reset}
     for name, given in flags.items():
         if given is not None and jnp.shape(given) != (batch, length):
@@ -163,7 +164,7 @@ def _batch(network: Any, xs, dt, mask, reset, key) -> tuple[Steps, bool]:
             )
     if key is not None and key_rank(key) == 0:
         key = jax.random.split(key, batch)
-    given = {name: jnp.asarray(a) for name, a in {**flags, "key": key}.items() if a is not None}
+    given = {n: exactly(n, a) for n, a in {**flags, "key": key}.items() if a is not None}
 
     def one(xs: Array, given: dict) -> Steps:
         kinds = [given.get(name) for name in ("dt", "mask", "reset", "key")]
@@ -173,7 +174,7 @@ def _batch(network: Any, xs, dt, mask, reset, key) -> tuple[Steps, bool]:
 
 
 def _step_targets(network: Any, ys: Any, steps: Steps, batched: bool) -> Array:
-    ys = jnp.asarray(ys)
+    ys = exactly("ys", ys)
     wanted = (*steps.x.shape[:2], network.output_size)
     if ys.shape != (wanted if batched else wanted[1:]):
         raise ValueError(
@@ -184,7 +185,7 @@ def _step_targets(network: Any, ys: Any, steps: Steps, batched: bool) -> Array:
 
 
 def _sequence_targets(network: Any, ys: Any, steps: Steps, batched: bool) -> Array:
-    ys = jnp.asarray(ys)
+    ys = exactly("ys", ys)
     ys = ys if batched else ys[None]
     batch, outputs = steps.x.shape[0], network.output_size
     if ys.shape == (batch,) and jnp.issubdtype(ys.dtype, jnp.integer):
@@ -208,7 +209,7 @@ def with_own_output(network: Any, ys: Any, xs: Any, dt: Any, key: Any) -> Steps:
             f"expected a layer that reads its {outputs} outputs, got input_size "
             f"{network.input_size}"
         )
-    xs = jnp.zeros((length, 0)) if xs is None else jnp.asarray(xs)
+    xs = jnp.zeros((length, 0)) if xs is None else exactly("xs", xs)
     if xs.shape != (length, others):
         raise ValueError(
             f"expected xs of shape ({length}, {others}), what the layer reads beside its own "
@@ -228,7 +229,7 @@ def fit_online(
     """`EchoStateNetwork.fit_online`, or `fit_force` with `feedback`."""
     if network.pool is not None:
         raise TypeError(f'pool="{network.pool}" needs the whole sequence and cannot learn online')
-    ys = jnp.asarray(ys)
+    ys = exactly("ys", ys)
     if ys.shape != (steps.length, network.output_size):
         raise ValueError(
             f"expected ys of shape ({steps.length}, {network.output_size}), got {ys.shape}"

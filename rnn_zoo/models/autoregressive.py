@@ -10,7 +10,9 @@ import jax.random as jr
 from jax import lax
 from jaxtyping import Array, ArrayLike
 
+from .._activations import function_field
 from .._checks import check_cell, check_key
+from .._numbers import exactly
 from ..base import AbstractCell, State, advance
 from ..init import check_sizes
 from ..layers.base import AbstractLayer
@@ -30,7 +32,7 @@ class Autoregressive(eqx.Module):
     """
 
     model: Any
-    feedback: Callable[[Array, Any], Array] | None = eqx.field(static=True)
+    feedback: Callable[[Array, Any], Array] | None = function_field()
 
     def __init__(self, model: Any, *, feedback: Callable[[Array, Any], Array] | None = None):
         """TypeError for what does not step."""
@@ -113,10 +115,10 @@ class Autoregressive(eqx.Module):
                 f"{jnp.shape(inputs)}"
             )
         if dt is not None:
-            dt = jnp.broadcast_to(jnp.asarray(dt), (steps,))
+            dt = jnp.broadcast_to(exactly("dt", dt), (steps,))
         if key is not None and check_key(key).ndim == (0 if _typed(key) else 1):
             key = jr.split(key, steps)
-        inputs = None if inputs is None else jnp.asarray(inputs)
+        inputs = None if inputs is None else exactly("inputs", inputs)
         self._check_sizes(y, inputs)
         return _generate(self, state, y, (inputs, dt, key), steps)
 

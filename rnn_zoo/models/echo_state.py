@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+from .._activations import function_field
 from .._checks import Steps, check_steps
+from .._numbers import exactly
 from ..base import State, advance, half_as, replace, working_dtype
 from ..init import check_sizes
 from ..layers.base import AbstractLayer, Directions, hide, mixed, require_step
@@ -46,7 +48,7 @@ class EchoStateNetwork(AbstractLayer):
     readout: eqx.nn.Linear | None
     space: ModelSpace | None
     pool: str | None = eqx.field(static=True)
-    features: Callable[[Array], Array] | None = eqx.field(static=True)
+    features: Callable[[Array], Array] | None = function_field()
     include_input: bool = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
 
@@ -110,7 +112,7 @@ class EchoStateNetwork(AbstractLayer):
     ) -> tuple[State, Array]:
         """One step: the state after it, and what the readout sees."""
         require_step(self.layer)
-        steps = check_steps(self, jnp.asarray(x)[None], dt, None, None, None)
+        steps = check_steps(self, exactly("x", x)[None], dt, None, None, None)
         x = steps.x[0].astype(working_dtype(self, steps.x))
         state, h = advance(self.layer, state, x, dt, key=key)
         return state, self._seen(h, x)

@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
+from .._activations import portable
 from .._checks import beside, check_inputs, check_tokens, runtime_error_if, spread_keys
+from .._numbers import exactly
 from ..base import State, advance, half_as, replace, working_dtype
 from ..init import check_sizes
 from ..layers.base import AbstractLayer, Directions, hide, mixed, require_step
@@ -112,7 +114,7 @@ class SequenceModel(AbstractLayer):
                 "to step through it"
             )
         require_step(self.layer)
-        x = jnp.asarray(x)
+        x = exactly("x", x)
         shape = () if self.reads_tokens else (self.input_size,)
         if x.shape != shape:
             raise ValueError(f"expected x of shape {shape}, one step of one sample, got {x.shape}")
@@ -257,6 +259,6 @@ def make_model(
         pool=pool,
         dropout=dropout,
         dtype=dtype,
-        recipe=tuple(recipe.items()),
+        recipe=tuple((option, portable(value)) for option, value in recipe.items()),
         key=key_head,
     )

@@ -9,6 +9,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike
 
+from .._numbers import exactly
+
 
 class Grid(NamedTuple):
     """The values of each axis, and the scores with one array axis for each."""
@@ -59,7 +61,7 @@ def grid(
     order = sorted(values, key=lambda name: name not in in_turn)
     for name in reversed(order):
         run = _along(run, name, name in in_turn)
-    scores = jax.jit(run)({}, {name: jnp.asarray(axis) for name, axis in values.items()})
+    scores = jax.jit(run)({}, {name: exactly(name, axis) for name, axis in values.items()})
     scores = np.moveaxis(
         np.asarray(scores), range(len(order)), [list(values).index(n) for n in order]
     )

@@ -16,6 +16,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from .._numbers import exactly
 from ..data import Batch, batches
 from ..data.batches import gather, orders
 from .losses import count_targets, predict
@@ -66,7 +67,7 @@ def check_population(
     size = population_size(model)
     if size != population:
         raise ValueError(f"expected a model of {population} members, got {size}")
-    settings = {name: jnp.asarray(value) for name, value in (settings or {}).items()}
+    settings = {name: exactly(name, value) for name, value in (settings or {}).items()}
     for name, value in settings.items():
         if value.shape != (population,):
             raise ValueError(f"expected {name} of shape ({population},), got {value.shape}")
