@@ -1,5 +1,6 @@
 """Settings that must stand before jax is imported. Import nothing of the package here."""
 
+import functools
 import itertools
 import os
 from importlib.metadata import version
@@ -19,6 +20,16 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 
 
+# JAX makes an MLIR context for each program that it lowers, which costs more than lowering a small
+# one, and the more the more of them live. One for all gives the same text; it is JAX's own affair,
+# so without it the tests are only slower.
+try:
+    from jax._src.interpreters import mlir
+
+    mlir.make_ir_context = functools.cache(mlir.make_ir_context)
+except (ImportError, AttributeError):
+    pass
+
 # A second run takes a third less time. A folder for each worker: the files are not written at once,
 # and half a file would be read as a broken one.
 PROGRAMS = Path(__file__).parent.parent / ".pytest_cache" / "programs"
@@ -28,19 +39,17 @@ jax.config.update(
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
+MAPS = Path("/proc/self/maps")
+# Linux grants 65530 to a process; a compiled program takes four, and the compiler crashes beyond.
+MOST_MAPS = 40_000
 TESTS = itertools.count(1)
 
 
 @pytest.fixture(autouse=True)
 def _room_for_programs():
-    """Compiled programs are dropped now and then: few tests share any.
-
-    JAX keeps up to 2048 lowered programs, and making another one looks through all that live: a
-    third of the time of a long run. They also take memory maps, of which Linux grants 65530 to a
-    process; the compiler crashes beyond.
-    """
+    """Compiled programs are dropped when they have taken most memory maps of the process."""
     yield
-    if next(TESTS) % 64 == 0:
+    if next(TESTS) % 16 == 0 and MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
         jax.clear_caches()
 
 
