@@ -158,7 +158,7 @@ def brainstate(name, cell, xs):
     return Rival(lambda: forward(xs), lambda: training(xs) or made.W.weight.value)
 
 
-def torch(name, cell, xs):
+def torch(name, cell, xs, device="cpu"):
     import torch as th
 
     kind = {"lstm": th.nn.LSTM, "gru": th.nn.GRU}[name]
@@ -171,17 +171,23 @@ def torch(name, cell, xs):
         module.bias_hh_l0.zero_()
         if name == "gru":
             module.bias_hh_l0[2 * cell.output_size :] = th.tensor(np.array(cell.bias_n))
-    inputs = th.tensor(np.array(xs))
+    module.to(device)
+    inputs = th.tensor(np.array(xs), device=device)
     optimizer = th.optim.SGD(module.parameters(), lr=1e-6)
+    # A GPU runs behind the calls, and `jax.block_until_ready` does not know these tensors.
+    settle = th.cuda.synchronize if device == "cuda" else lambda: None
 
     def forward():
         with th.no_grad():
-            return module(inputs)[0]
+            ys = module(inputs)[0]
+        settle()
+        return ys
 
     def step():
         optimizer.zero_grad()
         (module(inputs)[0] ** 2).mean().backward()
         optimizer.step()
+        settle()
 
     return Rival(forward, step)
 

@@ -21,6 +21,22 @@ def medians(functions: Mapping[str, Callable[[], Any]], rounds: int = 9) -> dict
     """
     for function in functions.values():
         jax.block_until_ready(function())
+    seconds = sampled(functions, rounds)
+    return {name: float(np.median(values)) for name, values in seconds.items()}
+
+
+def sampled(
+    functions: Mapping[str, Callable[[], Any]],
+    rounds: int,
+    budget: float = float("inf"),
+    twice: bool = True,
+) -> dict[str, list[float]]:
+    """The seconds of each call in `medians`, of functions that ran before.
+
+    The round in which `budget` seconds are over is the last; `twice=False` leaves out the calls
+    that are not timed.
+    """
+    ends = time.monotonic() + budget
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     names = list(functions)
     for turn in range(rounds):
@@ -28,11 +44,14 @@ def medians(functions: Mapping[str, Callable[[], Any]], rounds: int = 9) -> dict
             name = names[(i + turn) % len(names)]
             function = functions[name]
             time.sleep(PAUSE)
-            jax.block_until_ready(function())
+            if twice:
+                jax.block_until_ready(function())
             began = time.perf_counter()
             jax.block_until_ready(function())
             seconds[name].append(time.perf_counter() - began)
-    return {name: float(np.median(values)) for name, values in seconds.items()}
+        if time.monotonic() >= ends:
+            break
+    return seconds
 
 
 def machine() -> str:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
 from ._affine import AffineMap, select, varies
+from ._auto import PARALLEL, choose
 from ._checks import Steps, check_cell, check_state, check_steps
 from ._chunks import Length
 from ._loop import loop
@@ -106,13 +107,6 @@ def _evaluate(cell, xs, state, dt, mask, reset, reverse, key, method, remat, *, 
     return _linear(cell, state, steps, bool(reverse), keep_states, algorithm)
 
 
-# The algorithm of "auto" for linear cells, by backend. On two CPU cores the loop won everywhere
-# (benchmarks/linear_scan.txt). On a GPU its thousands of small kernels should lose to the
-# log2(time) large ones of the associative form or to blocks; that is not measured.
-AUTO = {"cpu": "loop"}
-PARALLEL = "associative"
-
-
 def resolve_method(
     cell: AbstractCell, method: str, length: Length, remat: int | str | None = None
 ) -> str:
@@ -135,7 +129,7 @@ def resolve_method(
         )
     if method == "sequential" or not cell.linear or length == 0:
         return "sequential"
-    return PARALLEL if method == "parallel" else AUTO.get(jax.default_backend(), PARALLEL)
+    return PARALLEL if method == "parallel" else choose(jax.default_backend(), length)
 
 
 @eqx.filter_jit
