@@ -57,7 +57,7 @@ _ROWS = (
         cells.WilsonCowanCell,
         "vanilla",
         "Wilson & Cowan 1972",
-        "h' = (1 - a) h + a (tanh(U h + b) + W x)",
+        "h' = (1 - a) h + a S(U h + W x + b), h = [E, I], U > 0 from E, < 0 from I",
         timed=True,
     ),
     CellInfo(

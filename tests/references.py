@@ -28,9 +28,19 @@ def leaky_elman(p, h, x, dt, leak=0.5):
     return h, h
 
 
-def wilson_cowan(p, h, x, dt, leak=0.5):
+def wilson_cowan(p, h, x, dt, leak=0.5, excitatory=3, r=0.0, a=(1.3, 2.0), theta=(4.0, 3.7)):
+    """tau dE/dt = -E + (1 - r E) S(W_EE E - W_EI I + P x), likewise for I."""
+    e, i = slice(None, excitatory), slice(excitatory, None)
+    W = np.log(1.0 + np.exp(p.raw_weight_hh))
+    drive = p.weight_ih @ x + p.bias
     alpha = 1.0 - (1.0 - leak) ** dt
-    h = (1.0 - alpha) * h + alpha * (np.tanh(p.weight_hh @ h + p.bias) + p.weight_ih @ x)
+
+    def population(own, a, theta):
+        v = W[own, e] @ h[e] - W[own, i] @ h[i] + drive[own]
+        S = sigmoid(a * (v - theta)) - sigmoid(-a * theta)
+        return h[own] + alpha * (-h[own] + (1.0 - r * h[own]) * S)
+
+    h = np.concatenate([population(e, a[0], theta[0]), population(i, a[1], theta[1])])
     return h, h
 
 
@@ -244,14 +254,14 @@ def strict_upper(entries, size):
     return T
 
 
-def antisymmetric(p, h, x, dt, epsilon=0.1, gamma=0.01):
+def antisymmetric(p, h, x, dt, epsilon=0.1, gamma=0.3):
     A = strict_upper(p.weight_hh, len(h))
     M = A - A.T - gamma * np.eye(len(h))
     h = h + dt * epsilon * np.tanh(M @ h + p.weight_ih @ x + p.bias)
     return h, h
 
 
-def gated_antisymmetric(p, h, x, dt, epsilon=0.1, gamma=0.01):
+def gated_antisymmetric(p, h, x, dt, epsilon=0.1, gamma=0.3):
     size = len(h)
     A = strict_upper(p.weight_hh, size)
     M = A - A.T - gamma * np.eye(size)
@@ -304,12 +314,13 @@ def unitary(p, h, x, dt):
     return h, p.weight_out @ np.concatenate([h.real, h.imag]) + p.bias_out
 
 
-def exprnn(p, h, x, dt, cayley=False):
+def exprnn(p, h, x, dt, signs=None):
+    """`signs`: the diagonal of D, for the Cayley transform of scoRNN."""
     A = strict_upper(p.weight_hh, len(h))
     A = A - A.T
     eye = np.eye(len(h))
-    if cayley:
-        W = np.linalg.inv(eye + A / 2) @ (eye - A / 2)
+    if signs is not None:
+        W = np.linalg.inv(eye + A) @ (eye - A) @ np.diag(signs)
     else:
         values, vectors = np.linalg.eigh(-1j * A)  # A = V diag(i values) V*
         W = ((vectors * np.exp(1j * values)) @ vectors.conj().T).real

@@ -11,7 +11,7 @@ import rnn_zoo as rz
 KEY = jr.key(0)
 
 
-@pytest.mark.parametrize("name", ["elman", "leaky_elman", "wilson_cowan", "lstm", "gru", "mgu"])
+@pytest.mark.parametrize("name", ["elman", "leaky_elman", "lstm", "gru", "mgu"])
 def test_recurrent_blocks_are_orthogonal_and_differ(name):
     weights = rz.make_cell(name, 3, 16, key=KEY).weight_hh
     blocks = np.asarray(weights).reshape(-1, 16, 16)

@@ -159,7 +159,7 @@ def test_layer_normed_outputs_have_mean_0_and_variance_1():
 DROPPABLE = {
     "elman": "weight_hh",
     "leaky_elman": "weight_hh",
-    "wilson_cowan": "weight_hh",
+    "wilson_cowan": "matrix",
     "lstm": "weight_hh",
     "gru": "weight_hh",
     "mgu": "weight_hh",

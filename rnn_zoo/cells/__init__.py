@@ -52,8 +52,8 @@ from .vanilla import (
     IndRNNCell as IndRNNCell,
     LeakyElmanCell as LeakyElmanCell,
     LinearIndRNNCell as LinearIndRNNCell,
-    WilsonCowanCell as WilsonCowanCell,
 )
+from .wilson_cowan import WilsonCowanCell as WilsonCowanCell
 from .wired import WiredCfCCell as WiredCfCCell
 from .wrappers import (
     Frozen as Frozen,

@@ -22,9 +22,17 @@ class AntisymmetricCell(AbstractCell):
     State: h, (hidden,), zero at the start. Timed: `dt` multiplies `epsilon`; dt = 0 holds
     the state. A is strictly upper triangular and only its hidden (hidden - 1) / 2 entries
     are parameters (`weight_hh`, row by row), drawn from N(0, 1 / hidden); $W_{ih}$ from
-    N(0, 1 / input). The spectrum of M is imaginary less the diffusion `gamma`, which pays
-    for the growth of Euler's rule: stable while |1 + dt epsilon lambda| <= 1. For long
-    memories; neither gates nor orthogonality are needed.
+    N(0, 1 / input), b zero; the authors published no code. For long memories; neither gates
+    nor orthogonality are needed.
+
+    The spectrum of M is $\lambda = -\gamma \pm i \omega$: imaginary less the diffusion `gamma`,
+    which pays for the growth of Euler's rule. Stable while $|1 + dt\,\epsilon \lambda| \le 1$,
+    which is $dt\,\epsilon (\gamma^2 + \omega^2) \le 2 \gamma$: take gamma a little above
+    dt epsilon omega^2 / 2. The largest omega is about 2 at the start, whatever the size (below
+    2.4 in some 1500 draws of 2 to 256 units), and grows if training makes the weights larger.
+    The default obeys this at the default epsilon up to omega = 2.43; with a smaller gamma states
+    grow without end. Slow modes decay within about 1 / (epsilon gamma) steps, the fastest ones
+    hardly: for longer memories take both smaller, such as epsilon 0.01 and gamma 0.03.
     """
 
     weight_ih: Float[Array, "hidden input"]
@@ -46,12 +54,12 @@ class AntisymmetricCell(AbstractCell):
         hidden_size: int,
         *,
         epsilon: float = 0.1,
-        gamma: float = 0.01,
+        gamma: float = 0.3,
         use_bias: bool = True,
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
-        """Step `epsilon` > 0 and diffusion `gamma` >= 0 (ValueError otherwise)."""
+        """Step `epsilon` > 0 and diffusion `gamma` >= 0, chosen as above (ValueError otherwise)."""
         self.weight_ih, self.weight_hh, self.bias = _weights(
             input_size, hidden_size, 1, use_bias, dtype, key
         )
@@ -111,7 +119,7 @@ class GatedAntisymmetricCell(AbstractCell):
         hidden_size: int,
         *,
         epsilon: float = 0.1,
-        gamma: float = 0.01,
+        gamma: float = 0.3,
         use_bias: bool = True,
         dtype: Any = None,
         key: PRNGKeyArray,

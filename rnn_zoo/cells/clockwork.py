@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ..base import AbstractCell, contract, replace, state_dtype
-from ..init import check_sizes, glorot, normal, working_float
+from ..init import check_choice, check_sizes, glorot, normal, working_float
 
 
 class ClockworkState(NamedTuple):
@@ -33,7 +33,9 @@ class ClockworkCell(AbstractCell):
     sizes differ by one at most, the fast blocks being the larger. Block i reads the blocks
     that are as slow or slower: $W_{hh}$ is block upper triangular, and what lies below is
     held at zero where it is used. An idle block keeps its value bit for bit. $W_{hh}$ from
-    N(0, 0.01) as in the paper, $W_{ih}$ Glorot-uniform. For signals with several scales.
+    N(0, 0.01), and with `initialisation="normal"` $W_{ih}$ too, as all weights in the paper; with
+    "glorot", the default, $W_{ih}$ is Glorot-uniform, which fits any number of inputs. b zero.
+    For signals with several scales.
     """
 
     weight_ih: Float[Array, "hidden input"]
@@ -54,16 +56,22 @@ class ClockworkCell(AbstractCell):
         hidden_size: int,
         *,
         periods: Any = None,
+        initialisation: str = "glorot",
         use_bias: bool = True,
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
-        """`periods`: different integers from 1 up, at most one per unit (ValueError otherwise)."""
+        """`periods`: different integers from 1 up, at most one per unit; `initialisation` as
+        above. ValueError otherwise."""
         check_sizes(input_size=input_size, hidden_size=hidden_size)
         self.periods = _check_periods(periods, hidden_size)
         dtype = working_float(dtype)
         key_ih, key_hh = jr.split(key)
-        self.weight_ih = glorot(key_ih, 1, hidden_size, input_size, dtype)
+        check_choice("initialisation", initialisation, ("glorot", "normal"))
+        if initialisation == "glorot":
+            self.weight_ih = glorot(key_ih, 1, hidden_size, input_size, dtype)
+        else:
+            self.weight_ih = normal(key_ih, (hidden_size, input_size), 0.1, dtype)
         weight_hh = normal(key_hh, (hidden_size, hidden_size), 0.1, dtype)
         self.weight_hh = jnp.where(_reads(self.periods, hidden_size), weight_hh, 0.0)
         self.bias = jnp.zeros(hidden_size, dtype) if use_bias else None

@@ -12,7 +12,14 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._activations import function_field
 from .._affine import AffineMap, Diagonal
 from ..base import AbstractCell, AbstractLinearCell, contract, state_dtype
-from ..init import check_sizes, glorot, orthogonal, working_float
+from ..init import (
+    check_choice,
+    check_sizes,
+    fan_in_uniform,
+    glorot,
+    orthogonal,
+    working_float,
+)
 
 
 class LSTMState(NamedTuple):
@@ -153,8 +160,10 @@ class MGUCell(AbstractCell):
     $$f = \sigma(W_f x + U_f h + b_f), \qquad \hat h = \tanh(W_h x + U_h (f \odot h) + b_h),
     \qquad h' = (1 - f) \odot h + f \odot \hat h, \qquad y = h'$$
 
-    State: h, (hidden,), zero at the start. Blocks in the order f, h. b_f starts at
-    `forget_bias`, 1 as in the paper's experiments. Two thirds of a GRU's parameters.
+    State: h, (hidden,), zero at the start. Blocks in the order f, h. Two thirds of a GRU's
+    parameters. Against its name, f is the share that is replaced: b_f starts at `forget_bias`,
+    and the default 1 replaces 0.73 of the state at every step. For long memories start below 0:
+    -3 replaces a twentieth. Weights as in `LSTMCell`.
     """
 
     weight_ih: Float[Array, "2*hidden input"]
@@ -177,7 +186,7 @@ class MGUCell(AbstractCell):
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
-        """`forget_bias` needs `use_bias`; the rest as in `LSTMCell`."""
+        """`forget_bias`, where the bias of f starts, needs `use_bias`; else as `LSTMCell`."""
         self.weight_ih, self.weight_hh, bias = _gate_weights(
             input_size, hidden_size, 2, use_bias, dtype, key
         )
@@ -218,7 +227,9 @@ class MinGRUCell(AbstractLinearCell):
     at g(0) = 1/2). `activation` g is the positive function of the paper's log-space form;
     `lambda h: h` gives its plain form. 1 - z is computed as $\sigma(-\cdot)$, so nothing
     cancels where the gate saturates and no log-space scan is needed. Blocks in the order
-    z, h. Fast, and weak on anything that needs state-dependent gates.
+    z, h. `initialisation`: "glorot", Glorot-uniform weights and zero biases, as the other gated
+    cells; "linear", both from U(±1/sqrt(input)), what the linear layers of the paper's listing
+    do. Fast, and weak on anything that needs state-dependent gates.
 
     With `negative_eigenvalues` the state is kept by 2 (1 - z) - 1, which can turn its sign:
     what parity needs (Grazzi et al. 2024, arXiv:2411.12537).
@@ -239,12 +250,15 @@ class MinGRUCell(AbstractLinearCell):
         *,
         activation: Callable = positive,
         negative_eigenvalues: bool = False,
+        initialisation: str = "glorot",
         use_bias: bool = True,
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
         """`activation` of the candidate, elementwise; the rest as in `LSTMCell`."""
-        self.weight_ih, self.bias = _input_weights(input_size, hidden_size, 2, use_bias, dtype, key)
+        self.weight_ih, self.bias = _first_weights(
+            input_size, hidden_size, 2, use_bias, initialisation, dtype, key
+        )
         self.activation, self.negative_eigenvalues = activation, negative_eigenvalues
         self.input_size, self.output_size = input_size, hidden_size
 
@@ -273,8 +287,9 @@ class MinLSTMCell(AbstractLinearCell):
 
     Linear in h. State: h, (hidden,), zero at the start. The two shares are computed as
     $\sigma(\pm(\log f - \log i))$ from the logarithms of the gates, which
-    never divides 0 by 0. b_f starts at `forget_bias`. Blocks in the order f, i, h;
-    `activation` as in `MinGRUCell`, and so `negative_eigenvalues`: 2 f / (f + i) - 1.
+    never divides 0 by 0. `forget_bias` is added to where b_f starts. Blocks in the order f, i, h;
+    `activation` and `initialisation` as in `MinGRUCell`, and so `negative_eigenvalues`:
+    2 f / (f + i) - 1.
     """
 
     weight_ih: Float[Array, "3*hidden input"]
@@ -293,13 +308,16 @@ class MinLSTMCell(AbstractLinearCell):
         activation: Callable = positive,
         forget_bias: float = 1.0,
         negative_eigenvalues: bool = False,
+        initialisation: str = "glorot",
         use_bias: bool = True,
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
         """`activation` of the candidate, elementwise; the rest as in `LSTMCell`."""
-        self.weight_ih, bias = _input_weights(input_size, hidden_size, 3, use_bias, dtype, key)
-        self.bias = None if bias is None else bias.at[:hidden_size].set(forget_bias)
+        self.weight_ih, bias = _first_weights(
+            input_size, hidden_size, 3, use_bias, initialisation, dtype, key
+        )
+        self.bias = None if bias is None else bias.at[:hidden_size].add(forget_bias)
         self.activation, self.negative_eigenvalues = activation, negative_eigenvalues
         self.input_size, self.output_size = input_size, hidden_size
 
@@ -318,6 +336,20 @@ class MinLSTMCell(AbstractLinearCell):
         self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
     ) -> Float[Array, " {self.output_size}"]:
         return state
+
+
+INITIALISATIONS = ("glorot", "linear")
+
+
+def _first_weights(input_size, hidden_size, gates, use_bias, initialisation, dtype, key):
+    check_choice("initialisation", initialisation, INITIALISATIONS)
+    if initialisation == "glorot":
+        return _input_weights(input_size, hidden_size, gates, use_bias, dtype, key)
+    check_sizes(input_size=input_size, hidden_size=hidden_size)
+    dtype, rows = working_float(dtype), gates * hidden_size
+    key_ih, key_b = jr.split(key)
+    bias = fan_in_uniform(key_b, (rows,), input_size, dtype) if use_bias else None
+    return fan_in_uniform(key_ih, (rows, input_size), input_size, dtype), bias
 
 
 def _input_weights(input_size, hidden_size, gates, use_bias, dtype, key):

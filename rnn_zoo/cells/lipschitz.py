@@ -32,9 +32,13 @@ class LipschitzCell(AbstractCell):
     "rk2", the midpoint rule: $h' = h + \epsilon f(h + \tfrac{\epsilon}{2} f(h))$. Timed: `dt`
     multiplies `epsilon`; dt = 0 holds the state; explicit, so stable for small steps only.
     `beta` in [1/2, 1] mixes symmetric and skew parts, `gamma` > 0 shifts the spectra to the
-    left; each is one number for both matrices or a pair (A, W). The defaults are those of the
-    authors' code; for sequences below some hundred steps take a larger `epsilon`. M from
-    N(0, (1 / hidden)^2) and $W_{ih}$, b from U(±1/sqrt(input)), as theirs.
+    left; each is one number for both matrices or a pair (A, W). M from
+    N(0, (`init_std` / hidden)^2) and $W_{ih}$, b from U(±1/sqrt(input)), as in the authors' code.
+
+    The defaults are those of the authors' class. Their training script sets others: epsilon 0.1,
+    beta 0.7, gamma 0.001, init_std 0.1 and the midpoint rule; their pixel MNIST has epsilon 0.03
+    and beta 0.75. For sequences below some hundred steps take the larger `epsilon`. Their code
+    multiplies rows, h A: trained M are transposed here.
     """
 
     weight_ih: Float[Array, "hidden input"]
@@ -60,12 +64,14 @@ class LipschitzCell(AbstractCell):
         beta: float | tuple[float, float] = 0.8,
         gamma: float | tuple[float, float] = 0.01,
         epsilon: float = 0.01,
+        init_std: float = 1.0,
         method: str = "euler",
         use_bias: bool = True,
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
-        """`beta`, `gamma`, `epsilon` > 0 and `method` as above (ValueError otherwise)."""
+        """`beta`, `gamma`, `epsilon` > 0, `init_std` >= 0 and `method` as above (ValueError
+        otherwise)."""
         check_sizes(input_size=input_size, hidden_size=hidden_size)
         self.beta, self.gamma = _pair(beta), _pair(gamma)
         if not all(0.5 <= b <= 1.0 for b in self.beta):
@@ -79,8 +85,9 @@ class LipschitzCell(AbstractCell):
         dtype = working_float(dtype)
         key_A, key_W, key_ih, key_b = jr.split(key, 4)
         square = (hidden_size, hidden_size)
-        self.M_A = normal(key_A, square, 1 / hidden_size, dtype)
-        self.M_W = normal(key_W, square, 1 / hidden_size, dtype)
+        std = check_positive("init_std", init_std, zero=True) / hidden_size
+        self.M_A = normal(key_A, square, std, dtype)
+        self.M_W = normal(key_W, square, std, dtype)
         self.weight_ih = fan_in_uniform(key_ih, (hidden_size, input_size), input_size, dtype)
         self.bias = fan_in_uniform(key_b, (hidden_size,), input_size, dtype) if use_bias else None
         self.constants = None

@@ -1,6 +1,7 @@
 """Liquid time-constant networks: neurons with conductances, wired by a neuron map."""
 
 import functools
+import math
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -8,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jax import lax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
+from .._ranges import held
 from ..base import AbstractCell, contract, replace, state_dtype
 from ..init import check_positive, check_sizes, uniform, working_float
 from ..wiring import FullyConnectedMap, NeuronMap
@@ -30,11 +31,13 @@ class Synapses(eqx.Module):
     sigma: Float[Array, " synapses"]
     polarity: Float[Array, " synapses"]
 
-    def __init__(self, adjacency: np.ndarray, constrain: Any, dtype: Any, key: PRNGKeyArray):
+    def __init__(
+        self, adjacency: np.ndarray, least: float, constrain: Any, dtype: Any, key: PRNGKeyArray
+    ):
         signs = adjacency[np.nonzero(adjacency)]
         key_w, key_mu, key_sigma = jr.split(key, 3)
         shape = signs.shape
-        self.weight = constrain(uniform(key_w, shape, 0.001, 1.0, dtype))
+        self.weight = constrain(uniform(key_w, shape, least, 1.0, dtype))
         self.mu = uniform(key_mu, shape, 0.3, 0.8, dtype)
         self.sigma = uniform(key_sigma, shape, 3.0, 8.0, dtype)
         self.polarity = jnp.asarray(signs, dtype)
@@ -85,13 +88,15 @@ class LTCCell(AbstractCell):
 
     Only the synapses of the wiring exist: parameters, arithmetic and memory grow with their
     number. `polarity` E starts at the sign in the map and is trained, as in ncps. Explicit
-    constraints keep w, g_leak >= 0 and c_m >= 1e-5 where they are used, with the gradient
-    passing straight through; implicit ones use softplus. The published ranges (w and g_leak
+    constraints keep w, g_leak >= 0 and c_m >= 1e-5 where they are used; at the edge the
+    gradient passes inwards only. Implicit ones use softplus. The published ranges (w and g_leak
     U(0.001, 1), v_leak U(-0.2, 0.2), c_m U(0.4, 0.6), mu U(0.3, 0.8), sigma U(3, 8)) are those
-    of the values in use; `initialisation="ncps"` draws the raw parameters from them, so that
-    implicit weights start near 1. The step is recomputed in the gradient, which costs a third
-    more arithmetic and saves most of the memory. For small, interpretable networks and
-    irregular time; stiff inputs are no danger to it.
+    of the values in use, those of ncps; `initialisation="ncps"` draws the raw parameters from
+    them, so that implicit weights start near 1. "original" is the code of the paper: w
+    U(0.01, 1), g_leak 1 and c_m 1 / (2 unfolds), which it writes as 0.5 per unfold; its signs of
+    synapses are even, those of a map are the map's. The step is recomputed in the gradient, which
+    costs a third more arithmetic and saves most of the memory. For small, interpretable networks
+    and irregular time; stiff inputs are no danger to it.
     """
 
     recurrent: Synapses
@@ -131,7 +136,7 @@ class LTCCell(AbstractCell):
         """`hidden_size`: neurons of a fully connected map, or a map with this input size.
 
         `ode_unfolds` >= 1; mappings "affine", "linear" or None; `constraint` "implicit" or
-        "explicit"; `initialisation` "effective" or "ncps"; ValueError otherwise.
+        "explicit"; `initialisation` "effective", "ncps" or "original"; ValueError otherwise.
         """
         if isinstance(hidden_size, NeuronMap):
             wiring = check_inputs(hidden_size, input_size)
@@ -141,21 +146,24 @@ class LTCCell(AbstractCell):
         _check_choice("input_mapping", input_mapping, MAPPINGS)
         _check_choice("output_mapping", output_mapping, MAPPINGS)
         _check_choice("constraint", constraint, CONSTRAINTS)
-        _check_choice("initialisation", initialisation, ("effective", "ncps"))
+        _check_choice("initialisation", initialisation, ("effective", "ncps", "original"))
         check_sizes(ode_unfolds=ode_unfolds)
         dtype = working_float(dtype)
-        inverse = constraint == "implicit" and initialisation == "effective"
+        inverse = constraint == "implicit" and initialisation != "ncps"
+        original = initialisation == "original"
+        least = 0.01 if original else 0.001
 
         def raw(value: Array) -> Array:
             return jnp.log(jnp.expm1(value)) if inverse else value
 
         keys = jr.split(key, 5)
         units = (wiring.units,)
-        self.recurrent = Synapses(wiring.adjacency, raw, dtype, keys[0])
-        self.sensory = Synapses(wiring.sensory_adjacency, raw, dtype, keys[1])
-        self.g_leak = raw(uniform(keys[2], units, 0.001, 1.0, dtype))
+        self.recurrent = Synapses(wiring.adjacency, least, raw, dtype, keys[0])
+        self.sensory = Synapses(wiring.sensory_adjacency, least, raw, dtype, keys[1])
+        c_m = (0.5 / ode_unfolds,) * 2 if original else (0.4, 0.6)
+        self.g_leak = raw(uniform(keys[2], units, 1.0 if original else 0.001, 1.0, dtype))
         self.v_leak = uniform(keys[3], units, -0.2, 0.2, dtype)
-        self.c_m = raw(uniform(keys[4], units, 0.4, 0.6, dtype))
+        self.c_m = raw(uniform(keys[4], units, *c_m, dtype))
         self.input_weight, self.input_bias = _mapping(input_mapping, input_size, dtype)
         self.output_weight, self.output_bias = _mapping(output_mapping, wiring.output_size, dtype)
         self.constants = None
@@ -210,7 +218,7 @@ class LTCCell(AbstractCell):
         raw = raw.astype(state_dtype(raw))
         if self.constraint == "implicit":
             return jax.nn.softplus(raw)
-        return lax.stop_gradient(jnp.maximum(raw, least)) + (raw - lax.stop_gradient(raw))
+        return held(raw, least, math.inf)
 
     def _table(self, layout: "Layout", synapses: Synapses) -> SynapseTable:
         def lay(values: Array) -> Array:

@@ -30,14 +30,18 @@ class MixedMemory(AbstractCell):
     h' = \mathrm{step}(h, u, dt) \quad\text{(variant "input")}$$
 
     and y is the output of the step. State: `MixedMemoryState(h, c)`. "state" is the form of
-    the paper and of ncps in PyTorch: the LSTM rewrites the state before time passes; that
-    state has to be one real vector. "input" is the form of ncps in TensorFlow: the LSTM
-    reads the state and feeds the cell, whose `input_size` therefore is the number of real
-    entries of its state (a complex one counts twice, a clock is not read).
+    ncps in PyTorch: the LSTM rewrites the state before time passes; that state has to be one
+    real vector. It is not the paper's: there, and in its authors' PyTorch code, the state flows
+    by an ODE of its own, dh/dt = f(h) from $\tilde h$ over dt, which does not see x again. A
+    `cell` that ignores x gives that. "input" is the form of ncps in TensorFlow and of the
+    authors' TensorFlow code, which has it around a CT-RNN: the LSTM reads the state and feeds
+    the cell, whose `input_size` therefore is the number of real entries of its state (a complex
+    one counts twice, a clock is not read).
 
     c keeps long memories, which a continuous-time state forgets. The LSTM has no time: it
     acts at every step, so dt = 0 does not hold the state, whatever the cell inside does.
-    Timed and stochastic as that cell; never linear. The LSTM starts as `LSTMCell` does.
+    Timed and stochastic as that cell; never linear. The LSTM starts as `LSTMCell` does, with a
+    forget bias of 1 as in ncps (0 in the authors' PyTorch code, 3 in their TensorFlow code).
     """
 
     cell: Any

@@ -10,7 +10,14 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._fixed import Fixed
 from ..base import AbstractCell, contract, state_dtype
-from ..init import check_positive, check_sizes, fan_in_uniform, uniform, working_float
+from ..init import (
+    check_positive,
+    check_sizes,
+    fan_in_uniform,
+    leaky_kaiming,
+    uniform,
+    working_float,
+)
 
 
 class OscillatorState(NamedTuple):
@@ -106,14 +113,17 @@ class CoRNNCell(AbstractCell):
 
 
 class HCoRNNCell(AbstractCell):
-    r"""Heterogeneous coRNN (Ceni et al. 2024, "Random oscillators network").
+    r"""Heterogeneous coRNN (Ceni et al. 2024, "Random Oscillators Network for Time Series
+    Processing").
 
     $$z' = z + \Delta \big[\tanh(W_{hh} h + W_{ih} x + b) - \gamma \odot h
     - \epsilon \odot z\big], \qquad h' = h + \Delta z', \qquad y = h'$$
 
     A coRNN whose units have each their own stiffness and damping and no coupling through
     the velocities. `gamma` and `epsilon`, (low, high): drawn once from U(low, high) per unit
-    and fixed, no optimiser changes them. State, time and weights as in `CoRNNCell`.
+    and fixed, no optimiser changes them; the defaults are those of the authors' sequential
+    MNIST. $W_{ih}$ and b from U(±1/sqrt(input)), $W_{hh}$ from U(±1/sqrt(hidden)), as their two
+    linear layers. State and time as in `CoRNNCell`; `random_oscillators` is the reservoir.
     """
 
     weight_ih: Float[Array, "hidden input"]
@@ -135,8 +145,8 @@ class HCoRNNCell(AbstractCell):
         hidden_size: int,
         *,
         delta: float = 0.042,
-        gamma: tuple[float, float] = (1.7, 3.7),
-        epsilon: tuple[float, float] = (3.7, 5.7),
+        gamma: tuple[float, float] = (1.35, 4.05),
+        epsilon: tuple[float, float] = (2.35, 7.05),
         use_bias: bool = True,
         dtype: Any = None,
         key: PRNGKeyArray,
@@ -146,10 +156,10 @@ class HCoRNNCell(AbstractCell):
         self.delta = check_positive("delta", delta)
         dtype = working_float(dtype)
         key_ih, key_hh, key_b, key_gamma, key_epsilon = jr.split(key, 5)
-        fan_in = input_size + hidden_size
-        self.weight_ih = fan_in_uniform(key_ih, (hidden_size, input_size), fan_in, dtype)
-        self.weight_hh = fan_in_uniform(key_hh, (hidden_size, hidden_size), fan_in, dtype)
-        self.bias = fan_in_uniform(key_b, (hidden_size,), fan_in, dtype) if use_bias else None
+        square = (hidden_size, hidden_size)
+        self.weight_ih = fan_in_uniform(key_ih, (hidden_size, input_size), input_size, dtype)
+        self.weight_hh = fan_in_uniform(key_hh, square, hidden_size, dtype)
+        self.bias = fan_in_uniform(key_b, (hidden_size,), input_size, dtype) if use_bias else None
         self.stiffness = _fixed_range("gamma", gamma, hidden_size, dtype, key_gamma)
         self.damping = _fixed_range("epsilon", epsilon, hidden_size, dtype, key_epsilon)
         self.input_size, self.output_size = input_size, hidden_size
@@ -183,8 +193,10 @@ class LEMCell(AbstractCell):
 
     State: `OscillatorState(h, z)`, zeros. Timed: `dt` multiplies `delta` $\Delta$; dt = 0
     holds the state; keep dt delta <= 1. Input weights V in the blocks 1, 2, z, h; W in the
-    blocks 1, 2, z, and $W_h$ is `weight_hz`. All from U(±1/sqrt(hidden)), the authors'. The
-    strongest of the oscillator family on long memories; costs what an LSTM costs.
+    blocks 1, 2, z, and $W_h$ is `weight_hz`. All from U(±1/sqrt(hidden)), the authors'. Their
+    code has the blocks 2, 1, h, z of V and 2, 1, z of W, and two biases for each block where
+    there is one here: add them to load a trained one. The strongest of the oscillator
+    family on long memories; costs what an LSTM costs.
     """
 
     weight_ih: Float[Array, "4*hidden input"]
@@ -253,7 +265,9 @@ class UnICORNNCell(AbstractCell):
     State: `OscillatorState(h, z)`, zeros. Each unit is its own oscillator, so stack layers.
     The scheme is symplectic: without input no energy is lost, whatever the length. Timed:
     `dt` multiplies `delta` $\Delta$; dt = 0 holds the state; stable for small steps only.
-    w from U(0, 1), c from U(-0.1, 0.1), $W_{ih}$ Kaiming-uniform, b zero, as in the paper.
+    w from U(0, 1), c from U(-0.1, 0.1), $W_{ih}$ from U(±sqrt(6 / (65 input))) and b from
+    U(±1/sqrt(input)), as in the authors' code, so deep stacks start small. Their runs have
+    `delta` from 2.8e-5 to 0.205 and `alpha` from 0 to 30.65 (0.19 and 30.65 in permuted MNIST).
     """
 
     weight_ih: Float[Array, "hidden input"]
@@ -284,12 +298,11 @@ class UnICORNNCell(AbstractCell):
         self.delta = check_positive("delta", delta)
         self.alpha = check_positive("alpha", alpha, zero=True)
         dtype = working_float(dtype)
-        key_ih, key_hh, key_c = jr.split(key, 3)
-        make = jax.nn.initializers.he_uniform(in_axis=-1, out_axis=-2)
-        self.weight_ih = make(key_ih, (hidden_size, input_size), dtype)
+        key_ih, key_hh, key_c, key_b = jr.split(key, 4)
+        self.weight_ih = leaky_kaiming(key_ih, hidden_size, input_size, dtype)
         self.weight_hh = uniform(key_hh, (hidden_size,), 0.0, 1.0, dtype)
         self.c = uniform(key_c, (hidden_size,), -0.1, 0.1, dtype)
-        self.bias = jnp.zeros(hidden_size, dtype) if use_bias else None
+        self.bias = fan_in_uniform(key_b, (hidden_size,), input_size, dtype) if use_bias else None
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> OscillatorState:

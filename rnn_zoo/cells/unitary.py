@@ -1,6 +1,7 @@
 """Networks whose recurrent matrix keeps the norm: unitary and orthogonal."""
 
 import math
+from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -11,14 +12,16 @@ from jax import lax
 from jaxtyping import Array, Complex, Float, Int, PRNGKeyArray
 
 from ..base import AbstractCell, contract, replace, state_dtype
-from ..init import check_sizes, glorot, skew, uniform, working_float
+from ..init import check_choice, check_sizes, glorot, skew, uniform, working_float
 
 
 def mod_relu(z: Complex[Array, " hidden"], bias: Float[Array, " hidden"]) -> Array:
-    """max(|z| + b, 0) z / |z|, with a modulus that is smooth at 0 so that gradients are finite."""
+    """max(|z| + b, 0) z / |z|, with a modulus that is smooth at 0; its slope at 0 counts as 0."""
     tiny = 1e-5
     modulus = jnp.sqrt(z.real**2 + z.imag**2 + tiny**2)
-    return jax.nn.relu(modulus + bias) / modulus * z
+    gain = jax.nn.relu(modulus + bias) / modulus
+    # At 0 the gain is b / tiny: a run of zeros would multiply gradients by it until they overflow.
+    return jnp.where(z == 0, 0, gain) * z
 
 
 class UnitaryConstants(NamedTuple):
@@ -34,13 +37,19 @@ class UnitaryCell(AbstractCell):
     $$W = D_3 R_2 F^{-1} D_2 \Pi R_1 F D_1, \qquad
     h' = \mathrm{modReLU}(W h + W_{ih} x), \qquad y = U [\mathrm{Re}\, h'; \mathrm{Im}\, h'] + b_o$$
 
-    State: h, (hidden,) complex, zero at the start; the authors learn it, which is
-    `LearnedInitialState(cell)`. D are diagonals $e^{i\omega}$, R Householder reflections
-    $I - 2 v v^* / \|v\|^2$, F the unitary discrete Fourier transform, $\Pi$ a fixed random
-    permutation: $\|W h\| = \|h\|$ whatever the parameters, at O(hidden log hidden) cost.
+    State: h, (hidden,) complex, zero at the start. D are diagonals $e^{i\omega}$, R Householder
+    reflections $I - 2 v v^* / \|v\|^2$, F the unitary discrete Fourier transform, $\Pi$ a fixed
+    random permutation: $\|W h\| = \|h\|$ whatever the parameters, at O(hidden log hidden) cost.
     Complex parameters are real pairs with the pair on the leading axis. $\omega$ from
-    U(-pi, pi), v, $W_{ih}$ and U Glorot-uniform, the modReLU's bias from U(-0.01, 0.01).
-    modReLU uses $|z| \approx \sqrt{|z|^2 + 10^{-10}}$, finite at 0 with its gradient.
+    U(-pi, pi), v, $W_{ih}$ and U Glorot-uniform, the modReLU's bias from U(-0.01, 0.01), as in
+    the authors' code. There the angles and the imaginary parts of v enter with the other sign:
+    trained weights come over as omega = -theta and the conjugate of their v.
+
+    modReLU uses $|z| \approx \sqrt{|z|^2 + 10^{-10}}$, where theirs divides by
+    $|z| + 10^{-5}$. It jumps at z = 0, where it has no slope: the gradient there is 0, so long
+    runs of zeros pass. The authors start from a state that is learned, from
+    U(±sqrt(3 / (2 hidden))) in both parts: `rz.LearnedInitialState(cell, initial)` with such
+    a draw for `initial`.
     """
 
     weight_ih: Float[Array, "2 hidden input"]
@@ -121,17 +130,26 @@ class ExpRNNCell(AbstractCell):
 
     with $\mathrm{modReLU}(u) = \mathrm{sign}(u) \max(|u| + b, 0)$. State: h, (hidden,), zero
     at the start. T is strictly upper triangular and only its hidden (hidden - 1) / 2 entries
-    are parameters (`weight_hh`, row by row). `parametrisation` "exp", or "cayley":
-    $W = (I + A/2)^{-1} (I - A/2)$ (scoRNN, Helfrich et al. 2018). W is computed once per
-    sequence. A starts with 2 x 2 rotation blocks, of angles U(-pi, pi) ("henaff") or
-    $-\sqrt{(1 - \cos u)/(1 + \cos u)}$, u from U(0, pi/2) ("cayley"); $W_{ih}$ is
-    Kaiming-normal, b from U(-0.01, 0.01). For long memories; the spectrum has modulus 1.
+    are parameters (`weight_hh`, row by row). W is computed once per sequence. A starts with
+    2 x 2 blocks, with entries from U(-pi, pi) ("henaff") or $-\sqrt{(1 - \cos u)/(1 + \cos u)}$,
+    u from U(0, pi/2) ("cayley"); $W_{ih}$ is Kaiming-normal (cut at two standard deviations),
+    b from U(-0.01, 0.01), as in the authors' code. That multiplies rows, h W: a trained A changes
+    its sign here. For long memories; the spectrum has modulus 1.
+
+    `parametrisation="cayley"` is scoRNN (Helfrich et al. 2018, arXiv:1707.09520),
+    $W = (I + A)^{-1} (I - A) D$: D is diagonal and fixed, its last `negative_ones` entries are
+    -1 and the others 1. With D = I no W has an eigenvalue -1, which is why the number matters; it
+    is half of the units by default, as in the authors' copying and adding tasks (a tenth in
+    their MNIST). Started with "cayley", the blocks turn by u. $W_{ih}$ is then from U(±0.01) and
+    b zero, as theirs. They multiply rows, too: besides the sign of A, their input weights and
+    readout are multiplied by D.
     """
 
     weight_ih: Float[Array, "hidden input"]
     weight_hh: Float[Array, " triangle"]
     bias: Float[Array, " hidden"]
     parametrisation: str = eqx.field(static=True)
+    negative_ones: int = eqx.field(static=True)
     matrix: Float[Array, "hidden hidden"] | None
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
@@ -147,25 +165,26 @@ class ExpRNNCell(AbstractCell):
         *,
         parametrisation: str = "exp",
         initialisation: str = "cayley",
+        negative_ones: int | None = None,
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
-        """`parametrisation` and `initialisation` as above (ValueError otherwise)."""
+        """`parametrisation` and `initialisation` as above; `negative_ones`, 0 to hidden, belongs
+        to the parametrisation "cayley". ValueError otherwise."""
         check_sizes(input_size=input_size, hidden_size=hidden_size)
-        if parametrisation not in PARAMETRISATIONS:
-            raise ValueError(
-                f"expected parametrisation to be one of {PARAMETRISATIONS}, got {parametrisation!r}"
-            )
-        if initialisation not in INITIALISATIONS:
-            raise ValueError(
-                f"expected initialisation to be one of {INITIALISATIONS}, got {initialisation!r}"
-            )
+        check_choice("parametrisation", parametrisation, PARAMETRISATIONS)
+        check_choice("initialisation", initialisation, INITIALISATIONS)
+        self.negative_ones = _check_signs(negative_ones, parametrisation, hidden_size)
         dtype = working_float(dtype)
         key_ih, key_hh, key_b = jr.split(key, 3)
-        make = jax.nn.initializers.he_normal(in_axis=-1, out_axis=-2)
-        self.weight_ih = make(key_ih, (hidden_size, input_size), dtype)
         self.weight_hh = _rotations(key_hh, hidden_size, initialisation, dtype)
-        self.bias = uniform(key_b, (hidden_size,), -0.01, 0.01, dtype)
+        if parametrisation == "exp":
+            make = jax.nn.initializers.he_normal(in_axis=-1, out_axis=-2)
+            self.weight_ih = make(key_ih, (hidden_size, input_size), dtype)
+            self.bias = uniform(key_b, (hidden_size,), -0.01, 0.01, dtype)
+        else:
+            self.weight_ih = uniform(key_ih, (hidden_size, input_size), -0.01, 0.01, dtype)
+            self.bias = jnp.zeros(hidden_size, dtype)
         self.parametrisation = parametrisation
         self.matrix = None
         self.input_size, self.output_size = input_size, hidden_size
@@ -180,7 +199,10 @@ class ExpRNNCell(AbstractCell):
         if self.parametrisation == "exp":
             return replace(self, matrix=jax.scipy.linalg.expm(A))
         eye = jnp.eye(self.output_size, dtype=A.dtype)
-        return replace(self, matrix=jnp.linalg.solve(eye + A / 2, eye - A / 2))
+        signs = jnp.where(
+            jnp.arange(self.output_size) < self.output_size - self.negative_ones, 1, -1
+        )
+        return replace(self, matrix=jnp.linalg.solve(eye + A, eye - A) * signs.astype(A.dtype))
 
     @contract
     def step(
@@ -191,6 +213,19 @@ class ExpRNNCell(AbstractCell):
         u = matrix @ state + self.weight_ih @ x
         h = jnp.sign(u) * jax.nn.relu(jnp.abs(u) + self.bias)
         return h, h
+
+
+def _check_signs(negative_ones: int | None, parametrisation: str, size: int) -> int:
+    if parametrisation == "exp":
+        if negative_ones is not None:
+            raise ValueError(
+                f"negative_ones={negative_ones} belongs to scoRNN: give parametrisation='cayley'"
+            )
+        return 0
+    count = size // 2 if negative_ones is None else negative_ones
+    if not isinstance(count, Integral) or isinstance(count, bool) or not 0 <= count <= size:
+        raise ValueError(f"expected negative_ones as an integer from 0 to {size}, got {count!r}")
+    return int(count)
 
 
 def _rotations(key: PRNGKeyArray, size: int, initialisation: str, dtype: Any) -> Array:

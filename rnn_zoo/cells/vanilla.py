@@ -1,4 +1,4 @@
-"""The classic cells: Elman, leaky Elman, Wilson-Cowan, IndRNN."""
+"""The classic cells: Elman, leaky Elman, IndRNN."""
 
 import math
 from collections.abc import Callable
@@ -8,13 +8,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jax import lax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._activations import function_field
 from .._affine import AffineMap, Diagonal
+from .._ranges import held
 from ..base import AbstractCell, AbstractLinearCell, contract, replace, state_dtype
-from ..init import check_sizes, glorot, orthogonal, uniform, working_float
+from ..init import check_sizes, glorot, leaky_kaiming, orthogonal, uniform, working_float
 
 
 def leak_over(leak: float, dt: ArrayLike) -> Array:
@@ -27,7 +27,8 @@ def leak_over(leak: float, dt: ArrayLike) -> Array:
     return -jnp.expm1(dt * math.log1p(-leak))
 
 
-def _check_leak(leak: float) -> float:
+def check_leak(leak: float) -> float:
+    """`leak` in (0, 1], or a ValueError."""
     if not 0.0 < leak <= 1.0:
         raise ValueError(f"expected leak in (0, 1], got {leak}: 1 keeps nothing of the old state")
     return float(leak)
@@ -121,7 +122,7 @@ class LeakyElmanCell(AbstractCell):
         self.weight_ih, self.weight_hh, self.bias = _dense_weights(
             input_size, hidden_size, use_bias, dtype, key
         )
-        self.leak = _check_leak(leak)
+        self.leak = check_leak(leak)
         self.activation = activation
         self.input_size, self.output_size = input_size, hidden_size
 
@@ -142,65 +143,6 @@ class LeakyElmanCell(AbstractCell):
         return h, h
 
 
-class WilsonCowanCell(AbstractCell):
-    r"""A leaky rate model whose input enters beside the non-linearity (Wilson & Cowan 1972).
-
-    $$h' = (1 - \alpha_{dt}) h + \alpha_{dt} \big(\phi(W_{hh} h + b) + W_{ih} x\big), \qquad
-    \alpha_{dt} = 1 - (1 - \alpha)^{dt}, \qquad y = h'$$
-
-    The one-population form used in machine learning; the 1972 model has an excitatory and
-    an inhibitory population with refractory terms. State: h, (hidden,), zero at the start.
-    Timed, `leak` $\alpha$ and weights as in `LeakyElmanCell`.
-    """
-
-    weight_ih: Float[Array, "hidden input"]
-    weight_hh: Float[Array, "hidden hidden"]
-    bias: Float[Array, " hidden"] | None
-    leak: float = eqx.field(static=True)
-    activation: Callable = function_field()
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = True
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        leak: float = 0.5,
-        activation: Callable = jnp.tanh,
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """`leak` in (0, 1] (ValueError otherwise); the rest as in `ElmanCell`."""
-        self.weight_ih, self.weight_hh, self.bias = _dense_weights(
-            input_size, hidden_size, use_bias, dtype, key
-        )
-        self.leak = _check_leak(leak)
-        self.activation = activation
-        self.input_size, self.output_size = input_size, hidden_size
-
-    def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return jnp.zeros(self.output_size, state_dtype(self.weight_hh))
-
-    @contract
-    def step(
-        self,
-        state: Float[Array, " {self.output_size}"],
-        x: Float[Array, " {self.input_size}"],
-        dt: Float[ArrayLike, ""] = 1.0,
-    ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        z = self.weight_hh @ state
-        alpha = leak_over(self.leak, dt)
-        target = self.activation(z if self.bias is None else z + self.bias) + self.weight_ih @ x
-        h = (1 - alpha) * state + alpha * target
-        return h, h
-
-
 class IndRNNCell(AbstractCell):
     r"""Independently recurrent units (Li et al. 2018, arXiv:1803.04831).
 
@@ -208,10 +150,12 @@ class IndRNNCell(AbstractCell):
 
     State: h, (hidden,), zero at the start. $\phi$ is ReLU. Each unit sees only itself, so
     stack two or more. `recurrent_range` = (low, high): u starts as U(low, high) and is held
-    to |u| <= high where it is used; the gradient passes the clip, so u comes back from the
-    edge. high = 1 keeps gradients of any length bounded; for sequences of T steps the paper
-    takes 2^(1/T), and low near high in the last layer if only the last output is read.
-    $W_{ih}$ is Kaiming-uniform. Keep weight decay off u.
+    to |u| <= high where it is used (the authors cut it after every update). At the edge the
+    gradient passes inwards only, so u stays near the range and comes back at once. high = 1
+    keeps gradients of any length bounded; for sequences of T steps the paper takes 2^(1/T), and
+    low near high in the last layer if only the last output is read. $W_{ih}$ is U(±sqrt(6 / (65
+    input))), b zero, as in the authors' code, which normalises between layers. Keep weight decay
+    off u.
     """
 
     weight_ih: Float[Array, "hidden input"]
@@ -252,7 +196,8 @@ class IndRNNCell(AbstractCell):
     def prepare(self) -> "IndRNNCell":
         if self.u is not None:
             return self
-        return replace(self, u=_held(self.weight_hh, self.recurrent_range[1]))
+        high = self.recurrent_range[1]
+        return replace(self, u=held(self.weight_hh, -high, high))
 
     @contract
     def step(
@@ -310,7 +255,8 @@ class LinearIndRNNCell(AbstractLinearCell):
     def prepare(self) -> "LinearIndRNNCell":
         if self.u is not None:
             return self
-        return replace(self, u=_held(self.weight_hh, self.recurrent_range[1]))
+        high = self.recurrent_range[1]
+        return replace(self, u=held(self.weight_hh, -high, high))
 
     def transition(self, x: Float[Array, " {self.input_size}"]) -> AffineMap:
         u = self.prepare().u
@@ -324,13 +270,6 @@ class LinearIndRNNCell(AbstractLinearCell):
         return state
 
 
-def _held(weight: Array, high: float) -> Array:
-    """`weight` held to [-high, high]; the gradient passes the clip."""
-    clipped = lax.stop_gradient(jnp.clip(weight, -high, high))
-    # The bracket is zero with the gradient one.
-    return clipped + (weight - lax.stop_gradient(weight))
-
-
 def _independent_weights(input_size: int, hidden_size: int, bounds, use_bias: bool, dtype, key):
     check_sizes(input_size=input_size, hidden_size=hidden_size)
     low, high = bounds
@@ -340,9 +279,8 @@ def _independent_weights(input_size: int, hidden_size: int, bounds, use_bias: bo
         )
     dtype = working_float(dtype)
     key_ih, key_hh = jr.split(key)
-    make = jax.nn.initializers.he_uniform(in_axis=-1, out_axis=-2)
     return (
-        make(key_ih, (hidden_size, input_size), dtype),
+        leaky_kaiming(key_ih, hidden_size, input_size, dtype),
         uniform(key_hh, (hidden_size,), low, high, dtype),
         jnp.zeros(hidden_size, dtype) if use_bias else None,
     )
