@@ -14,6 +14,8 @@ from jaxtyping import PRNGKeyArray
 
 from . import cells, ssm
 from .base import AbstractCell
+from .cells import equations as _of_cells
+from .ssm import equations as _of_ssm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +28,7 @@ class CellInfo:
     paper: str
     """Authors, year, and arXiv number where there is one."""
     equation: str
-    """In plain text, one line."""
+    """In plain text, one line, with what is usual left out."""
     linear: bool = False
     timed: bool = False
     stochastic: bool = False
@@ -35,6 +37,16 @@ class CellInfo:
     """The class that `make_model` builds around the cell where its paper has a block of its own;
     "" where a model has the cell itself."""
 
+    @property
+    def full_equation(self) -> str:
+        """The whole step in plain text, complete enough to be computed from the fields."""
+        return _EQUATIONS[self.name]
+
+
+_EQUATIONS = {
+    name: inspect.cleandoc(text)
+    for name, text in (_of_cells.EQUATIONS | _of_ssm.EQUATIONS).items()
+}
 
 _ROWS = (
     CellInfo(

@@ -1,0 +1,134 @@
+"""What the signs and functions in the texts of equations mean, in NumPy."""
+
+import math
+
+import numpy as np
+import scipy.linalg
+
+
+def entrywise(operation, a, b):
+    """Of arrays of one shape, or of an array and a number."""
+    if a is None or b is None:  # a parameter that the cell does without
+        return b if a is None else a
+    shapes = {np.shape(a), np.shape(b)} - {()}
+    assert len(shapes) < 2, f"expected arrays of one shape, got {shapes}"
+    return operation(a, b)
+
+
+def product(a, b):
+    """a b: of a number and anything, or of a matrix and what has rows for its columns."""
+    if a is None or b is None:
+        return b if a is None else a
+    if np.ndim(a) == 0 or np.ndim(b) == 0:
+        return a * b
+    assert np.ndim(a) == 2, f"expected a matrix or a number in front, got {np.shape(a)}"
+    return a @ b
+
+
+def blocks(value, count):
+    """Equal blocks of the rows of an array, the entries of a tuple."""
+    if value is None or isinstance(value, tuple):
+        return [None] * count if value is None else value
+    return np.split(value, count)
+
+
+def sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def join(value):
+    """Complex numbers of two halves, the real one first."""
+    real, imaginary = np.split(value, 2) if np.ndim(value) == 1 else value
+    return real + 1j * imaginary
+
+
+def upper(entries):
+    """A strictly upper triangular matrix, row by row."""
+    size = round((1 + math.sqrt(1 + 8 * len(entries))) / 2)
+    matrix = np.zeros((size, size))
+    matrix[np.triu_indices(size, 1)] = entries
+    return matrix
+
+
+def wires(values, adjacency):
+    """A number for each synapse as a matrix [target, source], 0 where there is none."""
+    matrix = np.zeros(adjacency.shape)
+    matrix[np.nonzero(adjacency)] = values
+    return matrix.T
+
+
+def layers(parts, activation, u):
+    """Linear maps with their biases, an activation after each."""
+    for part in parts:
+        u = activation(np.asarray(part.weight) @ u + np.asarray(part.bias))
+    return u
+
+
+def by_unit(periods, size):
+    """The period of each unit: equal blocks, the first ones larger by one where need be."""
+    share, more = divmod(size, len(periods))
+    return np.repeat(periods, [share + (k < more) for k in range(len(periods))])
+
+
+def motor(wiring, v):
+    """The motor neurons of the last layer, or of all neurons, of which they are the first."""
+    last = wiring.layers[-1] if len(v) == len(wiring.layers[-1]) else range(len(v))
+    return v[[list(last).index(neuron) for neuron in range(wiring.output_size)]]
+
+
+def synapses(wiring, layer, fully_recurrent):
+    """1 where a neuron of a layer (row) reads a feature of [x, h]: those before, its own layer."""
+    own = list(wiring.layers[layer])
+    before = wiring.adjacency[list(wiring.layers[layer - 1])] if layer else wiring.sensory_adjacency
+    inside = np.ones((len(own), len(own))) if fully_recurrent else wiring.adjacency[own][:, own]
+    return (np.concatenate([before[:, own], inside]).T != 0).astype(float)
+
+
+FUNCTIONS = {
+    "sig": sigmoid,
+    "tanh": np.tanh,
+    "exp": np.exp,
+    "softplus": lambda z: np.logaddexp(0, z),
+    "relu": lambda z: np.maximum(z, 0),
+    "lecun_tanh": lambda z: 1.7159 * np.tanh(0.666 * z),
+    "positive": lambda z: np.where(z >= 0, z + 0.5, sigmoid(z)),
+    "sqrt": np.sqrt,
+    "abs": np.abs,
+    "sign": np.sign,
+    "max": np.maximum,
+    "min": np.minimum,
+    "clip": np.clip,
+    "lcm": np.lcm.reduce,
+    "re": np.real,
+    "im": np.imag,
+    "conj": np.conj,
+    "complex": join,
+    "parts": tuple,
+    "given": lambda field: field is not None,
+    "sum": lambda matrix: matrix.sum(1),
+    "norm": np.linalg.norm,
+    "diag": np.diag,
+    "outer": np.outer,
+    "expm": scipy.linalg.expm,
+    "radius": lambda matrix: abs(np.linalg.eigvals(matrix)).max(),
+    "fourier": lambda matrix: np.fft.fft(matrix, axis=0, norm="ortho"),
+    "permute": lambda matrix, order: matrix[order],
+    "reads": lambda periods: (periods[:, None] <= periods).astype(float),
+    "block_diagonal": lambda blocks: scipy.linalg.block_diag(*blocks),
+    "columns": lambda matrix: matrix.shape[1],
+    "split": lambda rows, count: (rows[:count], rows[count:]),
+    "upper": upper,
+    "wires": wires,
+    "layers": layers,
+}
+
+
+def of_cell(cell, size, layer):
+    """The functions that need the cell, its sizes, or the layer that is being run."""
+    return {
+        "by_unit": lambda periods: by_unit(periods, size),
+        "by_channel": lambda v: v.reshape(size, -1),
+        "rows": lambda v: np.tile(v, (cell.wiring.units, 1)),
+        "motor": lambda v: motor(cell.wiring, v),
+        "synapses": lambda wiring: synapses(wiring, layer, cell.fully_recurrent),
+    }
