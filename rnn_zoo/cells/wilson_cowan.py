@@ -58,6 +58,7 @@ class WilsonCowanCell(AbstractCell):
     timed: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
+    recurrent_matrices: ClassVar[tuple[str, ...]] = ("matrix",)
 
     def __init__(
         self,
