@@ -21,6 +21,10 @@ class AbstractLinearMap(eqx.Module):
     """Number of axes of `a` for one time step."""
 
     @abc.abstractmethod
+    def shape_for(self, state: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of `a` for one time step of a state of this shape."""
+
+    @abc.abstractmethod
     def apply(self, h: Array) -> Array:
         """A h."""
 
@@ -43,6 +47,9 @@ class Diagonal(AbstractLinearMap):
     a: Array
     rank: ClassVar[int] = 1
 
+    def shape_for(self, state: tuple[int, ...]) -> tuple[int, ...]:
+        return state
+
     def apply(self, h: Array) -> Array:
         return self.a * h
 
@@ -62,11 +69,22 @@ class Block2x2(AbstractLinearMap):
     a: Array
     rank: ClassVar[int] = 3
 
+    def shape_for(self, state: tuple[int, ...]) -> tuple[int, ...]:
+        return (2, *state)
+
     def apply(self, h: Array) -> Array:
         return (self.a * h[..., None, :, :]).sum(-2)
 
     def compose(self, earlier: "Block2x2") -> "Block2x2":
-        return Block2x2((self.a[..., None, :] * earlier.a[..., None, :, :, :]).sum(-3))
+        # By entries: a sum over a product with axes of length 1, fused with the passes of
+        # `lax.associative_scan`, reads beyond its arrays on jaxlib 0.10.2 (infinities, or worse).
+        (a, b), (c, d) = self._entries()
+        (e, f), (g, h) = earlier._entries()
+        rows = [[a * e + b * g, a * f + b * h], [c * e + d * g, c * f + d * h]]
+        return Block2x2(jnp.stack([jnp.stack(row, -2) for row in rows], -3))
+
+    def _entries(self) -> list[list[Array]]:
+        return [[self.a[..., i, j, :] for j in range(2)] for i in range(2)]
 
     def transpose(self) -> "Block2x2":
         return Block2x2(jnp.swapaxes(self.a, -3, -2))

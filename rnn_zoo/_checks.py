@@ -164,7 +164,9 @@ def check_dt(part: Any, dt, length: Length) -> Array | None:
 def check_state(cell: AbstractCell, state: Any) -> State:
     """The initial state of `cell`, or a given one with the same structure, shapes and dtypes."""
     if state is None:
-        return jax.tree.map(jnp.asarray, cell.init_state())
+        state = cell.init_state()
+        _check_arrays(cell, state)
+        return jax.tree.map(jnp.asarray, state)
     expected = jax.eval_shape(cell.init_state)
     problem = ValueError(
         f"expected a state of {_name(cell)} like its init_state(), {show(expected)}, "
@@ -178,13 +180,65 @@ def check_state(cell: AbstractCell, state: Any) -> State:
         raise problem
     if not all(map(_same_kind, jax.tree.leaves(state), jax.tree.leaves(expected))):
         raise problem
-    return jax.tree.map(lambda s, e: jnp.asarray(exactly("state", s), e.dtype), state, expected)
+    return jax.tree.map(_in_dtype, state, expected)
+
+
+def _check_arrays(cell: AbstractCell, state: Any) -> None:
+    for leaf in jax.tree.leaves(state):
+        if not isinstance(leaf, jax.Array | np.ndarray | np.generic):
+            raise TypeError(
+                f"expected init_state() of {_name(cell)} to give arrays, got {leaf!r} in "
+                f"{show(state)}: a number has no dtype of its own, write jnp.zeros(()) for 0.0 or "
+                "jnp.zeros((), int) for a counter"
+            )
+
+
+def check_step(cell: AbstractCell, before: State, after: Any, y: Any) -> None:
+    """A ValueError for a step that does not give what the cell promises.
+
+    `before` is the state before the step. Called while a step is traced, so once per sequence.
+    """
+    expected, given = jax.eval_shape(lambda: (before, after))
+    pairs = zip(jax.tree.leaves(expected), jax.tree.leaves(given))
+    if jax.tree.structure(expected) != jax.tree.structure(given) or any(
+        (e.shape, e.dtype) != (g.shape, g.dtype) for e, g in pairs
+    ):
+        raise ValueError(
+            f"expected the step of {_name(cell)} to give a state like the one before it, "
+            f"{show(expected)}, got {show(given)}: the structure, shapes and dtypes of "
+            "init_state() stay what they are"
+        )
+    check_output(cell, y)
+
+
+def check_output(cell: AbstractCell, y: Any) -> None:
+    """A ValueError for an output of another size than the cell says."""
+    if getattr(y, "shape", None) != (cell.output_size,):
+        raise ValueError(
+            f"expected the output of {_name(cell)} as one array of shape ({cell.output_size},), "
+            f"as its output_size says, got {show(y)}"
+        )
+
+
+def _in_dtype(given: Any, expected: Any) -> Any:
+    return given if _is_key(expected) else jnp.asarray(exactly("state", given), expected.dtype)
+
+
+def _is_key(value: Any) -> bool:
+    return bool(jnp.issubdtype(value.dtype, jax.dtypes.prng_key))
 
 
 def _same_kind(given, expected) -> bool:
-    kinds = (jnp.complexfloating, jnp.floating, jnp.integer, jnp.bool_)
+    kinds = (
+        jnp.complexfloating,
+        jnp.floating,
+        jnp.integer,
+        jnp.bool_,
+        jax.dtypes.prng_key,
+    )
     kind = next(k for k in kinds if jnp.issubdtype(expected.dtype, k))
-    return bool(jnp.issubdtype(jnp.result_type(given), kind))
+    dtype = given.dtype if hasattr(given, "dtype") else jnp.result_type(given)
+    return bool(jnp.issubdtype(dtype, kind))
 
 
 def step_keys(key, length: Length, *, reverse: bool = False) -> Array | None:
@@ -206,8 +260,7 @@ def step_keys(key, length: Length, *, reverse: bool = False) -> Array | None:
 
 def key_rank(key: Any) -> int:
     """The number of axes of an array of keys: 0 for one key, typed or old-style."""
-    typed = jnp.issubdtype(check_key(key).dtype, jax.dtypes.prng_key)
-    return key.ndim if typed else key.ndim - 1
+    return key.ndim if _is_key(check_key(key)) else key.ndim - 1
 
 
 def spread_keys(keys: Array | None, parts: int) -> list[Array | None]:

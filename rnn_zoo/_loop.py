@@ -23,7 +23,8 @@ from jaxtyping import Array
 
 from ._chunks import Length, in_chunks
 from ._known import is_known
-from ._mesh import in_mesh, repeat, vary, varying
+from ._mesh import in_mesh, repeat
+from ._plain import scan, trace
 from ._plan import Plan, is_zero, make_plan, smooth
 from ._program import Program, perform, read_program
 from ._tangents import Derivative, take
@@ -37,8 +38,9 @@ def loop(
     length: Length,
     reverse: bool = False,
     segment: int | None = None,
+    plain: bool = False,
 ) -> tuple[Any, Any]:
-    """`lax.scan(step, state, inputs, length, reverse)`.
+    """`lax.scan(step, state, inputs, length, reverse)`; with `plain` that itself.
 
     With `segment`, a derivative keeps the states between segments of so many steps, and runs each
     segment once more.
@@ -47,13 +49,13 @@ def loop(
 
         def of_segment(state, inputs):
             size = len(jax.tree.leaves(inputs)[0])
-            return loop(step, state, inputs, length=size, reverse=reverse)
+            return loop(step, state, inputs, length=size, reverse=reverse, plain=plain)
 
         again = jax.checkpoint(of_segment, prevent_cse=False)
         division = length // segment, segment, length % segment
         return in_chunks(again, state, inputs, division=division, reverse=reverse)
-    if length == 0:
-        return lax.scan(step, state, inputs, length=0)
+    if plain or length == 0:
+        return scan(step, state, inputs, length=length, reverse=reverse)
     leaves, of_state = jax.tree.flatten(state)
     columns, of_inputs = jax.tree.flatten(inputs)
     structure: dict[str, Any] = {}
@@ -67,7 +69,7 @@ def loop(
         return [*jax.tree.leaves(after), *outputs]
 
     first = [jax.eval_shape(lambda a: a[0], column) for column in columns]
-    closed, leaves = _trace(flat, leaves, first)
+    closed, leaves = trace(flat, leaves, first)
     if structure["state"] != of_state or not _takes(closed, leaves):
         state = jax.tree.unflatten(of_state, leaves)
         return lax.scan(step, state, inputs, length=length, reverse=reverse)
@@ -87,19 +89,6 @@ def loop(
     after, outputs = results[: len(leaves)], results[len(leaves) :]
     outputs = jax.tree.unflatten(structure["outputs"], outputs)
     return jax.tree.unflatten(of_state, after), outputs
-
-
-def _trace(step: Callable, leaves: list, first: list) -> tuple[Any, list]:
-    """The jaxpr of a step, and the state, where `jax.shard_map` wants it so, by its type as
-    different between devices as the state after the step is."""
-    while True:
-        closed = jax.make_jaxpr(step)(leaves, first)
-        wider = [
-            vary(a, varying(jax.typeof(a)) | varying(b)) for a, b in zip(leaves, closed.out_avals)
-        ]
-        if all(a is b for a, b in zip(leaves, wider)):
-            return closed, leaves
-        leaves = wider
 
 
 def _takes(closed, leaves: list) -> bool:

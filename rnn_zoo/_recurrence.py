@@ -187,8 +187,7 @@ def _interleave(even: Array, odd: Array, axis: int) -> Array:
 
 
 def _products(a: Array, kind: type, axis: int) -> Array:
-    """A_t ... A_1 for the BLOCK steps along an axis. A loop: `lax.associative_scan` over 2 x 2
-    blocks gives infinities on jax 0.10.2 when compiled."""
+    """A_t ... A_1 for the BLOCK steps along an axis, one after the other as the states are."""
 
     def body(t: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         product, products = carry

@@ -138,8 +138,31 @@ class AbstractLinearCell(AbstractCell):
     def step(self, state: State, x: Array, dt: ArrayLike | None = None) -> tuple[State, Array]:
         """`transition` applied to the state, then `readout`."""
         cell = cast(AbstractLinearCell, self.prepare())
-        state = cell.transition(x, *(() if dt is None else (dt,))).apply(state)
+        step = cell.transition(x, *(() if dt is None else (dt,)))
+        check_transition(cell, step, state)
+        state = step.apply(state)
         return state, cell.readout(state, x)
+
+
+def check_transition(cell: AbstractCell, step: Any, state: Any) -> None:
+    """A ValueError for a transition that is not one of the state: nothing is broadcast or cast."""
+    name = type(cell).__name__
+    if not isinstance(step, AffineMap) or not hasattr(state, "shape"):
+        raise TypeError(
+            f"expected {name} to have a state of one array and a transition that gives an "
+            f"rz.AffineMap, got {show(state)} and {show(step)}"
+        )
+    a, offset = step.linear.a, step.offset
+    expected = step.linear.shape_for(state.shape)
+    after = jnp.result_type(a.dtype, offset.dtype, state.dtype)
+    if (a.shape, offset.shape, after) != (expected, state.shape, state.dtype):
+        raise ValueError(
+            f"expected the transition of {name} to act on its state {show(state)}: "
+            f"{type(step.linear).__name__} with a of shape {expected}, an offset of shape "
+            f"{state.shape}, and dtypes that give {state.dtype}; got a {show(a)}, offset "
+            f"{show(offset)}: broadcast or cast them in `transition`, or give init_state() the "
+            "dtype that the steps have"
+        )
 
 
 def same_shapes(one: Any, two: Any) -> bool:

@@ -5,8 +5,9 @@ On one step a reset acts first, then the mask; a masked step holds the state and
 zero, and the cell never sees what stands in it.
 """
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
@@ -14,17 +15,41 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
+from . import _plain
 from ._affine import AffineMap, select, varies
 from ._auto import PARALLEL, choose
-from ._checks import Steps, check_cell, check_state, check_steps
+from ._checks import Steps, check_cell, check_output, check_state, check_step, check_steps
 from ._chunks import Length
 from ._loop import loop
+from ._mesh import in_mesh, vary_alike
 from ._recurrence import solve
 from ._times import elapsed as elapsed, lengths_to_mask as lengths_to_mask
-from .base import AbstractCell, State, advance, half_as, working_dtype
+from .base import AbstractCell, State, advance, check_transition, half_as, working_dtype
 
 
 METHODS = ("auto", "sequential", "parallel")
+PLAIN = "plain"
+ENGINES = ("auto", "scan")
+
+# Part of the key of jax's caches, so that what was traced with one engine never runs with another.
+_CHOSEN = jax.make_user_context("auto")
+
+
+@contextlib.contextmanager
+def engine(name: str) -> Iterator[None]:
+    """What runs inside `with rz.scan.engine("scan"):`, layers, models and training included.
+
+    - `"auto"`: the loop and the recurrence of this package, as ever.
+    - `"scan"`: plain `jax.lax.scan` of the cell's `step`, and for linear cells with
+      `method="parallel"` plain `jax.lax.associative_scan` over `AffineMap.compose`. The results
+      are the same but for rounding; only time and memory differ.
+
+    A function that was traced before is traced anew. ValueError for another name.
+    """
+    if name not in ENGINES:
+        raise ValueError(f"expected engine to be one of {ENGINES}, got {name!r}")
+    with _CHOSEN(name):
+        yield
 
 
 def unroll(
@@ -39,6 +64,7 @@ def unroll(
     key: Any = None,
     method: str = "auto",
     remat: int | str | None = None,
+    engine: str | None = None,
 ) -> tuple[State, Array]:
     """Run a cell over a sequence: `state, ys = unroll(cell, xs)`.
 
@@ -61,15 +87,18 @@ def unroll(
     - `remat`: for long sequences. A gradient keeps the states between segments of so many
       steps, and runs each segment once more; "sqrt": segments of sqrt(time) steps, so that
       the memory of what is kept grows like sqrt(time). Runs the sequential loop.
+    - `engine`: "auto" or "scan", as in `rz.scan.engine`, which reaches layers and models too.
+      The first thing to try where a result, a gradient or a transformation surprises.
 
     **Returns:** the final state, and the outputs (time, output_size).
 
     **Raises:** ValueError or TypeError for a wrong shape, dtype or structure, for a `dt`
     or a `method` that the cell does not have, for `remat` with method "parallel".
     """
-    state, _, ys = _evaluate(
-        cell, xs, state, dt, mask, reset, reverse, key, method, remat, keep_states=False
-    )
+    with _engine(engine):
+        state, _, ys = _evaluate(
+            cell, xs, state, dt, mask, reset, reverse, key, method, remat, keep_states=False
+        )
     return state, ys
 
 
@@ -84,26 +113,33 @@ def trajectory(
     reverse: bool = False,
     key: Any = None,
     method: str = "auto",
+    engine: str | None = None,
 ) -> tuple[State, Array]:
     """All states along a sequence: `states, ys = trajectory(cell, xs)`.
 
     Arguments as in `unroll`. Each leaf of `states` has a leading time axis and holds the
     state after that step, in the order of xs.
     """
-    _, states, ys = _evaluate(
-        cell, xs, state, dt, mask, reset, reverse, key, method, None, keep_states=True
-    )
+    with _engine(engine):
+        _, states, ys = _evaluate(
+            cell, xs, state, dt, mask, reset, reverse, key, method, None, keep_states=True
+        )
     return states, ys
 
 
-def _evaluate(cell, xs, state, dt, mask, reset, reverse, key, method, remat, *, keep_states):
+def _engine(name: str | None) -> contextlib.AbstractContextManager:
+    return contextlib.nullcontext() if name is None else engine(name)
+
+
+def _evaluate(cell, xs, state, dt, mask, reset, reverse, key, method, remat, name, *, keep_states):
     check_cell(cell)
     steps = check_steps(cell, xs, dt, mask, reset, key, reverse=reverse)
     state = check_state(cell, state)
     algorithm = resolve_method(cell, method, steps.length, remat)
     if algorithm == "sequential":
         segment = math.isqrt(max(steps.length - 1, 0)) + 1 if remat == "sqrt" else remat
-        return _sequential(cell, state, steps, bool(reverse), keep_states, segment)
+        plain = _CHOSEN.value == "scan"
+        return _sequential(cell, state, steps, bool(reverse), keep_states, segment, plain)
     return _linear(cell, state, steps, bool(reverse), keep_states, algorithm)
 
 
@@ -129,11 +165,13 @@ def resolve_method(
         )
     if method == "sequential" or not cell.linear or length == 0:
         return "sequential"
+    if _CHOSEN.value == "scan":
+        return PLAIN if method == "parallel" else "sequential"
     return PARALLEL if method == "parallel" else choose(jax.default_backend(), length)
 
 
 @eqx.filter_jit
-def _sequential(cell, state, steps: Steps, reverse: bool, keep_states: bool, segment: int | None):
+def _sequential(cell, state, steps: Steps, reverse: bool, keep_states: bool, segment, plain: bool):
     cell = cell.prepare()
     initial = cell.init_state()
     scalar_dt = steps.dt if steps.dt is not None and steps.dt.ndim == 0 else None
@@ -143,6 +181,7 @@ def _sequential(cell, state, steps: Steps, reverse: bool, keep_states: bool, seg
         if at.reset is not None:
             state = select(at.reset, initial, state)
         after, y = advance(cell, state, x, *dt, key=at.key)
+        check_step(cell, state, after, y)
         if at.mask is not None:
             after = select(at.mask, after, state)
             y = jnp.where(at.mask, y, jnp.zeros_like(y))
@@ -150,7 +189,13 @@ def _sequential(cell, state, steps: Steps, reverse: bool, keep_states: bool, seg
 
     per_step = steps if scalar_dt is None else steps._replace(dt=None)
     state, (states, ys) = loop(
-        body, state, per_step, length=steps.length, reverse=reverse, segment=segment
+        body,
+        state,
+        per_step,
+        length=steps.length,
+        reverse=reverse,
+        segment=segment,
+        plain=plain,
     )
     return state, states, ys
 
@@ -162,27 +207,40 @@ def _linear(cell, state, steps: Steps, reverse: bool, keep_states: bool, algorit
     x, *dt = _visible(steps)
     dtype = working_dtype(cell, x)
     inputs = [array.astype(dtype) for array in (x, *dt)]
-    maps = _map_over_time(cell.transition, inputs)
-    states = solve(
-        maps.linear,
-        _offsets(maps, cell, state, steps, reverse),
-        mask=steps.mask,
-        barrier=steps.reset,
-        reverse=reverse,
-        algorithm=algorithm,
-    )
-    ys = jax.vmap(cell.readout)(states, inputs[0])
+    maps = _map_over_time(cell, state, inputs)
+    if algorithm == PLAIN:
+        flags = {"mask": steps.mask, "reset": steps.reset}
+        initial = cell.init_state()
+        states = _plain.states(maps, state, initial, steps.length, **flags, reverse=reverse)
+    else:
+        states = solve(
+            maps.linear,
+            _offsets(maps, cell, state, steps, reverse),
+            mask=steps.mask,
+            barrier=steps.reset,
+            reverse=reverse,
+            algorithm=algorithm,
+        )
+
+    def readout(state: Array, x: Array) -> Array:
+        y = cell.readout(state, x)
+        check_output(cell, y)
+        return y
+
+    ys = jax.vmap(readout)(states, inputs[0])
     if steps.mask is not None:
         ys = select(steps.mask, ys, jnp.zeros_like(ys))
     final = states[0] if reverse else states[-1]
     return final, states if keep_states else None, half_as(x, ys)
 
 
-def _map_over_time(transition: Callable, inputs: list[Array]) -> AffineMap:
+def _map_over_time(cell: Any, state: Array, inputs: list[Array]) -> AffineMap:
     """The elements of all steps; what depends on no per-step input gets no time axis."""
+    transition = cell.transition
     in_axes = [0 if array.ndim else None for array in inputs]  # a scalar dt is not per step
     at_one_step = [array[0] if array.ndim else array for array in inputs]
     jaxpr, out_shape = jax.make_jaxpr(transition, return_shape=True)(*at_one_step)
+    check_transition(cell, out_shape, state)
     dependent = {id(v) for v, axis in zip(jaxpr.jaxpr.invars, in_axes) if axis == 0}
     for equation in jaxpr.eqns:
         if any(id(v) in dependent for v in equation.invars):
@@ -207,7 +265,7 @@ def _offsets(maps: AffineMap, cell, state, steps: Steps, reverse: bool) -> Array
     linear, offset = maps.linear, maps.offset
     if offset.ndim == jnp.ndim(state):  # an offset that does not depend on x
         offset = jnp.broadcast_to(offset, (steps.length, *offset.shape))
-    offset = offset.astype(jnp.result_type(state))
+    offset = offset.astype(state.dtype)
     if steps.mask is not None:
         offset = select(steps.mask, offset, jnp.zeros_like(offset))
 
@@ -224,7 +282,16 @@ def _offsets(maps: AffineMap, cell, state, steps: Steps, reverse: bool) -> Array
     if steps.reset is not None:
         every = through(linear, steps.mask, jnp.broadcast_to(initial, offset.shape))
         offset = select(steps.reset, offset + every, offset)
-    return offset.at[first].set(start)
+    return _with_first(offset, start, reverse)
+
+
+def _with_first(offset: Array, start: Array, reverse: bool) -> Array:
+    """The offsets with another one for the first step to be processed."""
+    if not in_mesh([jax.typeof(offset)]):
+        return offset.at[-1 if reverse else 0].set(start)
+    # An update in place under `vmap` is a scatter, which asks how its result is to be spread.
+    parts = [offset[:-1], start[None]] if reverse else [start[None], offset[1:]]
+    return jnp.concatenate(vary_alike(*parts))
 
 
 def flip(steps: Steps) -> Steps:

@@ -22,7 +22,7 @@ RANKS = {
     for rank, names in enumerate(
         [
             ("_affine", "_known", "_mesh"),
-            ("_recurrence", "_program", "_chunks"),
+            ("_recurrence", "_program", "_chunks", "_plain"),
             ("_plan",),
             ("_tangents",),
             ("_loop",),
