@@ -115,7 +115,8 @@ def _matrix(zz: Array, zy: Array, yz: Array, yy: Array) -> Array:
     return jnp.stack([jnp.stack([zz, zy]), jnp.stack([yz, yy])])
 
 
-# Below it the series are exact to 64 bits; above it the closed forms lose a digit at most.
+# Below it the series are exact to 64 bits, or to 32 with `_enough` of their terms; above it
+# the closed forms lose a digit at most.
 _NEAR = 0.25
 _COSINE = tuple((-1) ** k / math.factorial(2 * k) for k in range(8))
 _SINC = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(8))
@@ -125,7 +126,13 @@ _ARCSINE = tuple(
 )
 
 
+def _enough(coefficients: tuple[float, ...], x: Array) -> tuple[float, ...]:
+    wide = x.dtype.itemsize > 4
+    return coefficients if wide else coefficients[: len(coefficients) // 2 + 1]
+
+
 def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
+    coefficients = _enough(coefficients, x)
     total = jnp.full_like(x, coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
         total = total * x + coefficient
@@ -160,8 +167,9 @@ def _pair_exprel(real: Array, squared: Array, cosine: Array, sinc: Array) -> tup
     small, _, far = _branches(size, size)
     s = jnp.where(small, squared, jnp.zeros_like(squared))
     r = jnp.where(small, real, jnp.zeros_like(real))
-    a, b = jnp.full_like(r, _EXPREL[-1]), jnp.zeros_like(r)
-    for coefficient in reversed(_EXPREL[:-1]):
+    terms = _enough(_EXPREL, r)
+    a, b = jnp.full_like(r, terms[-1]), jnp.zeros_like(r)
+    for coefficient in reversed(terms[:-1]):
         a, b = r * a - s * b + coefficient, r * b + a
     # (exp(w) - 1) conj(w) / |w|^2, with exp(w) - 1 = less + i angle more.
     grown = jnp.exp(real)
