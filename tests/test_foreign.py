@@ -125,10 +125,17 @@ def test_what_a_step_does_beside_its_carry_is_named():
     normal = jax.nn.initializers.normal()
     drawn = peer.GRUCell(I, H, rngs=peer.Rngs(0))
     drawn.carry_init = normal
-    with pytest.raises(ValueError, match="not random, got a GRUCell with a carry_init"):
+    with pytest.raises(ValueError, match="not random, got a GRUCell with a random"):
         rz.adopt(drawn)
     linen = pytest.importorskip("flax.linen")
-    with pytest.raises(ValueError, match="not random, got a GRUCell with a carry_init"):
+    with pytest.raises(ValueError, match="not random, got a GRUCell with a random"):
         rz.adopt(linen.GRUCell(H, carry_init=normal), input_size=I, key=KEY)
     with pytest.raises(TypeError, match="got RNN, which has no initialize_carry"):
         rz.adopt(peer.RNN(cell))
+
+
+def test_modules_that_are_not_of_jax_name_their_reader():
+    for library, reader in (("torch.nn", "from_torch"), ("keras.src", "from_keras")):
+        cell = type("GRUCell", (), {"__module__": library, "__call__": lambda self, h, x: h})()
+        with pytest.raises(TypeError, match=f"got GRUCell of .*rz.interop.{reader} carries"):
+            rz.adopt(cell, input_size=I, init_state=jnp.zeros(H))

@@ -27,7 +27,14 @@ class Found(NamedTuple):
 
 
 def read_cell(cell: Any, input_size: int | None, key: Any) -> Found | None:
-    """A cell of another library, None for anything else."""
+    """A cell of another library, None for anything else. TypeError for one that is not of jax."""
+    roots = {base.__module__.partition(".")[0] for base in type(cell).__mro__}
+    for library, reader in _NOT_OF_JAX.items():
+        if library in roots:
+            raise TypeError(
+                f"expected a function of jax or a cell of one of its libraries, got "
+                f"{type(cell).__name__} of {library}: rz.interop.{reader} carries its weights over"
+            )
     for library, read in _READERS.items():
         if any(base.__module__.startswith(library) for base in type(cell).__mro__):
             return read(cell, input_size, key)
@@ -99,8 +106,8 @@ def _check_start(cell: Any, state: State, other: State) -> None:
     """A ValueError where two keys give two initial states."""
     if not _same(state, other):
         raise ValueError(
-            f"expected an initial carry that is not random, got a {type(cell).__name__} with a "
-            "carry_init that draws: build it without, and give adopt the state to start from, "
+            f"expected an initial carry that is not random, got a {type(cell).__name__} with "
+            "a random start: build it without, and give adopt the state to start from, "
             "init_state=..., or learn it, rz.LearnedInitialState(adopted)"
         )
 
@@ -154,6 +161,8 @@ def _brainstate(cell: Any, input_size: int | None, key: Any) -> Found:
     cell.init_state()
     graph, hidden, variables = peer.graph.treefy_split(cell, peer.HiddenState, ...)
     state, form = jax.tree.flatten(hidden)
+    cell.init_state()
+    _check_start(cell, state, jax.tree.leaves(peer.graph.treefy_states(cell, peer.HiddenState)))
     return Found(_Brainstate(variables, graph, form), size, tuple(state))
 
 
@@ -168,5 +177,13 @@ def _given(cell: Any, input_size: int | None, key: Any) -> tuple[int, Any]:
     return input_size, key
 
 
+# In that order: a module of ncps is one of torch too.
+_NOT_OF_JAX = {
+    "ncps": "from_ncps",
+    "torch": "from_torch",
+    "keras": "from_keras",
+    "tf_keras": "from_keras",
+    "tensorflow": "from_keras",
+}
 # By the module of a base class.
 _READERS = {"flax.linen": _linen, "flax.nnx": _nnx, "brainstate": _brainstate}
