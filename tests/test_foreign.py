@@ -102,3 +102,40 @@ def test_what_is_missing_is_named():
         rz.adopt(peer.GRUCell(H))
     with pytest.raises(ValueError, match="expected key: the parameters of GRUCell"):
         rz.adopt(peer.GRUCell(H), input_size=I)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_a_step_does_beside_its_carry_is_named():
+    peer = pytest.importorskip("flax.nnx")
+
+    class Dropping(peer.GRUCell):
+        def __init__(self):
+            peer.GRUCell.__init__(self, I, H, rngs=peer.Rngs(0))
+            self.drop = peer.Dropout(0.5, rngs=peer.Rngs(1))
+
+        def __call__(self, carry, x):
+            return peer.GRUCell.__call__(self, carry, self.drop(x))
+
+    cell = Dropping()
+    with pytest.raises(ValueError, match="got a Dropping that changes variables of its own"):
+        rz.adopt(cell)
+    cell.eval()
+    xs = draw(4, (2, T, I), jnp.float32)
+    assert_close(rz.batch(rz.Recurrent(rz.adopt(cell)))(xs), peer.RNN(cell)(xs), 1e-6)
+    normal = jax.nn.initializers.normal()
+    drawn = peer.GRUCell(I, H, rngs=peer.Rngs(0))
+    drawn.carry_init = normal
+    with pytest.raises(ValueError, match="not random, got a GRUCell with a random"):
+        rz.adopt(drawn)
+    linen = pytest.importorskip("flax.linen")
+    with pytest.raises(ValueError, match="not random, got a GRUCell with a random"):
+        rz.adopt(linen.GRUCell(H, carry_init=normal), input_size=I, key=KEY)
+    with pytest.raises(TypeError, match="got RNN, which has no initialize_carry"):
+        rz.adopt(peer.RNN(cell))
+
+
+def test_modules_that_are_not_of_jax_name_their_reader():
+    for library, reader in (("torch.nn", "from_torch"), ("keras.src", "from_keras")):
+        cell = type("GRUCell", (), {"__module__": library, "__call__": lambda self, h, x: h})()
+        with pytest.raises(TypeError, match=f"got GRUCell of .*rz.interop.{reader} carries"):
+            rz.adopt(cell, input_size=I, init_state=jnp.zeros(H))

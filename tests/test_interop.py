@@ -71,7 +71,8 @@ CELLS = [name for name in names("torch") if name.endswith("_cell")]
 def torch_module(name):
     """An object with the names that `from_torch` reads off a module of torch."""
     about, arrays, _ = values(f"torch/{name}")
-    return type(about["name"], (), {**about, "state_dict": lambda self: arrays})()
+    fields = {**about, "state_dict": lambda self: arrays, "__module__": "torch.nn"}
+    return type(about["name"], (), fields)()
 
 
 def in_torch_order(states):
@@ -244,6 +245,8 @@ def fake_torch():
 
     kinds = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
     nn = types.SimpleNamespace(**{kind: type(kind, (Module,), {}) for kind in kinds})
+    for kind in kinds:
+        getattr(nn, kind).__module__ = "torch.nn"
     return types.SimpleNamespace(nn=nn, from_numpy=np.asarray, float32="float32")
 
 
@@ -310,6 +313,11 @@ BAD_TO_TORCH = {
         "jnp.tanh or jax.nn.relu.* got activation=.*sin",
     ),
     "a projected cell": (lambda: rz.LSTMPCell(3, 4, key=KEY), TypeError, r"give rz.Recurrent"),
+    "a sum": (
+        lambda: rz.Bidirectional(gru(), gru(), merge="sum"),
+        ValueError,
+        "side by side, as torch's, got merge='sum'",
+    ),
     "a wide projection": (
         lambda: rz.Recurrent(rz.LSTMPCell(3, 4, cell_size=4, key=KEY)),
         ValueError,
@@ -330,6 +338,61 @@ def test_to_torch_without_torch(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ImportError, match="pip install torch"):
         to_torch(gru())
+
+
+def test_torch_modules_with_code_of_their_own():
+    module = torch_module("lstm")
+    base = type(module)
+    base.forward = lambda self, x: x
+    base.extra_repr = base.flatten_parameters = lambda self: ""
+    harmless = type("MyLSTM", (base,), {"extra_repr": lambda self: "mine", "more": tanh})
+    assert same(from_torch(harmless()), from_torch(module))
+    for own, instance, names in (
+        ({"forward": tanh}, {}, "got MyLSTM with its own forward, whose code"),
+        ({"flatten_parameters": tanh}, {}, "its own flatten_parameters"),
+        ({"__call__": tanh}, {"forward": tanh}, "its own __call__, forward"),
+    ):
+        one = type("MyLSTM", (base,), own)()
+        vars(one).update(instance)
+        with pytest.raises(TypeError, match=f"{names}.*from_torch"):
+            from_torch(one)
+    # A class of that name from elsewhere.
+    with pytest.raises(TypeError, match="expected one of RNN, .*got LSTM"):
+        from_torch(type("LSTM", (), {"state_dict": base.state_dict})())
+
+
+WEIGHTS = {
+    "parametrizations.weight_hh_l0.original0": ({}, "parametrize.remove_parametrizations"),
+    "weight_hh_l0_g": ({"weight_hh_l0_v": 1}, "remove_weight_norm"),
+    "weight_hh_l0_orig": ({"weight_hh_l0_u": 1, "weight_hh_l0_v": 1}, "remove_spectral_norm"),
+    "weight_hh_l0_orig ": ({"weight_hh_l0_mask": 1}, "prune.remove"),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_computed_weights_of_torch_name_their_mend(name):
+    others, undo = WEIGHTS[name]
+    arrays = without("torch/lstm", "weight_hh_l0") | {name.strip(): 1, **others}
+    message = rf"got {name.strip()}, .*torch.nn.utils.{undo}\(module, 'weight_hh_l0'\)"
+    with pytest.raises(ValueError, match=message):
+        from_torch(arrays)
+    with pytest.raises(ValueError, match=message):
+        from_torch({f"a.{k}": v for k, v in arrays.items()}, prefix="a.")
+
+
+def test_real_torch_modules_with_code_of_their_own():
+    torch = pytest.importorskip("torch")
+    module = torch.nn.LSTM(3, 4)
+    undone = torch.nn.utils.parametrizations.weight_norm(module, "weight_hh_l0")
+    with pytest.raises(ValueError, match="remove_parametrizations"):
+        from_torch(undone)
+    torch.nn.utils.parametrize.remove_parametrizations(module, "weight_hh_l0")
+    close(from_torch(module).layers[0].cell.weight_hh, module.weight_hh_l0.detach(), atol=1e-7)
+    handle = module.register_forward_hook(lambda module, given, got: got)
+    with pytest.raises(TypeError, match="without forward hooks, got some on the module"):
+        from_torch(module)
+    handle.remove()
+    assert from_torch(module).output_size == 4
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections")
@@ -394,13 +457,17 @@ def tanh(x):
     """A function whose name alone is read."""
 
 
-def named(name):
-    return types.FunctionType(tanh.__code__, {}, name)
+def named(name, module="jax.nn"):
+    function = types.FunctionType(tanh.__code__, {}, name)
+    function.__module__ = module
+    return function
 
 
 def keras_cell(kind, arrays, activation="tanh", gate="sigmoid", **fields):
-    fields |= {"activation": named(activation), "get_weights": lambda self: arrays}
-    fields |= {} if kind == "SimpleRNN" else {"recurrent_activation": named(gate)}
+    fields |= {"activation": staticmethod(named(activation)), "__module__": "keras.src"}
+    fields |= {"get_weights": lambda self: arrays}
+    if kind != "SimpleRNN":
+        fields["recurrent_activation"] = staticmethod(named(gate))
     return type(f"{kind}Cell", (), fields)()
 
 
@@ -408,6 +475,7 @@ def keras_layer(kind, arrays, *, backwards=False, **fields):
     """An object with the names that `from_keras` reads off a layer of Keras."""
     cell = keras_cell(kind, arrays, **fields)
     layer = {"cell": cell, "go_backwards": backwards, "get_weights": lambda self: arrays}
+    layer["__module__"] = "keras.src"
     return type(kind, (), layer)()
 
 
@@ -416,6 +484,7 @@ def keras_both(kind, arrays, merge_mode="concat", **fields):
     one = keras_layer(kind, arrays[:half], **fields)
     two = keras_layer(kind, arrays[half:], backwards=True, **fields)
     both = {"forward_layer": one, "backward_layer": two, "merge_mode": merge_mode}
+    both["__module__"] = "keras.src"
     return type("Bidirectional", (), both | {"get_weights": lambda self: arrays})()
 
 
@@ -446,6 +515,63 @@ def test_keras_stacks_and_cells():
     assert same(from_keras(keras_cell("GRU", one)), from_keras(one).cell)
 
 
+def test_keras_layers_with_code_of_their_own():
+    arrays = list(values("keras/lstm")[1].values())
+    both = list(values("keras/gru_both")[1].values())
+    layer, two = keras_layer("LSTM", arrays), keras_both("GRU", both)
+    for one in (layer, layer.cell, two):
+        type(one).call = type(one).get_config = lambda self, x: x
+        other = type("Mine", (type(one),), {"get_config": tanh})
+        assert same(from_keras(other()), from_keras(one))
+        other.call = lambda self, x: 2 * x
+        with pytest.raises(TypeError, match="got Mine with its own call, .*rz.adopt"):
+            from_keras(other())
+    class_ = type("Mine", (type(layer.cell),), {"call": tanh})
+    with pytest.raises(TypeError, match="expected LSTMCell as .*got Mine with its own call"):
+        from_keras(type("RNN", (type(layer),), {"cell": class_(), "__module__": "keras"})())
+    type(layer.cell).activation = staticmethod(named("tanh", "mine"))
+    with pytest.raises(ValueError, match="got tanh of mine and sigmoid of jax.nn"):
+        from_keras(layer)
+
+
+def test_keras_sums_stacks_and_states():
+    both = list(values("keras/gru_both")[1].values())
+    layer, apart = (from_keras(keras_both("GRU", both, merge_mode=m)) for m in ("sum", "concat"))
+    ys = apart(XS[0])
+    np.testing.assert_allclose(layer(XS[0]), ys[:, :4] + ys[:, 4:], atol=1e-6)
+    one = list(values("keras/gru")[1].values())
+    two = [np.ones((4, 8)), np.ones((2, 8)), np.ones(8)]
+    cells = [keras_cell("GRU", one), keras_cell("LSTM", two)]
+    stack = type("StackedRNNCells", (), {"cells": cells, "__module__": "keras"})()
+    rnn = type("RNN", (type(keras_layer("GRU", one)),), {"cell": stack, "__module__": "keras"})()
+    expected = rz.Stacked([from_keras(one), from_keras(two)])
+    assert same(from_keras(rnn).cell.layers, expected.layers)
+    assert same(from_keras([*one, *two], stacked=True), from_keras(rnn))
+    rnn = keras_layer("GRU", one)
+    rnn.stateful = True
+    with pytest.raises(ValueError, match="expected stateful=False"):
+        from_keras(rnn)
+    rnn.stateful, rnn.return_sequences = False, False
+    assert same(from_keras([rnn]).layers[0], from_keras(rnn))
+    with pytest.raises(ValueError, match="of all layers but the last, got False of layer 0"):
+        from_keras([rnn, rnn])
+
+
+def test_arrays_that_may_be_two_directions_or_two_cells():
+    square = [np.full((4, 12), 0.1), np.full((4, 12), -0.2), np.full((2, 12), 0.3)]
+    second = [-array for array in square]
+    with pytest.raises(ValueError, match="stacked=False for both directions .*two cells"):
+        from_keras(square + second)
+    both = from_keras(square + second, stacked=False)
+    assert same(both, rz.Bidirectional(from_keras(square).cell, from_keras(second).cell))
+    above = from_keras(square + second, stacked=True)
+    assert above.output_size == 4
+    three = from_keras([*square[:2], *second[:2], *square[:2]], stacked=True)
+    assert len(three.cell.layers) == 3
+    with pytest.raises(ValueError, match="each reads the units of the one before"):
+        from_keras([np.ones((3, 8)), np.ones((2, 8)), np.ones((3, 8)), U], stacked=True)
+
+
 W, U = np.ones((3, 8)), np.ones((2, 8))
 BAD_KERAS = {
     "another layer": (lambda: eqx.nn.Linear(2, 2, key=KEY), TypeError, "one of SimpleRNN.* Linear"),
@@ -453,22 +579,22 @@ BAD_KERAS = {
     "activation": (
         lambda: keras_layer("LSTM", [W, U], activation="relu"),
         ValueError,
-        "expected the activation tanh, and sigmoid for the gates, got relu and sigmoid",
+        "expected the activation tanh, and sigmoid for the gates, got relu of jax.nn and sigmoid",
     ),
     "gates": (
         lambda: keras_layer("GRU", [W, U], gate="hard_sigmoid"),
         ValueError,
-        "got tanh and hard_sigmoid",
+        "got tanh of jax.nn and hard_sigmoid",
     ),
     "backwards": (
         lambda: keras_layer("LSTM", [W, U], backwards=True),
         ValueError,
         r"go_backwards=False, got True.*rz.layers.Backward",
     ),
-    "a sum": (
-        lambda: keras_both("LSTM", [W, U, W, U], "sum"),
+    "a mean": (
+        lambda: keras_both("LSTM", [W, U, W, U], "ave"),
         ValueError,
-        "expected merge_mode='concat', got 'sum'",
+        "expected merge_mode='concat' or 'sum', got 'ave'",
     ),
     "other cells": (
         lambda: type("RNN", (), vars(keras_layer("MyLSTM", [W, U]).__class__) | {})(),
@@ -512,7 +638,7 @@ def test_keras_layers_made_on_the_spot(monkeypatch):
             make(5, return_sequences=True, **options),
         ]
         model = keras.Sequential([keras.Input(XS.shape[1:]), *parts])
-        close(rz.batch(from_keras(parts))(xs), np.asarray(model(xs)), atol=1e-6)
+        close(rz.batch(from_keras(parts))(xs), np.asarray(model(xs)), atol=1e-5)
 
 
 # --- Flax -----------------------------------------------------------------------------------------
@@ -564,34 +690,53 @@ def packed_cell(cell):
 
 def nnx_module(kind, tree, **fields):
     """An object with the names that `from_flax` reads off a module of nnx."""
-    parts = {k: type("Linear", (), v)() for k, v in packed(tree).items()}
-    functions = {"activation_fn": named("tanh"), "gate_fn": named("sigmoid")}
-    return type(kind, (), functions | parts | fields)()
+    flax = {"__module__": "flax.nnx"}
+    parts = {k: type("Linear", (), v | flax)() for k, v in packed(tree).items()}
+    functions = {"activation_fn": named("tanh"), "gate_fn": named("sigmoid")} | fields
+    functions = {k: f and staticmethod(f) if callable(f) else f for k, f in functions.items()}
+    return type(kind, (), functions | parts | flax)()
 
 
 def test_flax_modules():
     tree = nested(values("flax/gru")[1])["cell"]
     module = nnx_module("GRUCell", tree)
     assert same(from_flax(module), from_flax(packed(tree)))
-    rnn = type("RNN", (), {"cell": module, "reverse": False})()
+    flax = {"__module__": "flax.nnx"}
+    rnn = type("RNN", (), {"cell": module, "reverse": False} | flax)()
     assert same(from_flax([rnn]), rz.Stacked([from_flax(module)]))
     simple = nested(values("flax/simple")[1])["cell"]
     relu = nnx_module("SimpleCell", simple, activation_fn=named("relu"), gate_fn=None)
     assert same(from_flax(relu), from_flax(simple, activation=jax.nn.relu))
     for fields, message in (
         ({"activation_fn": named("gelu")}, "expected activation_fn tanh and gate_fn sigmoid"),
-        ({"gate_fn": named("tanh")}, "got tanh and tanh"),
+        ({"gate_fn": named("tanh")}, "got tanh of jax.nn and tanh"),
+        ({"activation_fn": named("tanh", "mine")}, "got tanh of mine"),
+        ({"dtype": jnp.bfloat16, "param_dtype": jnp.float32}, r"set cell.dtype = None"),
+        ({"carry_init": named("ones")}, r"carry_init=ones of jax.nn: .*LearnedInitialState"),
+        ({"promote_dtype": named("promote")}, "expected promote_dtype of flax"),
     ):
         with pytest.raises(ValueError, match=message):
             from_flax(nnx_module("GRUCell", tree, **fields))
     with pytest.raises(ValueError, match="without residual"):
         from_flax(nnx_module("SimpleCell", simple, gate_fn=None, residual=True))
     with pytest.raises(ValueError, match=r"reverse=True: take rz.layers.Backward"):
-        from_flax(type("RNN", (), {"cell": module, "reverse": True})())
+        from_flax(type("RNN", (), {"cell": module, "reverse": True} | flax)())
 
-    both = {"forward_rnn": rnn, "backward_rnn": rnn, "merge_fn": staticmethod(named("add"))}
-    with pytest.raises(ValueError, match="that concatenates, got merge_fn=add"):
-        from_flax(type("Bidirectional", (), both)())
+    type(module).__call__ = lambda self, carry, x: (carry, x)
+    for one in (module, rnn):
+        other = type("Mine", (type(one),), {"__call__": lambda self, x: x})
+        type(one).__call__ = lambda self, x: x
+        with pytest.raises(TypeError, match="got Mine with its own __call__, .*rz.adopt"):
+            from_flax(other())
+    with pytest.raises(TypeError, match="expected one of LSTMCell, .*got Strange"):
+        from_flax(type("Strange", (), {"dense_i": 1})())
+    both = {"forward_rnn": rnn, "backward_rnn": rnn} | flax
+    layer = from_flax(type("Bidirectional", (), both | {"merge_fn": np.add})())
+    assert (layer.merge, layer.output_size) == ("sum", 4)
+    with pytest.raises(ValueError, match="concatenates or adds, got merge_fn=add of mine"):
+        from_flax(
+            type("Bidirectional", (), both | {"merge_fn": staticmethod(named("add", "mine"))})()
+        )
 
 
 def linear(rows, columns):

@@ -42,21 +42,27 @@ def values(name):
     return about, found
 
 
+def theirs(name, **fields):
+    """An object of a class of ncps."""
+    return type(name, (types.SimpleNamespace,), {"__module__": "ncps"})(**fields)
+
+
 def stand_in(about, arrays, **changes):
     """An object with the names that `from_ncps` reads off a module of ncps."""
-    fields = {"use_mixed": about["mixed"], "training": False, **changes}
+    fields = {"use_mixed": about["mixed"], "training": False, "__module__": "ncps", **changes}
+    fields["state_dict"] = lambda self: arrays
     if "options" in about:
-        cell = types.SimpleNamespace(**dict(zip(LTC_OPTIONS, about["options"])))
+        cell = theirs("LTCCell", **dict(zip(LTC_OPTIONS, about["options"])))
         cell._wiring = types.SimpleNamespace(
             adjacency_matrix=about["adjacency"],
             sensory_adjacency_matrix=about["sensory_adjacency"],
             output_dim=about["outputs"],
         )
-        return type("LTC", (), {"rnn_cell": cell, **fields, "state_dict": lambda self: arrays})()
+        return type("LTC", (), {"rnn_cell": cell, **fields})()
     blocks = [type(part, (), {})() for part in about.get("backbone", [])]
     for k in (k for k in arrays if k.startswith("rnn_cell.backbone") and k.endswith("weight")):
         blocks[int(k.split(".")[2])].weight = arrays[k]
-    cell = types.SimpleNamespace(mode=about["mode"], backbone=blocks or None)
+    cell = theirs("CfCCell", mode=about["mode"], backbone=blocks or None)
     if "layers" in about:
         layers = about["layers"]
         cell._layers = [types.SimpleNamespace(mode=about["mode"]) for _ in layers]
@@ -66,7 +72,7 @@ def stand_in(about, arrays, **changes):
             adjacency_matrix=about["adjacency"],
             sensory_adjacency_matrix=about["sensory_adjacency"],
         )
-    return type("CfC", (), {"rnn_cell": cell, **fields, "state_dict": lambda self: arrays})()
+    return type("CfC", (), {"rnn_cell": cell, **fields})()
 
 
 def load(name, prefix="p/", scale=1.0):
@@ -146,6 +152,50 @@ def test_other_modules_are_named():
         from_ncps(stand_in(about, weights))
 
 
+def test_an_explicit_ltc_outside_its_ranges_is_named():
+    about, found = values("ltc_explicit")
+    weights = {k[2:]: np.array(v) for k, v in found.items() if k.startswith("p/")}
+    used = tuple(np.argwhere(about["adjacency"])[0])
+    for name, at, value in (
+        ("w", used, -0.1),
+        ("gleak", 0, -0.1),
+        ("cm", 0, 0.0),
+        ("sensory_w", tuple(np.argwhere(about["sensory_adjacency"])[0]), -1e-3),
+    ):
+        key = next(k for k in weights if k.endswith(f".{name}"))
+        below = {k: v.copy() for k, v in weights.items()}
+        below[key][at] = value
+        with pytest.raises(ValueError, match=f"got less in {name}: .*apply_weight_constraints"):
+            from_ncps(stand_in(about, below))
+    # Where there is no synapse the numbers are not used.
+    free = tuple(np.argwhere(np.equal(about["adjacency"], 0))[0])
+    key = next(k for k in weights if k.endswith(".w"))
+    weights[key][free] = -1.0
+    assert eqx.tree_equal(from_ncps(stand_in(about, weights)), load("ltc_explicit"))
+
+
+def test_code_of_ones_own_is_named():
+    about, found = values("deep")
+    weights = {k[2:]: v for k, v in found.items() if k.startswith("p/")}
+    module = stand_in(about, weights)
+    for one in (module, module.rnn_cell):
+        type(one).forward = lambda self, x: x
+    inner = type("Mine", (type(module.rnn_cell),), {"forward": lambda self, x: 2 * x})
+    with pytest.raises(TypeError, match="expected CfCCell .*got Mine with its own forward"):
+        from_ncps(stand_in(about, weights, rnn_cell=inner(**vars(module.rnn_cell))))
+    outer = type("Mine", (type(module),), {"forward": lambda self, x: 2 * x})
+    with pytest.raises(TypeError, match="expected CfC .*got Mine with its own forward"):
+        from_ncps(outer())
+    with pytest.raises(TypeError, match="a cell of ncps.torch in a CfC, got SimpleNamespace"):
+        from_ncps(stand_in(about, weights, rnn_cell=types.SimpleNamespace()))
+    normed = weights | {"rnn_cell.ff1.parametrizations.weight.original0": np.ones(2)}
+    with pytest.raises(ValueError, match="got rnn_cell.ff1.parametrizations.*undo it by"):
+        from_ncps(stand_in(about, normed))
+    about["backbone"][-2] = "Tanh" if about["backbone"][-2] != "Tanh" else "ReLU"
+    with pytest.raises(ValueError, match="a backbone with one activation"):
+        from_ncps(stand_in(about, weights))
+
+
 def test_reads_modules_of_ncps_itself():
     torch, ncps = pytest.importorskip("torch"), pytest.importorskip("ncps")
     from ncps.torch import LTC, CfC  # noqa: PLC0415
@@ -162,3 +212,15 @@ def test_reads_modules_of_ncps_itself():
         np.testing.assert_allclose(
             from_ncps(module)(xs.numpy(), dt=dt.numpy()), expected, atol=1e-5
         )
+    handle = module.rnn_cell.register_forward_hook(lambda module, given, got: got)
+    with pytest.raises(TypeError, match="forward hooks, got some on rnn_cell"):
+        from_ncps(module)
+    handle.remove()
+    module = LTC(3, 5, implicit_param_constraints=False)
+    with torch.no_grad():
+        module.rnn_cell._params["gleak"][:] = -0.1
+    with pytest.raises(ValueError, match="got less in gleak"):
+        from_ncps(module)
+    module.rnn_cell.apply_weight_constraints()
+    expected = module.eval()(xs, timespans=dt)[0].detach().numpy()
+    np.testing.assert_allclose(from_ncps(module)(xs.numpy(), dt=dt.numpy()), expected, atol=1e-5)

@@ -1,6 +1,6 @@
 """Cells from the arrays of their gates: what the readers of other libraries share."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -14,11 +14,6 @@ from ..cells import ElmanCell, GRUCell, LSTMCell, LSTMPCell
 
 
 TANH, RELU = jnp.tanh, jax.nn.relu
-
-
-def is_named(value: Any, names: Iterable[str]) -> bool:
-    """Whether the class of `value`, or one that it extends, has one of these names."""
-    return any(cls.__name__ in names for cls in type(value).__mro__)
 
 
 def to_numpy(array: Any) -> np.ndarray:
@@ -93,6 +88,8 @@ def _made(cls: Callable[..., AbstractCell], arrays: dict[str, Any], **options: A
     for name, weight in [("weight_ih", weight_ih), ("weight_hh", weight_hh)]:
         if weight.ndim != 2:
             raise ValueError(f"expected {name} as a matrix, got shape {weight.shape}")
+        if not jnp.issubdtype(weight.dtype, jnp.floating):
+            raise ValueError(f"expected {name} of floating-point numbers, got {weight.dtype}")
     given = {k: jnp.asarray(v) for k, v in arrays.items() if v is not None}
     options |= {"use_bias": arrays["bias"] is not None, "dtype": given["weight_ih"].dtype}
 

@@ -7,9 +7,13 @@ import numpy as np
 
 from ..layers import Bidirectional, Recurrent, Stacked
 from ._cells import RELU, TANH, elman, gru, lstm, to_numpy
+from ._plain_objects import check_plain, class_of, is_function_of, name_of
 
 
 ACTIVATIONS = {"tanh": TANH, "relu": RELU}
+LIBRARIES = ("flax", "jax", "numpy")
+CELLS = ("LSTMCell", "OptimizedLSTMCell", "GRUCell", "SimpleCell")
+_MEND = "rz.adopt(cell) runs any cell of flax as it is"
 # What the readers ask of a tree: the parts of layers, of cells, of linear maps.
 _PARTS = (
     ("cell", "forward_rnn", "backward_rnn", "dense_i", "dense_h", "i", "h", "kernel", "bias")
@@ -35,19 +39,21 @@ def from_flax(params: Any, *, activation: Callable = TANH) -> Any:
     an LSTM's carry as (c, h), here it is `LSTMState(h, c)`. The dtype is kept, but float64
     is float32 without x64.
 
-    **Raises:** ValueError for the names of another cell, shapes that do not fit, or an nnx
-    module with functions that have no form here.
+    **Raises:** TypeError for an nnx module with code of its own, such as a subclass with its own
+    `__call__`; ValueError for the names of another cell, shapes that do not fit, or an nnx module
+    with functions, a `carry_init` or a dtype that have no form here.
     """
     if isinstance(params, Sequence):
         return Stacked([from_flax(part, activation=activation) for part in params])
     parts = _parts(params)
     if "params" in parts:
         return from_flax(parts["params"], activation=activation)
+    if parts and not isinstance(params, Mapping):
+        _check_module(params, (*CELLS, "RNN", "Bidirectional"))
     if "forward_rnn" in parts and "backward_rnn" in parts:
-        _check_merge(params)
-        sides = [parts[f"{side}_rnn"] for side in ("forward", "backward")]
-        cells = [_parts(side).get("cell", side) for side in sides]
-        return Bidirectional(*(from_flax(cell, activation=activation) for cell in cells))
+        cells = [_direction(parts[f"{side}_rnn"]) for side in ("forward", "backward")]
+        merge = _merge(params)
+        return Bidirectional(*(from_flax(c, activation=activation) for c in cells), merge=merge)
     if "cell" in parts:
         if getattr(params, "reverse", False) is True:
             raise ValueError(
@@ -55,19 +61,60 @@ def from_flax(params: Any, *, activation: Callable = TANH) -> Any:
                 "rz.layers.Backward(from_flax(rnn.cell)), whose outputs are in input order"
             )
         return Recurrent(from_flax(parts["cell"], activation=activation))
-    if hasattr(params, "activation_fn"):
+    if not isinstance(params, Mapping) and parts:
+        _check_options(params)
         activation = _activation(params)
     return _cell(parts, activation)
 
 
-def _check_merge(params: Any) -> None:
-    merge = getattr(params, "merge_fn", None)
-    if merge is not None and "concatenate" not in _name(merge):
-        raise ValueError(
-            f"expected a Bidirectional that concatenates, got merge_fn={_name(merge)}: "
-            "rz.Bidirectional gives both directions side by side, read forward_rnn and "
-            "backward_rnn one by one"
+def _check_module(module: Any, names: Sequence[str]) -> None:
+    own = class_of(module, names, ("flax",))
+    if own is None:
+        raise TypeError(
+            f"expected one of {', '.join(names)} of flax.nnx, or parameters, got "
+            f"{type(module).__name__}: {_MEND}"
         )
+    check_plain(module, own, _MEND)
+
+
+def _check_options(cell: Any) -> None:
+    """What an nnx cell does beside its equation."""
+    dtype, own = getattr(cell, "dtype", None), getattr(cell, "param_dtype", None)
+    if dtype is not None and np.dtype(dtype) != np.dtype(own):
+        raise ValueError(
+            f"expected a cell that computes in the dtype of its parameters, got dtype={dtype} and "
+            f"param_dtype={own}: set cell.dtype = None"
+        )
+    carry = getattr(cell, "carry_init", None)
+    if carry is not None and not is_function_of(carry, ("zeros",), LIBRARIES):
+        raise ValueError(
+            f"expected a carry that starts at zero, got carry_init={name_of(carry)}: set "
+            "cell.carry_init = jax.nn.initializers.zeros and give the state to layer.scan, or "
+            "learn it, rz.LearnedInitialState(cell)"
+        )
+    promote = getattr(cell, "promote_dtype", None)
+    if promote is not None and not is_function_of(promote, ("promote_dtype",), ("flax",)):
+        raise ValueError(f"expected promote_dtype of flax, got {name_of(promote)}: {_MEND}")
+
+
+def _direction(rnn: Any) -> Any:
+    """The cell that a Bidirectional runs in one direction, whatever order its RNN has of its own,
+    which it does not ask."""
+    if not isinstance(rnn, Mapping):
+        _check_module(rnn, ("RNN",))
+    return _parts(rnn).get("cell", rnn)
+
+
+def _merge(module: Any) -> str:
+    merge = getattr(module, "merge_fn", None)
+    if merge is None or is_function_of(merge, ("_concatenate",), ("flax",)):
+        return "concat"
+    if is_function_of(merge, ("add",), (*LIBRARIES, "operator", "_operator")):
+        return "sum"
+    raise ValueError(
+        f"expected a Bidirectional that concatenates or adds, got merge_fn={name_of(merge)}: "
+        "rz.Bidirectional has these two, read forward_rnn and backward_rnn one by one"
+    )
 
 
 def _parts(node: Any) -> dict[str, Any]:
@@ -112,6 +159,8 @@ def _linear(node: Any) -> tuple[np.ndarray, np.ndarray | None]:
     parts = _parts(node)
     if "kernel" not in parts:
         raise ValueError(f"expected kernels in a cell of Flax, got {', '.join(parts) or 'none'}")
+    if not isinstance(node, Mapping):
+        _check_module(node, ("Linear",))
     bias = parts.get("bias")
     bias = None if bias is None else to_numpy(bias)
     return to_numpy(parts["kernel"]).T, bias
@@ -136,10 +185,12 @@ def _packed(node_i: Any, node_h: Any, activation: Callable) -> Any:
 
 def _activation(cell: Any) -> Callable:
     """That of an nnx cell. ValueError where its functions have no form here."""
-    names = [_name(getattr(cell, f, None)) for f in ("activation_fn", "gate_fn")]
-    simple = names[1] == "None"
+    functions = [getattr(cell, f, None) for f in ("activation_fn", "gate_fn")]
+    simple = functions[1] is None
     known = tuple(ACTIVATIONS) if simple else ("tanh",)
-    if names[0] not in known or names[1] not in ("sigmoid", "None"):
+    gated = simple or is_function_of(functions[1], ("sigmoid",), LIBRARIES)
+    if not is_function_of(functions[0], known, LIBRARIES) or not gated:
+        names = [name_of(f) for f in functions]
         raise ValueError(
             f"expected activation_fn {' or '.join(known)} and gate_fn sigmoid in a "
             f"{type(cell).__name__}, got {names[0]} and {names[1]}: there is no other form here"
@@ -149,8 +200,4 @@ def _activation(cell: Any) -> Callable:
             "expected a SimpleCell without residual, got one with: add the identity "
             "to its recurrent kernel, which is the same"
         )
-    return ACTIVATIONS[names[0]]
-
-
-def _name(function: Any) -> str:
-    return getattr(function, "__name__", str(function))
+    return ACTIVATIONS[str(getattr(functions[0], "__name__", ""))]

@@ -1,5 +1,6 @@
 """Trained networks of ncps in PyTorch as layers of this library. Nothing of either is imported."""
 
+import re
 from typing import Any
 
 import equinox as eqx
@@ -12,8 +13,10 @@ from jaxtyping import Array
 from .._activations import lecun_tanh
 from ..base import AbstractCell, replace
 from ..cells import CfCCell, LTCCell, MixedMemory, WiredCfCCell
+from ..cells.ltc import LEAST_CAPACITY
 from ..layers import Pointwise, Recurrent, Stacked
 from ..wiring import NeuronMap
+from ._plain_objects import check_hooks, check_plain, class_of
 
 
 class GivenMap(NeuronMap):
@@ -37,14 +40,27 @@ def from_ncps(module: Any) -> Stacked:
     dt=timespans)`; `rz.batch(layer)` takes batches. A module in evaluation becomes a layer
     in inference. A wired module with one layer gives all its neurons, as ncps does. Its
     dropout leaves out the first layer of a backbone, that of `CfCCell` does not: in training
-    the two differ. TypeError for another module.
+    the two differ. TypeError for another module, and for one with code of its own (a subclass
+    with its own `forward`, forward hooks); ValueError for activations and parametrisations that
+    have no form here, and for an LTC with explicit constraints whose parameters do not keep them.
     """
-    name = type(module).__name__
-    if name not in _CELLS or not hasattr(module, "rnn_cell"):
+    own = class_of(module, _CELLS, ("ncps",))
+    if own is None or not hasattr(module, "rnn_cell"):
         raise TypeError(
-            f"expected a {' or '.join(_CELLS)} of ncps.torch, got {name}: "
+            f"expected a {' or '.join(_CELLS)} of ncps.torch, got {type(module).__name__}: "
             "its cells alone are not read, wrap them in one of these"
         )
+    name = own.__name__
+    check_plain(module, own, _MEND)
+    inner = class_of(module.rnn_cell, ("CfCCell", "WiredCfCCell", "LTCCell"), ("ncps",))
+    if inner is None:
+        raise TypeError(
+            f"expected a cell of ncps.torch in a {name}, got {type(module.rnn_cell).__name__}: "
+            f"{_MEND}"
+        )
+    check_plain(module.rnn_cell, inner, _MEND)
+    _check_names(module.state_dict())
+    check_hooks(module, ("torch", "ncps"))
     arrays = {k: _numpy(v) for k, v in module.state_dict().items()}
     cell = _CELLS[name](module, _below(arrays, "rnn_cell"))
     if module.use_mixed:
@@ -54,6 +70,23 @@ def from_ncps(module: Any) -> Stacked:
         fc = _linear(arrays, "fc")
         parts.append(Pointwise(fc, *np.shape(fc.weight)[::-1]))
     return eqx.nn.inference_mode(Stacked(parts), not module.training)
+
+
+_MEND = "rz.adopt(step) takes a function of your own"
+# Of weights that torch computes from others.
+_COMPUTED = re.compile(r".*(parametrizations\..*|_(orig|mask|g|u))")
+# Apart from the masks of the wiring.
+_MASKS = re.compile(r".*sparsity_mask")
+
+
+def _check_names(names: Any) -> None:
+    for name in names:
+        if _COMPUTED.fullmatch(name) and not _MASKS.fullmatch(name):
+            raise ValueError(
+                f"expected plain weights, got {name}, from which torch computes others: undo it by "
+                "torch.nn.utils.parametrize.remove_parametrizations, remove_weight_norm, "
+                "remove_spectral_norm or prune.remove"
+            )
 
 
 def _cfc(module: Any, arrays: dict[str, Array]) -> AbstractCell:
@@ -75,6 +108,8 @@ def _ltc(module: Any, arrays: dict[str, Array]) -> LTCCell:
         epsilon=theirs._epsilon,
         key=jr.key(0),
     )
+    if not theirs._implicit_param_constraints:
+        _check_ranges(arrays, adjacency, sensory)
     names = {"weight": "w", "mu": "mu", "sigma": "sigma", "polarity": "erev"}
     recurrent = {k: arrays[n][np.nonzero(adjacency)] for k, n in names.items()}
     inputs = {k: arrays[f"sensory_{n}"][np.nonzero(sensory)] for k, n in names.items()}
@@ -94,12 +129,31 @@ def _ltc(module: Any, arrays: dict[str, Array]) -> LTCCell:
     )
 
 
+def _check_ranges(arrays: dict[str, Array], adjacency: Any, sensory: Any) -> None:
+    """Ours holds the explicit constraints where parameters are used, theirs when it is told to."""
+    used = {
+        "w": arrays["w"][np.nonzero(adjacency)],
+        "sensory_w": arrays["sensory_w"][np.nonzero(sensory)],
+        "gleak": arrays["gleak"],
+        "cm": arrays["cm"] - LEAST_CAPACITY,
+    }
+    below = [name for name, values in used.items() if np.min(values, initial=0.0) < 0]
+    if below:
+        raise ValueError(
+            "expected w, sensory_w and gleak of at least 0 and cm of at least "
+            f"{LEAST_CAPACITY} of an LTC with explicit constraints, got less in "
+            f"{', '.join(below)}: module.apply_weight_constraints() gives the module these "
+            f"ranges, and a cm of 0 has to be set to {LEAST_CAPACITY}"
+        )
+
+
 _CELLS = {"CfC": _cfc, "LTC": _ltc}
 
 
 def _dense(theirs: Any, arrays: dict[str, Array]) -> CfCCell:
     hidden, features = arrays["ff1.weight"].shape
     backbone = [] if theirs.backbone is None else list(theirs.backbone)
+    _check_backbone(backbone)
     names = [f"backbone.{i}" for i, part in enumerate(backbone) if hasattr(part, "weight")]
     inputs = (arrays[f"{names[0]}.weight"].shape[1] if names else features) - hidden
     cell = CfCCell(
@@ -113,6 +167,16 @@ def _dense(theirs: Any, arrays: dict[str, Array]) -> CfCCell:
         key=jr.key(0),
     )
     return _filled(cell, arrays, tuple(_linear(arrays, name) for name in names))
+
+
+def _check_backbone(parts: list[Any]) -> None:
+    """ValueError where the layers of a backbone have activations of more than one kind."""
+    rest = [part for part in parts if type(part).__name__ not in ("Linear", "Dropout")]
+    if len({_activation(part) for part in rest}) > 1:
+        raise ValueError(
+            "expected a backbone with one activation, got "
+            f"{', '.join(type(part).__name__ for part in rest)}"
+        )
 
 
 def _filled(cell: CfCCell, arrays: dict[str, Array], backbone: tuple[Any, ...]) -> CfCCell:
@@ -173,6 +237,8 @@ def _activation(module: Any) -> Any:
     name = type(module).__name__
     if name not in known:
         raise ValueError(f"expected one of the activations {tuple(known)} of ncps, got {name}")
+    if getattr(module, "approximate", "none") != "none":
+        raise ValueError(f"expected an exact GELU, got approximate={module.approximate!r}")
     return known[name]
 
 

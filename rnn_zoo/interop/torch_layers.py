@@ -10,7 +10,8 @@ import numpy as np
 
 from ..cells import ElmanCell, GRUCell, LSTMCell, LSTMPCell
 from ..layers import Bidirectional, Recurrent, Stacked
-from ._cells import RELU, TANH, added, elman, gru, is_named, lstm, to_numpy
+from ._cells import RELU, TANH, added, elman, gru, lstm, to_numpy
+from ._plain_objects import check_hooks, check_plain, class_of
 
 
 LAYERS, CELLS = ("RNN", "LSTM", "GRU"), ("RNNCell", "LSTMCell", "GRUCell")
@@ -46,12 +47,15 @@ def from_torch(
     module in evaluation becomes a layer in inference. The dtype is kept, but float64
     is float32 without x64.
 
-    **Raises:** TypeError for another module; ValueError for names or shapes that do not fit.
+    **Raises:** TypeError for another module, and for one that has code of its own: a subclass with
+    its own `forward`, forward hooks; ValueError for names or shapes that do not fit, such as those
+    of weight_norm, spectral_norm or pruning.
     """
     if isinstance(module, Mapping):
         rate = 0.0 if dropout is None else dropout
         return _read(module, prefix, nonlinearity or "tanh", rate, None)
-    if not is_named(module, LAYERS + CELLS) or not hasattr(module, "state_dict"):
+    own = class_of(module, LAYERS + CELLS, ("torch",))
+    if own is None or not hasattr(module, "state_dict"):
         raise TypeError(
             f"expected one of {', '.join(LAYERS + CELLS)} of torch.nn or a state dict, got "
             f"{type(module).__name__}: of a larger model give the part, from_torch(model.lstm)"
@@ -61,7 +65,14 @@ def from_torch(
             "prefix, nonlinearity and dropout describe a state dict; a module tells them itself: "
             "leave them out"
         )
+    check_plain(
+        module,
+        own,
+        "its arrays alone are read by from_torch(module.state_dict()), where the rest is known",
+    )
     arrays = module.state_dict()
+    _check_names(arrays)
+    check_hooks(module, ("torch",))
     # Torch takes a rate for one layer, warns, and never drops.
     rate = module.dropout if getattr(module, "num_layers", 1) > 1 else 0.0
     return _read(arrays, "", getattr(module, "nonlinearity", "tanh"), rate, module.training)
@@ -93,6 +104,7 @@ def _read(
 def _named(tensors: Mapping[str, Any], prefix: str) -> _Arrays:
     """The arrays of one module, by their names in it."""
     arrays = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    _check_names(arrays)
     if not {"weight_ih", "weight_ih_l0"} & set(arrays) or not all(map(_NAME.fullmatch, arrays)):
         found = {match[1] for name in tensors if (match := _FIRST.fullmatch(name))} - {prefix}
         raise ValueError(
@@ -101,6 +113,27 @@ def _named(tensors: Mapping[str, Any], prefix: str) -> _Arrays:
             + (f": give prefix={' or '.join(map(repr, sorted(found)))}" if found else "")
         )
     return {name: to_numpy(tensor) for name, tensor in arrays.items()}
+
+
+# Names of weights that torch computes from others, what must be there besides, what undoes it.
+_FORMS = (
+    (r"parametrizations\.(\w+)\..*", None, "parametrize.remove_parametrizations"),
+    (r"(\w+)_orig", "{}_mask", "prune.remove"),
+    (r"(\w+)_orig", "{}_u", "remove_spectral_norm"),
+    (r"(\w+)_g", "{}_v", "remove_weight_norm"),
+)
+
+
+def _check_names(arrays: Mapping[str, Any]) -> None:
+    """A ValueError with its mend for weights that stand there in another form."""
+    for name in arrays:
+        for form, other, undo in _FORMS:
+            match = re.fullmatch(form, name)
+            if match and (other is None or other.format(match[1]) in arrays):
+                raise ValueError(
+                    f"expected plain weights, got {name}, from which torch computes {match[1]}: "
+                    f"torch.nn.utils.{undo}(module, {match[1]!r}) puts it in their place"
+                )
 
 
 def _cell(arrays: _Arrays, end: str, nonlinearity: str) -> Any:
@@ -237,6 +270,11 @@ def _directions(part: Any) -> list[Any]:
     """The cells of one layer: forward, or forward and backward."""
     found = [part.forward.cell, part.backward.cell] if isinstance(part, Bidirectional) else []
     found = [part.cell] if isinstance(part, Recurrent) else found
+    if isinstance(part, Bidirectional) and part.merge != "concat":
+        raise ValueError(
+            "expected a Bidirectional whose outputs stand side by side, as torch's, got "
+            f"merge={part.merge!r}: convert its cells one by one and add what they give"
+        )
     if not found or not all(type(cell) in _KINDS for cell in found):
         raise TypeError(
             "expected layers of ElmanCell, LSTMCell, LSTMPCell or GRUCell, in rz.Recurrent or "
