@@ -87,6 +87,12 @@ def _no_numbers(name: str, host: np.ndarray) -> Exception:
     return TypeError(f"expected {name} as an array of numbers, got {host.dtype}{host.shape}")
 
 
+def in_64_bits(host: Any) -> Array:
+    """An array of JAX with the dtype of NumPy's, whatever the program runs in."""
+    with jax.enable_x64(True):
+        return jnp.asarray(host)
+
+
 def place(wrong: Any) -> tuple[int, ...]:
     """Where the first of them is."""
     return tuple(int(i[0]) for i in np.nonzero(wrong)) if np.ndim(wrong) else ()

@@ -19,11 +19,14 @@ def nmse(prediction: ArrayLike, target: ArrayLike) -> Float[Array, ""]:
     $$\frac{1}{d} \sum_j \frac{\langle (\hat y_j - y_j)^2 \rangle}{\mathrm{var}(y_j)}$$
 
     (..., time, features), or (time,) for one feature; sequences of a batch count as one long
-    one. 1 is the error of saying the mean. ValueError for shapes that differ.
+    one. 1 is the error of saying the mean. A NaN in the target was not observed and counts for
+    nothing. ValueError for shapes that differ.
     """
     prediction, target = _pair(prediction, target)
-    error = jnp.mean((prediction - target) ** 2, axis=0)
-    return jnp.mean(error / jnp.var(target, axis=0))
+    seen = ~jnp.isnan(target)
+    error = _observed_mean((prediction - target) ** 2, seen)
+    some = seen.any(axis=0)
+    return _observed_mean(error / _variance(target, seen), some)
 
 
 def nrmse(prediction: ArrayLike, target: ArrayLike) -> Float[Array, ""]:
@@ -66,13 +69,14 @@ def valid_prediction_time(
 
     with (time, features) of a forecast that begins at time 0. `step` is the time between two
     samples; with the largest `lyapunov_exponent` of the system the result is in Lyapunov
-    times. The whole length where the error never passes. A NaN counts as passing. Pathak et
-    al. (2018), doi:10.1103/PhysRevLett.120.024102, Vlachas et al. (2020). ValueError for
-    shapes that differ.
+    times. The whole length where the error never passes. A NaN in the prediction counts as
+    passing, one in the target was not observed and counts for nothing. Pathak et al. (2018),
+    doi:10.1103/PhysRevLett.120.024102, Vlachas et al. (2020). ValueError for shapes that differ.
     """
     prediction, target = _pair(prediction, target)
-    scale = jnp.sqrt(jnp.mean(jnp.sum((target - target.mean(axis=0)) ** 2, axis=-1)))
-    error = jnp.linalg.norm(prediction - target, axis=-1) / scale
+    seen = ~jnp.isnan(target)
+    scale = jnp.sqrt(jnp.sum(_variance(target, seen)))
+    error = jnp.linalg.norm(jnp.where(seen, prediction - target, 0), axis=-1) / scale
     passed = ~(error <= threshold)
     held = jnp.where(jnp.any(passed), jnp.argmax(passed), len(passed))
     return held * step * lyapunov_exponent
@@ -115,6 +119,16 @@ def memory_capacity(
 def _determination(one: Array, two: Array) -> Array:
     one, two = one - one.mean(), two - two.mean()
     return jnp.mean(one * two) ** 2 / jnp.maximum(jnp.mean(one**2) * jnp.mean(two**2), 1e-30)
+
+
+def _observed_mean(values: Array, seen: Array) -> Array:
+    """Over axis 0, of what is seen."""
+    count = jnp.maximum(jnp.sum(seen, axis=0), 1)
+    return jnp.sum(jnp.where(seen, values, 0), axis=0) / count
+
+
+def _variance(target: Array, seen: Array) -> Array:
+    return _observed_mean((target - _observed_mean(target, seen)) ** 2, seen)
 
 
 def _pair(prediction: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:

@@ -10,18 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from .._files import write_whole
+from .._numbers import in_64_bits
 
 
 def save_safetensors(model: Any, path: str | os.PathLike) -> None:
     """Write the arrays of a model, or of any tree, to a safetensors file.
 
     Each array stands under the names of its parts, "layers.0.forward.cell.weight_ih", in its
-    shape and dtype, bfloat16 included; a `Fixed` array as the integers that spell it. What is
+    shape and dtype, bfloat16 and complex64 included; a `Fixed` array as the integers that spell
+    it. What is
     not an array (sizes, functions, inference flags) is not in the file: it comes from the model
     that `load_safetensors` is given. The file is written whole or not at all.
 
-    **Raises:** ImportError without safetensors; TypeError for complex arrays and keys, which
-    such a file does not hold; ValueError for two arrays of one name.
+    **Raises:** ImportError without safetensors; TypeError for complex128 and keys, which such a
+    file does not hold; ValueError for two arrays of one name.
     """
     write = _part("numpy").save
     content: dict[str, np.ndarray] = {}
@@ -30,10 +32,10 @@ def save_safetensors(model: Any, path: str | os.PathLike) -> None:
             raise TypeError(
                 f"expected arrays of numbers, got keys at {name}: keep jax.random.key_data of them"
             )
-        if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        if array.dtype == np.complex128:
             raise TypeError(
-                f"expected real arrays, got {_show(array)} at {name}: keep its real and its "
-                "imaginary part, jnp.stack([a.real, a.imag])"
+                f"expected real arrays or complex64, got {_show(array)} at {name}: keep its real "
+                "and its imaginary part, jnp.stack([a.real, a.imag])"
             )
         content[name] = np.asarray(array, order="C")
     write_whole(Path(path), write(content))
@@ -86,7 +88,7 @@ def _dtype(name: str) -> Any:
 
 def _alike(array: np.ndarray, leaf: Any) -> Any:
     """In NumPy where the model keeps NumPy, which has float64 without x64."""
-    return array if isinstance(leaf, np.ndarray) else jnp.asarray(array)
+    return array if isinstance(leaf, np.ndarray) else in_64_bits(array)
 
 
 def _is_array(leaf: Any) -> bool:

@@ -5,7 +5,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from .._affine import select
@@ -14,6 +16,8 @@ from .._numbers import exactly
 from ..base import working_dtype
 from ..readout import AbstractOnlineRule, NormalEquations
 from ..readout._double import everywhere, in_double, outside
+from ..readout._samples import check_finite, check_targets
+from ..readout.online import ObservedOnly
 from ..readout.ridge import accumulate
 
 
@@ -27,28 +31,46 @@ def normal_equations(network: Any, xs, ys, washout, dt, mask, reset, key) -> Nor
     """`EchoStateNetwork.normal_equations`."""
     if not isinstance(washout, int) or washout < 0:
         raise ValueError(f"expected washout to be an integer of at least 0, got {washout!r}")
+    xs, ys, dt, mask, reset = together(network, xs, ys, dt, mask, reset)
     steps, batched = _batch(network, xs, dt, mask, reset, key)
     if network.pool is None:
         targets = _step_targets(network, ys, steps, batched)
-        return _over_time(network, steps, targets, washout)
+        targets, per_target = check_targets(targets, steps.mask, ("sequence", "step", "output"))
+        return _over_time(network, steps, targets, washout, per_target)
     if washout:
         raise ValueError("washout belongs to targets per step: with a pool leave it out")
     targets = _sequence_targets(network, ys, steps, batched)
     with_space = network.space is None or network.space.basis is not None
     if not with_space:
         raise ValueError("the model space has no basis yet: call fit_readout instead")
-    return NormalEquations.of(_pool_all(network, steps), targets)
+    # A sequence without a step has nothing to say.
+    some = None if steps.mask is None else jnp.any(steps.mask, axis=1)
+    return NormalEquations.of(_pool_all(network, steps), targets, some)
 
 
 def fit_space(network: Any, xs, dt, mask, reset, key) -> Any:
     """The network's model space with the principal components of its states."""
+    xs, _, dt, mask, reset = together(network, xs, None, dt, mask, reset)
     steps, _ = _batch(network, xs, dt, mask, reset, key)
     nothing = jnp.zeros((*steps.x.shape[:2], 0), working_dtype(network, steps.x))
-    return network.space.fit(_over_time(network, steps, nothing, 0))
+    return network.space.fit(_over_time(network, steps, nothing, 0, False))
+
+
+def check_some(equations: NormalEquations, xs: Any, washout: int) -> None:
+    """ValueError where no step was left to learn from; nothing for what is traced."""
+    if isinstance(equations.count, Tracer) or np.asarray(equations.count).any():
+        return
+    length = max(map(len, xs)) if isinstance(xs, list | tuple) else jnp.shape(xs)[-2]
+    raise ValueError(
+        f"expected at least one step to learn from, got none: of {length} steps a washout of "
+        f"{washout}, the mask and missing targets (NaN) leave nothing"
+    )
 
 
 @eqx.filter_jit
-def _over_time(network: Any, steps: Steps, targets: Array, washout: int) -> NormalEquations:
+def _over_time(
+    network: Any, steps: Steps, targets: Array, washout: int, per_target: bool
+) -> NormalEquations:
     """Chunk by chunk: run the layer, add what the readout sees to the equations."""
     network = network.prepare()
     keep = jax.vmap(lambda at: _settled(at, washout))(steps)
@@ -69,9 +91,9 @@ def _over_time(network: Any, steps: Steps, targets: Array, washout: int) -> Norm
             at, y, kept = chunk
             state, rs = run(at, state)
             flat = [a.reshape(batch * size, *a.shape[2:]) for a in (rs, y, kept)]
-            return (state, accumulate(equations, *flat)), None
+            return (state, accumulate(equations, *flat, per_target=per_target)), None
 
-        carry = (state, _empty(features, targets.shape[-1]))
+        carry = (state, _empty(features, targets.shape[-1], per_target))
         return lax.scan(body, carry, chunks)[0][1]
 
     return in_double(total)(arrays, state, chunks)
@@ -113,9 +135,11 @@ def _pool_all(network: Any, steps: Steps) -> Float[Array, "batch features"]:
     return lax.map(pooled, steps, batch_size=min(SEQUENCES, steps.x.shape[0]))
 
 
-def _empty(features: int, outputs: int) -> NormalEquations:
-    shapes = ((), (features,), (outputs,), (features, features), (features, outputs))
-    return NormalEquations(*(jnp.zeros(shape, jnp.float64) for shape in shapes))
+def _empty(features: int, outputs: int, per_target: bool) -> NormalEquations:
+    each = (outputs,) if per_target else ()
+    shapes = (each, (*each, features), (outputs,), (*each, features, features), (features, outputs))
+    zeros = (jnp.zeros(shape, jnp.float64) for shape in shapes)
+    return NormalEquations(*zeros, per_target=per_target)
 
 
 def _cut(array: Array, size: int) -> Array:
@@ -142,6 +166,37 @@ def _settled(steps: Steps, washout: int) -> Bool[Array, " time"]:
 # --- what comes in --------------------------------------------------------------------------------
 
 
+def together(network: Any, xs: Any, ys: Any, dt: Any, mask: Any, reset: Any) -> tuple:
+    """A list of sequences, which may differ in length, as padded arrays with a mask."""
+    if not isinstance(xs, list | tuple) or not all(jnp.ndim(x) == 2 for x in xs) or not xs:
+        return xs, ys, dt, mask, reset
+    lengths = [jnp.shape(x)[0] for x in xs]
+
+    def padded(name: str, given: Any, fill: Any) -> Any:
+        if not isinstance(given, list | tuple):
+            return given
+        parts = [exactly(name, part) for part in given]
+        if [part.shape[:1] for part in parts] != [(length,) for length in lengths]:
+            raise ValueError(
+                f"expected {name} as a list of arrays of {lengths} steps, as long as the "
+                f"sequences in xs, got {[part.shape for part in parts]}"
+            )
+        rest = max(lengths)
+        widths = [[(0, rest - len(p))] + [(0, 0)] * (p.ndim - 1) for p in parts]
+        return jnp.stack([jnp.pad(p, w, constant_values=fill) for p, w in zip(parts, widths)])
+
+    valid = [jnp.ones(length, bool) for length in lengths] if mask is None else mask
+    ys = padded("ys", ys, 0) if network.pool is None else ys
+    dt, reset = padded("dt", dt, 1), padded("reset", reset, False)
+    return padded("xs", xs, 0), ys, dt, padded("mask", valid, False), reset
+
+
+def _check_numbers(steps: Steps) -> None:
+    check_finite("xs", steps.x, steps.mask, ("sequence", "step", "feature"))
+    if steps.dt is not None:
+        check_finite("dt", steps.dt, steps.mask, ("sequence", "step"))
+
+
 def _batch(network: Any, xs, dt, mask, reset, key) -> tuple[Steps, bool]:
     """The inputs of sequences with a leading batch axis each, and whether they came with one."""
     xs = exactly("xs", xs)
@@ -149,7 +204,9 @@ def _batch(network: Any, xs, dt, mask, reset, key) -> tuple[Steps, bool]:
     if not batched:
         steps = check_steps(network, xs, dt, mask, reset, key)
         dt = None if steps.dt is None else jnp.broadcast_to(steps.dt, (steps.length,))
-        return jax.tree.map(lambda a: a[None], steps._replace(dt=dt)), False
+        steps = jax.tree.map(lambda a: a[None], steps._replace(dt=dt))
+        _check_numbers(steps)
+        return steps, False
     batch, length = xs.shape[:2]
     if not batch or not length:
         raise ValueError(f"expected at least one sequence of at least one step, got {xs.shape}")
@@ -170,7 +227,9 @@ def _batch(network: Any, xs, dt, mask, reset, key) -> tuple[Steps, bool]:
         kinds = [given.get(name) for name in ("dt", "mask", "reset", "key")]
         return beside(network, xs, *kinds)
 
-    return jax.vmap(one)(xs, given), True
+    steps = jax.vmap(one)(xs, given)
+    _check_numbers(steps)
+    return steps, True
 
 
 def _step_targets(network: Any, ys: Any, steps: Steps, batched: bool) -> Array:
@@ -234,6 +293,12 @@ def fit_online(
         raise ValueError(
             f"expected ys of shape ({steps.length}, {network.output_size}), got {ys.shape}"
         )
+    check_finite("xs", steps.x, steps.mask, ("step", "feature"))
+    if steps.dt is not None and steps.dt.ndim:
+        check_finite("dt", steps.dt, steps.mask, ("step",))
+    ys, per_target = check_targets(ys, steps.mask, ("step", "output"))
+    complete = not isinstance(ys, Tracer) and not np.isnan(np.asarray(ys, np.float64)).any()
+    rule = rule if complete else ObservedOnly(rule, per_target)
     return _online(network, rule, steps, ys, feedback)
 
 

@@ -1,6 +1,6 @@
 """A reservoir with a linear readout that is fitted in closed form."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -21,6 +21,7 @@ from . import _fitting
 from .model_space import ModelSpace
 
 
+Sequences = ArrayLike | Sequence[Any]
 POOLS = ("last", "mean", "model_space", None)
 
 
@@ -152,32 +153,37 @@ class EchoStateNetwork(AbstractLayer):
 
     def fit_readout(
         self,
-        xs: ArrayLike,
-        ys: ArrayLike,
+        xs: Sequences,
+        ys: Sequences,
         *,
         ridge: ArrayLike = 1e-6,
         washout: int = 0,
-        dt: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
-        reset: ArrayLike | None = None,
+        dt: Sequences | None = None,
+        mask: Sequences | None = None,
+        reset: Sequences | None = None,
         key: Any = None,
     ) -> "EchoStateNetwork":
         r"""The network with the readout of least $\sum |y - \hat y|^2 + \lambda |W_{out}|^2$.
 
-        - `xs`: (batch, time, input_size), or (time, input_size) for one sequence.
+        - `xs`: (batch, time, input_size), or (time, input_size) for one sequence, or a list of
+          (time, input_size) that differ in length, and lists in the other arguments.
         - `ys`: targets (batch, time, output_size), or (time, output_size); with a pool one per
-          sequence, (batch, output_size), or integer labels (batch,), fitted as 0 and 1.
+          sequence, (batch, output_size), or integer labels (batch,), fitted as 0 and 1. NaN: this
+          target was not observed, and its step is left out for this output alone.
         - `ridge` $\lambda$ > 0 belongs to the sum over all samples; the bias goes free.
         - `washout`: valid steps without a target at each start, and after each reset.
         - `dt`, `mask`, `reset`: (batch, time), or (time,) for one sequence; `dt` also a scalar.
-          Sequences of different length are padded ones with a mask.
+          Sequences of different length may also come padded, with a mask.
 
         In float64 by Cholesky's factorisation, whatever the program runs in, and in chunks of
         time, so the states of a sequence are never held at once. It works under `jit` and
         `vmap`: a grid of settings is one `vmap` over building, fitting and scoring. For many
         penalties take `normal_equations(...).path(penalties)`.
 
-        ValueError or TypeError for shapes or dtypes that do not fit.
+        ValueError or TypeError for shapes or dtypes that do not fit, and, where values are known,
+        for xs and dt that are not finite at a valid step, infinite targets, no step to learn from
+        and a readout that is not finite. Where they are traced, no step to learn from and a step
+        with some of its targets missing are runtime errors, and the rest shows as NaN.
         """
         network = self
         if self.space is not None:
@@ -185,18 +191,20 @@ class EchoStateNetwork(AbstractLayer):
         equations = network.normal_equations(
             xs, ys, washout=washout, dt=dt, mask=mask, reset=reset, key=key
         )
+        if self.pool is None:
+            _fitting.check_some(equations, xs, washout)
         dtype = working_dtype(self, jnp.zeros(()))
         return network.with_readout(equations.solve(ridge, dtype=dtype))
 
     def normal_equations(
         self,
-        xs: ArrayLike,
-        ys: ArrayLike,
+        xs: Sequences,
+        ys: Sequences,
         *,
         washout: int = 0,
-        dt: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
-        reset: ArrayLike | None = None,
+        dt: Sequences | None = None,
+        mask: Sequences | None = None,
+        reset: Sequences | None = None,
         key: Any = None,
     ) -> NormalEquations:
         """The equations of the readout over these sequences; those of more add up with `+`.
@@ -221,7 +229,8 @@ class EchoStateNetwork(AbstractLayer):
 
         xs (time, input_size), ys (time, output_size); `rule` is `RecursiveLeastSquares()` by
         default. Each output is given before its target is seen. It begins with the readout
-        that the network has, or with zeros; masked steps teach nothing.
+        that the network has, or with zeros; masked steps teach nothing, and neither does a target
+        that is NaN, each output by itself. ValueError for xs that are not finite at a valid step.
         """
         rule = RecursiveLeastSquares() if rule is None else rule
         steps = check_steps(self, xs, dt, mask, reset, key)

@@ -10,6 +10,7 @@ from .._fixed import Fixed
 from ..base import replace
 from ..init import check_positive, check_sizes
 from ..readout import NormalEquations
+from ..readout.ridge import complete
 
 
 class ModelSpace(eqx.Module):
@@ -61,6 +62,6 @@ class ModelSpace(eqx.Module):
             raise ValueError("the model space has no basis yet: call fit_readout first")
         zs = (rs - self.mean.value) @ self.basis.value
         pairs: Any = None if mask is None else mask[:-1] & mask[1:]
-        model = NormalEquations.of(zs[:-1], zs[1:], pairs).solve(self.ridge, dtype=rs.dtype)
+        model = complete(zs[:-1], zs[1:], pairs).solve(self.ridge, dtype=rs.dtype)
         assert model.bias is not None
         return jnp.concatenate([model.weight.ravel(), model.bias])

@@ -55,7 +55,9 @@ def pack(tree: PyTree) -> bytes:
 def unpack(path: Path, payload: bytes, leaves: Leaves, like: PyTree) -> PyTree:
     """The tree that was packed, in the structure of `like`. ValueError where they differ."""
     _compare(path, leaves, describe(like))
-    tree = eqx.tree_deserialise_leaves(io.BytesIO(payload), _plain(like))
+    # Arrays in float64 stay so, whatever the program runs in: sums of a ridge are.
+    with jax.enable_x64(True):
+        tree = eqx.tree_deserialise_leaves(io.BytesIO(payload), _plain(like))
 
     def wrap(leaf, given):
         return jr.wrap_key_data(leaf, impl=jr.key_impl(given)) if _is_key(given) else leaf

@@ -15,7 +15,7 @@ import numpy as np
 from ..data import Batch, batches
 from .checkpoint import Run, read_run, write_run
 from .evaluate import assess
-from .losses import check_batch
+from .losses import check_batch, fault_of
 from .population import check_population, member, train_population
 from .step import check_truncate, start, update
 
@@ -262,7 +262,7 @@ def _steps(run: Run, plan: _Plan, key: Any) -> Iterator[int]:
         run.pending.append(outcome)
         under_way.append(run.progress.finite)
         if len(under_way) > _LOOK_BACK and not under_way.popleft():
-            _fail(run)
+            _fail(run, plan)
         yield step
 
 
@@ -285,7 +285,7 @@ def _stream(plan: _Plan, key: Any, first: int) -> Iterator[Batch]:
 
 def _add_row(run: Run, plan: _Plan) -> dict[str, Any]:
     """Evaluate, and add a row to the history."""
-    _require_finite(run)
+    _require_finite(run, plan)
     step = int(run.progress.step)
     row = {"step": step, "epoch": step / plan.per_epoch, "seconds": run.seconds}
     pending, run.pending = jax.device_get(run.pending), []
@@ -311,7 +311,7 @@ def _out_of_patience(run: Run, plan: _Plan) -> bool:
 
 
 def _write(run: Run, plan: _Plan, key: Any) -> None:
-    _require_finite(run)
+    _require_finite(run, plan)
     if plan.directory is not None:
         write_run(plan.directory, run, plan.settings(key))
 
@@ -324,16 +324,18 @@ def _interrupted(run: Run, plan: _Plan, key: Any) -> None:
     _write(run, plan, key)
 
 
-def _require_finite(run: Run) -> None:
+def _require_finite(run: Run, plan: _Plan) -> None:
     if not run.progress.finite:
-        _fail(run)
+        _fail(run, plan)
 
 
-def _fail(run: Run) -> None:
+def _fail(run: Run, plan: _Plan) -> None:
     step = int(run.progress.step) + 1
+    fault = fault_of(plan.train)
+    data = "the training data are finite" if fault is None else fault
     raise NonFiniteLossError(
-        f"the loss or its gradient is not finite at step {step}: lower the learning rate, clip the "
-        "gradient (optax.clip_by_global_norm) or look for NaN in the data; `error.result` has "
+        f"the loss or its gradient is not finite at step {step} ({data}): lower the learning rate, "
+        "clip the gradient (optax.clip_by_global_norm) or mend the data; `error.result` has "
         f"the model as it was after step {step - 1}",
         _result(run, return_best=False),
     )

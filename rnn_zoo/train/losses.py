@@ -1,6 +1,7 @@
 """Losses over batches: `loss(model, batch, *, key=None) -> (scalar, metrics)`."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from jax import Array
 
 from ..data import NO_TARGET, Batch
 from ..layers import batch as batched
+from ..readout._samples import check_finite, check_targets
 
 
 Metrics = dict[str, Array]
@@ -44,7 +46,12 @@ def predict(model: Any, batch: Batch, *, key: Any = None) -> Array:
 
 
 def count_targets(batch: Batch) -> Any:
-    """The number of targets: of valid steps that have one, else samples."""
+    """The number of targets: of valid steps that have one, else samples; a vector counts by the
+    share of its entries that were observed."""
+    if jnp.issubdtype(batch.y.dtype, jnp.inexact):
+        seen, mask = ~jnp.isnan(jnp.asarray(batch.y)), _target_mask(batch)
+        entries = max(math.prod(seen.shape[2 if batch.per_step else 1 :]), 1)
+        return jnp.sum(seen if mask is None else seen & _align(mask, seen)) / entries
     if not batch.per_step:
         return len(batch)
     mask = _target_mask(batch)
@@ -100,10 +107,13 @@ def _mse(predictions: Array, batch: Batch) -> tuple[Array, Metrics]:
         raise _misfit(predictions.shape, targets.shape, targets.shape)
     predictions = _at_least_float32(predictions)
     targets = targets.astype(predictions.dtype)
+    seen = ~jnp.isnan(targets)
     if mask is not None:
-        predictions = jnp.where(_align(mask, predictions), predictions, 0)
-        targets = jnp.where(_align(mask, targets), targets, 0)
-    return _mean(optax.squared_error(predictions, targets), mask), {}
+        seen &= _align(mask, targets)
+    # What was not observed must not reach the gradient either.
+    predictions, targets = (jnp.where(seen, a, 0) for a in (predictions, targets))
+    total = jnp.sum(optax.squared_error(predictions, targets))
+    return total / jnp.maximum(jnp.sum(seen), 1).astype(total.dtype), {}
 
 
 def _misfit(predictions: tuple, targets: tuple, expected: tuple) -> ValueError:
@@ -133,13 +143,40 @@ def _check_labels(shape: tuple[int, ...], batch: Batch) -> None:
         )
 
 
+def _check_observed(shape: tuple[int, ...], batch: Batch) -> None:
+    if not jnp.issubdtype(batch.y.dtype, jnp.inexact):
+        return
+    targets, mask = np.asarray(batch.y, np.float64), _target_mask(batch)
+    keep = np.ones(targets.shape[:1], bool) if mask is None else np.asarray(mask)
+    if np.isinf(targets).any():
+        axes = ("sample", "step", "feature") if batch.per_step else ("sample", "feature")
+        check_targets(jnp.asarray(batch.y), keep, axes)
+    keep = keep.reshape(keep.shape + (1,) * (targets.ndim - keep.ndim))
+    if not (keep & ~np.isnan(targets)).any():
+        raise ValueError("expected at least one target, got NaN, a missing one, at every step")
+
+
 cross_entropy = PredictionLoss(_cross_entropy, _check_labels)
 """Softmax cross-entropy of logits with whole-number labels, one a sample or one a step.
 
 Its metric is `accuracy`. Steps behind the mask count for neither.
 """
-mse = PredictionLoss(_mse)
-"""The mean squared error over samples, features and, where targets are per step, valid steps."""
+mse = PredictionLoss(_mse, _check_observed)
+"""The mean squared error over samples, features and, where targets are per step, valid steps.
+
+A NaN in y is a target that was not observed: the mean is over the others, entry by entry.
+"""
+
+
+def fault_of(batch: Batch) -> str | None:
+    """The first value of a batch, at a valid step, that is not finite, in words."""
+    try:
+        check_finite("x", batch.x, batch.mask, ("sample", "step", "feature"))
+        if batch.dt is not None:
+            check_finite("dt", batch.dt, batch.mask, ("sample", "step"))
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def check_batch(loss: Any, model: Any, batch: Any) -> None:
