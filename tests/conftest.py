@@ -1,11 +1,13 @@
 """Settings that must stand before jax is imported. Import nothing of the package here."""
 
 import functools
+import gc
 import itertools
 import os
 from importlib.metadata import version
 from pathlib import Path
 
+import jaxtyping
 import pytest
 
 
@@ -43,6 +45,47 @@ MAPS = Path("/proc/self/maps")
 # Linux grants 65530 to a process; a compiled program takes four, and the compiler crashes beyond.
 MOST_MAPS = 40_000
 TESTS = itertools.count(1)
+
+# These laws call functions again that others call, with the same shapes: there the checker of
+# shapes would only take time. CHECK_SHAPES=all checks them too, as CI does once.
+UNCHECKED = {
+    "test_cli",
+    "test_compiling",
+    "test_echo_state",
+    "test_evaluators",
+    "test_export",
+    "test_foreign",
+    "test_gradients",
+    "test_loop",
+    "test_recurrence",
+    "test_semantics",
+}
+DISABLED = jaxtyping.config.jaxtyping_disable  # by JAXTYPING_DISABLE
+if os.environ.get("CHECK_SHAPES") == "all":
+    UNCHECKED = set()
+
+
+def pytest_collection_modifyitems(items):
+    """The laws of one cell run one after the other, and share what is compiled for it."""
+    cells = {}
+    for item in items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        cell = getattr(params.get("case"), "id", None)
+        cells.setdefault(cell, []).append(item)
+    others = cells.pop(None, [])
+    items[:] = [item for laws in cells.values() for item in laws] + others
+
+
+def pytest_collection_finish():
+    """What is loaded now stays: the collector of garbage need not look through it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
+
+
+def pytest_runtest_setup(item):
+    unchecked = item.module.__name__ in UNCHECKED
+    jaxtyping.config.update("jaxtyping_disable", DISABLED or unchecked)
 
 
 @pytest.fixture(autouse=True)
