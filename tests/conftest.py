@@ -30,8 +30,9 @@ try:
     from jax._src.interpreters import mlir
 
     mlir.make_ir_context = functools.cache(mlir.make_ir_context)
+    forget_context = mlir.make_ir_context.cache_clear
 except (ImportError, AttributeError):
-    pass
+    forget_context = int
 
 # A second run takes a third less time. A folder for each worker: the files are not written at once,
 # and half a file would be read as a broken one.
@@ -43,8 +44,9 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 MAPS = Path("/proc/self/maps")
-# Linux grants 65530 to a process; a compiled program takes four, and the compiler crashes beyond.
-MOST_MAPS = 40_000
+# A compiled program takes four memory maps, of which Linux grants 65530 to a process (the compiler
+# crashes beyond), and with what belongs to it about half a megabyte.
+MOST_MAPS = 10_000
 TESTS = itertools.count(1)
 
 # These laws call functions again that others call, with the same shapes: there the checker of
@@ -99,10 +101,16 @@ def pytest_runtest_setup(item):
 
 @pytest.fixture(autouse=True)
 def _room_for_programs():
-    """Compiled programs are dropped when they have taken most memory maps of the process."""
+    """Compiled programs are dropped when there are many, by their maps where there is such a list."""
     yield
-    if next(TESTS) % 16 == 0 and MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+    count = next(TESTS)
+    if MAPS.exists():
+        many = count % 16 == 0 and MAPS.read_bytes().count(b"\n") > MOST_MAPS
+    else:
+        many = count % 256 == 0
+    if many:
         jax.clear_caches()
+        forget_context()
 
 
 def pytest_terminal_summary(terminalreporter):
