@@ -1,11 +1,14 @@
 """Settings that must stand before jax is imported. Import nothing of the package here."""
 
 import functools
+import gc
 import itertools
 import os
+import zlib
 from importlib.metadata import version
 from pathlib import Path
 
+import jaxtyping
 import pytest
 
 
@@ -27,8 +30,9 @@ try:
     from jax._src.interpreters import mlir
 
     mlir.make_ir_context = functools.cache(mlir.make_ir_context)
+    forget_context = mlir.make_ir_context.cache_clear
 except (ImportError, AttributeError):
-    pass
+    forget_context = int
 
 # A second run takes a third less time. A folder for each worker: the files are not written at once,
 # and half a file would be read as a broken one.
@@ -40,17 +44,73 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 MAPS = Path("/proc/self/maps")
-# Linux grants 65530 to a process; a compiled program takes four, and the compiler crashes beyond.
-MOST_MAPS = 40_000
+# A compiled program takes four memory maps, of which Linux grants 65530 to a process (the compiler
+# crashes beyond), and with what belongs to it about half a megabyte.
+MOST_MAPS = 10_000
 TESTS = itertools.count(1)
+
+# These laws call functions again that others call, with the same shapes: there the checker of
+# shapes would only take time. CHECK_SHAPES=all checks them too, as CI does once.
+UNCHECKED = {
+    "test_cli",
+    "test_compiling",
+    "test_echo_state",
+    "test_evaluators",
+    "test_export",
+    "test_foreign",
+    "test_gradients",
+    "test_loop",
+    "test_recurrence",
+    "test_semantics",
+}
+DISABLED = jaxtyping.config.jaxtyping_disable  # by JAXTYPING_DISABLE
+if os.environ.get("CHECK_SHAPES") == "all":
+    UNCHECKED = set()
+
+
+def pytest_collection_modifyitems(config, items):
+    """The laws of one cell run one after the other, and share what is compiled for it.
+
+    PART=1/3 runs the laws of every third cell and every third other test; 2/3 and 3/3 the rest.
+    """
+    number, of = map(int, os.environ.get("PART", "1/1").split("/"))
+    cells, left_out = {}, []
+    for item in items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        cell = getattr(params.get("case"), "id", None)
+        if zlib.crc32((cell or item.nodeid).encode()) % of == number % of:
+            cells.setdefault(cell, []).append(item)
+        else:
+            left_out.append(item)
+    config.hook.pytest_deselected(items=left_out)
+    others = cells.pop(None, [])
+    items[:] = [item for laws in cells.values() for item in laws] + others
+
+
+def pytest_collection_finish():
+    """What is loaded now stays: the collector of garbage need not look through it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
+
+
+def pytest_runtest_setup(item):
+    unchecked = item.module.__name__ in UNCHECKED
+    jaxtyping.config.update("jaxtyping_disable", DISABLED or unchecked)
 
 
 @pytest.fixture(autouse=True)
 def _room_for_programs():
-    """Compiled programs are dropped when they have taken most memory maps of the process."""
+    """Compiled programs are dropped when there are many, by their maps where there is such a list."""
     yield
-    if next(TESTS) % 16 == 0 and MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+    count = next(TESTS)
+    if MAPS.exists():
+        many = count % 16 == 0 and MAPS.read_bytes().count(b"\n") > MOST_MAPS
+    else:
+        many = count % 256 == 0
+    if many:
         jax.clear_caches()
+        forget_context()
 
 
 def pytest_terminal_summary(terminalreporter):

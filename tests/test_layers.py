@@ -57,10 +57,11 @@ def test_steps_equal_the_scan(make, inference):
     final, ys = layer.scan(XS, key=key, **time)
     state, outputs = layer.init_state(), []
     keys = [None] * T if key is None else jr.split(key, T)
+    step = eqx.filter_jit(lambda layer, *arguments, **own: layer.step(*arguments, **own))
     for t in range(T):
         own = {"dt": time["dt"][t]} if time else {}
         own = {**own, "key": keys[t]} if layer.stochastic else own
-        state, y = layer.step(state, XS[t], **own)
+        state, y = step(layer, state, XS[t], **own)
         outputs.append(y)
     assert_close((final, ys), (state, jnp.stack(outputs)), 1e-5)
 
@@ -82,7 +83,8 @@ def test_masked_outputs_are_zero_and_nan_stays_out(make):
     ys = layer(broken, mask=mask)
     np.testing.assert_array_equal(ys[~MASK], 0)
     assert_close(ys[MASK], layer(XS[MASK]), 1e-5)
-    grads = eqx.filter_grad(lambda m: jnp.sum(m[0](m[1], mask=mask) ** 2))((layer, broken))
+    gradient = eqx.filter_jit(eqx.filter_grad(lambda m: jnp.sum(m[0](m[1], mask=mask) ** 2)))
+    grads = gradient((layer, broken))
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
 
 

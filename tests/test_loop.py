@@ -187,8 +187,7 @@ def test_derivatives_of_one_argument_alone(wanted):
         def one(function):
             return jax.grad(lambda *at: size(function(*at)), place)(*at)
 
-        ours, scan = both(chained, 5)
-        assert_same(one(ours), one(scan))
+        assert_same(*compiled(one, *both(chained, 5)))
 
 
 @pytest.mark.parametrize("step", [merged, chained, *SLOW])
@@ -234,9 +233,7 @@ def test_vmap_equals_vmap_of_scan(step, who):
 def assert_equals_scan(step, length):
     with float64():
         at = arguments(step, length)
-        ours, scan = both(step, length)
-        assert_same(ours(*at), scan(*at))
-        assert_same(gradient(ours, at), gradient(scan, at))
+        assert_same(*compiled(lambda f: (f(*at), gradient(f, at)), *both(step, length)))
 
 
 def test_large_matrices_are_not_laid_out_anew(monkeypatch):
