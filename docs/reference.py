@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import full_equations
 import jax
 import mathml
 from reference_pages import (
@@ -35,6 +36,7 @@ from reference_pages import (
 
 import rnn_zoo as rz
 from rnn_zoo._fixed import Fixed
+from rnn_zoo.cells import equations
 
 
 HERE = Path(__file__).parent
@@ -431,7 +433,15 @@ def _instance(entry: Entry) -> list[str]:
     shapes = f"x is {_shape((cell.input_size,))}, y {_shape((cell.output_size,))}"
     kept += f"\n<p><code>{call} -&gt; (state, y)</code>: {shapes}.</p>"
     example = f"<h3>Example</h3>\n<pre><code>{escape(cell_example(entry.cell), False)}</code></pre>"
-    return [made, kept, example]
+    return [_in_full(entry), made, kept, example]
+
+
+def _in_full(entry: Entry) -> str:
+    """The equation that the tests compute, where it is complete."""
+    assert entry.cell is not None
+    html = full_equations.html(rz.cell_info(entry.cell).full_equation)
+    how = '<p class="also"><a href="index.html#notation">How to read it.</a></p>'
+    return f"<h3>The step in full</h3>\n{html}\n{how}"
 
 
 def parameters(cell: Any) -> Iterator[tuple[str, str, tuple[int, ...], str, bool]]:
@@ -558,10 +568,20 @@ def index() -> str:
         "step. No registered cell is stochastic as it is made by default. Cells read vectors; for "
         'tokens, <a href="models.html#SequenceModel"><code>rz.SequenceModel</code></a> takes an '
         "embedding.</p></section>",
+        '<section id="notation"><h2>Steps in full</h2>',
+        "<p>Every cell shows its whole step, which <code>rz.cell_info(name).full_equation</code> "
+        "holds as plain text; the tests compute it and compare it with the cell. In formulas, "
+        "⊙ stands for <code>*</code> and σ for <code>sig</code>.</p>",
+        f"{prose(equations.__doc__ or '', '')}</section>",
         f'<section id="other"><h2>Everything else</h2><ul>{groups}</ul></section>',
         f'<section id="names"><h2>All names</h2><ul class="index">{names}</ul></section>',
     ]
-    contents = [("cells", "Cells"), ("other", "Everything else"), ("names", "All names")]
+    contents = [
+        ("cells", "Cells"),
+        ("notation", "Steps in full"),
+        ("other", "Everything else"),
+        ("names", "All names"),
+    ]
     return _html("index", "reference", contents, body)
 
 

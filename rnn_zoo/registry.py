@@ -1,7 +1,7 @@
 """Every cell, by name: what drives the tests, the README's table, the command line.
 
-Adding a cell is one class in its family file, one NumPy reference in
-`tests/references.py`, and one row in `_ROWS`.
+Adding a cell is one class in its family file, one NumPy reference in `tests/references.py`,
+one row in `_ROWS`, and its whole equation in `cells/equations.py` or `ssm/equations.py`.
 """
 
 import dataclasses
@@ -39,14 +39,12 @@ class CellInfo:
 
     @property
     def full_equation(self) -> str:
-        """The whole step in plain text, complete enough to be computed from the fields."""
+        """The whole step in plain text: every term by symbol, and which field is which symbol."""
         return _EQUATIONS[self.name]
 
 
-_EQUATIONS = {
-    name: inspect.cleandoc(text)
-    for name, text in (_of_cells.EQUATIONS | _of_ssm.EQUATIONS).items()
-}
+_TEXTS = _of_cells.EQUATIONS | _of_ssm.EQUATIONS
+_EQUATIONS = {name: inspect.cleandoc(text) for name, text in _TEXTS.items()}
 
 _ROWS = (
     CellInfo(

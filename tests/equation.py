@@ -1,7 +1,7 @@
 """Computes a step from the text of its equation and the fields of the cell, in NumPy float64.
 
-`rnn_zoo/cells/equations.py` says how the texts are read, `notation.py` what signs and functions mean.
-Only numbers are broadcast, and only what the state after the step and the output need is computed.
+`rnn_zoo/cells/equations.py` says how texts are read, `notation.py` what signs and functions mean.
+Only what the state after the step and the output need is computed.
 """
 
 import re

@@ -1,13 +1,17 @@
 """The full equation of every cell, read as text, computes its step."""
 
+import re
+import types
+
 import equinox as eqx
 import jax
 import numpy as np
 import pytest
 from cases import DEFAULTS, MODES, Case, H, I, build, draw, float64, random_state
-from equation import TOKEN, lines, step
+from equation import lines, step
 
 import rnn_zoo as rz
+from rnn_zoo.cells import equations
 
 
 def _unclipped(key, dtype):
@@ -22,13 +26,13 @@ run = eqx.filter_jit(lambda cell, state, x, *dt: cell.step(state, x, *dt))
 
 @pytest.mark.parametrize("name", rz.list_cells())
 def test_equation_computes_the_step(name):
-    """With all options, for one nominal step and a shorter one; and no line is there in vain."""
+    """With all options, over a nominal step and a shorter one; no line is there in vain."""
     text, used = rz.cell_info(name).full_equation, set()
     for case in CASES:
         if case.name == name:
             _compare(case, text, used)
     idle = [row for row in lines(text)[1] if row not in used]
-    assert not idle, f"no option of {name} runs {idle}"
+    assert not idle, f"no case of {name} in cases.py computes {idle}"
 
 
 def _compare(case, text, used):
@@ -38,7 +42,35 @@ def _compare(case, text, used):
         for x, dt in zip(xs, (1.0, 0.6)):
             before = jax.tree.map(np.asarray, state)
             expected, expected_y = step(text, cell, before, x, dt, used)
-            state, y = run(cell, state, x, *((dt,) if cell.timed else ()))
+            state, y = run(cell, state, x, *((dt,) if case.timed else ()))
             after = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state)])
             np.testing.assert_allclose(after, expected, rtol=1e-12, atol=1e-12, err_msg=case.id)
             np.testing.assert_allclose(y, expected_y, rtol=1e-12, atol=1e-12, err_msg=case.id)
+
+
+def test_functions_of_the_texts_are_explained():
+    texts = "\n".join(rz.cell_info(name).full_equation for name in rz.list_cells())
+    symbols = {"phi", "p"}
+    called = set(re.findall(r"([a-z_]+)\(", texts)) - symbols
+    assert called <= set(re.findall(r"\w+", equations.__doc__))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "h x",  # two vectors side by side
+        "W * h",  # a matrix and a vector, entry by entry
+        "h / 2 h",  # (h / 2) h or h / (2 h)
+        "h + q",  # neither a symbol nor a field
+        "h + (1 - h",
+        "h $ 2",
+        "h   if size = 3",  # a case that does not hold, and no other
+    ],
+)
+def test_sloppy_equations_are_refused(wrong):
+    cell = types.SimpleNamespace(output_size=2, size=2, W=np.eye(2))
+    right = "h' = W h - 2 h\ny = h'\nwhere h = state"
+    h = np.ones(2)
+    np.testing.assert_array_equal(step(right, cell, h, h, 1.0)[0], -h)
+    with pytest.raises((AssertionError, KeyError, IndexError)):
+        step(right.replace("W h - 2 h", wrong), cell, h, h, 1.0)

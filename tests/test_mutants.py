@@ -23,6 +23,7 @@ TESTS = Path(__file__).parent
 
 # name: (file, what stands there, what the mutant writes, the tests that must fail)
 EQUATION = "test_equations.py -k 'step_equals_the_paper and {}'"
+FULL = "test_full_equations.py -k 'computes_the_step and {}'"
 MUTANTS = {
     "elman ignores its bias": ("cells/vanilla.py", "h = self.activation(z if self.bias is None else z + self.bias)\n        return h, h\n\n\nclass LeakyElmanCell", "h = self.activation(z)\n        return h, h\n\n\nclass LeakyElmanCell", EQUATION.format("elman")),
     "leak on the wrong side": ("cells/vanilla.py", "h = (1 - alpha) * state + alpha * target", "h = alpha * state + (1 - alpha) * target", EQUATION.format("leaky_elman")),
@@ -242,6 +243,13 @@ MUTANTS = {
     "edge messages go back to the sender": ("cells/messages.py", "jax.ops.segment_sum(e, self.receivers, self.num_nodes)", "jax.ops.segment_sum(e, self.senders, self.num_nodes)", "test_modular.py -k along_their_edge"),
     "edge features of another edge": ("cells/messages.py", "return self.edge_features.value @", "return self.edge_features.value[::-1] @", "test_modular.py -k message_passing_steps"),
     "nodes draw alike": ("cells/messages.py", "jr.split(key, self.num_nodes)", "jnp.stack([key] * self.num_nodes)", "test_modular.py -k takes_time_and_keys"),
+    "cornn half the friction": ("cells/oscillatory.py", "z = z + delta * (force - self.epsilon * z)", "z = z + delta * (force - 0.5 * self.epsilon * z)", FULL.format("cornn and not hcornn")),
+    "cfc time gate without its offset": ("cells/liquid.py", "s = jax.nn.sigmoid(a * time + b)\n", "s = jax.nn.sigmoid(a * time)\n", FULL.format("cfc and not wired")),
+    "lipschitz midpoint from a whole step": ("cells/lipschitz.py", "state + 0.5 * step * f(state)", "state + step * f(state)", FULL.format("lipschitz")),
+    "lru gain not exponential": ("ssm/lru.py", "B = jnp.exp(self.gamma_log)[:, None] * self.B", "B = self.gamma_log[:, None] * self.B", FULL.format("lru and not rglru")),
+    "esn leaky form without its shift": ("cells/reservoir.py", "shift = (1 - leak) * (gain - 1) / leak", "shift = 0 * gain", FULL.format("esn")),
+    "a text with a wrong gate": ("cells/equations.py", "h' = V (o * tanh(c'))", "h' = V (i * tanh(c'))", FULL.format("lstmp")),
+    "a text that forgets dt": ("cells/equations.py", "d = dt delta sig(c)", "d = delta sig(c)", FULL.format("unicornn")),
 }  # fmt: skip
 
 

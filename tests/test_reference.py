@@ -86,7 +86,7 @@ def test_every_cell_has_its_parts(name):
     assert section is not None
     headings = [heading.text for heading in section.iter("h3")]
     assert headings[0] == "Made by"
-    assert headings[-3:] == ["Parameters", "State", "Example"]
+    assert headings[-4:] == ["The step in full", "Parameters", "State", "Example"]
     assert section.find(".//math") is not None
     text = "".join(section.itertext())
     assert f"{info.cls.__name__}(" in text

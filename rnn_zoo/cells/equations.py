@@ -1,15 +1,34 @@
-"""The step of every cell in full, as text: what the reference shows and the tests compute.
+"""The step of every cell in full, as text: what the reference shows and what the tests compute.
 
-A line is `symbol = expression`, in any order; a prime marks what follows the step, and the last
-line above `where` is the output. `where` says which symbol is which field of the cell and how
-the state is called; a field in the cell's own name needs no line there. Of several lines for
-one symbol that one holds whose `if` is true.
+A line is `symbol = expression`, in any order. A prime marks what follows the step, and the last
+line before `where` is the output. After `where`, symbols are said to be fields of the cell, and
+`state` is named; a field under its own name needs no line there. Several symbols before one `=`
+are equal blocks of the rows. Of several lines for one symbol that one holds whose `if` is true,
+entry by entry where the condition is one of entries. A parameter that a cell does without, such
+as a bias, is left out of its term.
 
-`W x`, side by side, is a product with a matrix or a number, `*` and `/` act entry by entry, `^`
-is a power (of matrices `^T` the transpose, `^-1` the inverse), `[a, b]` puts one behind the other.
-`I` is the identity, j the imaginary unit, dt the time since the last step. Several symbols before
-one `=` are equal blocks of its rows, and `complex` makes one block the real, one the imaginary
-part. A parameter that a cell does without (a bias, an input map) is left out of its term.
+`W x`, side by side, is a product with a matrix or a number; `*` and `/` act entry by entry; `^` is
+a power, of matrices `^T` the transpose and `^-1` the inverse; `[a, b]` puts one behind the other.
+Only numbers are broadcast. `I` is the identity, `j` the imaginary unit, `dt` the time since the
+last step. Functions act on each entry: `sig` (the logistic function), `tanh`, `exp`, `softplus`,
+`relu`, `sqrt`, `abs`, `sign`, `max`, `min`, `clip`, `re`, `im`, `conj`. The others:
+
+- `complex(A)`: its first half is the real part, its second the imaginary one.
+- `diag(v)`, `outer(u, v)`, `norm(v)`, `expm(A)`: as in linear algebra; `radius(A)`: the largest
+  modulus of an eigenvalue.
+- `sum(A)`: of each row; `rows(v)`: v in every row; `by_channel(v)`: v as a matrix with a row for
+  each channel.
+- `parts(A)`: what stands along its first axis; `split(A, n)`: the first n rows and the others;
+  `columns(A)`: their number; `given(A)`: whether there is such a parameter.
+- `upper(v)`: the strictly upper triangular matrix of v, row by row; `block_diagonal(A)`: the
+  matrix of these blocks; `permute(A, p)`: the rows in the order p; `fourier(A)`: the unitary
+  discrete Fourier transform of the columns.
+- `by_unit(periods)`: the period of each unit; `reads(T)`: 1 where T of the row is at most T of the
+  column, else 0; `lcm(T)`: the least common multiple.
+- `layers(parts, phi, u)`: phi(W u + b) of each of the parts, one after the other.
+- `wires(v, adjacency)`: the numbers of the synapses as a matrix, a row for each target;
+  `synapses(wiring)`: 1 where a neuron of the layer (row) reads a feature of [x, h], else 0;
+  `motor(v)`: the motor neurons.
 """
 
 EQUATIONS = {
@@ -161,8 +180,8 @@ EQUATIONS = {
     """,
     "exprnn": """
         A = T - T^T
-        W = expm(A)                           if parametrisation = exp
-        W = (I + A / 2)^-1 (I - A / 2)        otherwise
+        W = expm(A)                      if parametrisation = exp
+        W = (I + A / 2)^-1 (I - A / 2)   otherwise
         u = W h + V x
         h' = sign(u) * max(abs(u) + b, 0)
         y = h'
@@ -171,8 +190,8 @@ EQUATIONS = {
     "cornn": """
         d = dt delta
         f = tanh(W h + W_z z + V x + b) - gamma h
-        z' = z + d (f - epsilon z)             if scheme = explicit
-        z' = (z + d f) / (1 + d epsilon)       otherwise
+        z' = z + d (f - epsilon z)         if scheme = explicit
+        z' = (z + d f) / (1 + d epsilon)   otherwise
         h' = h + d z'
         y = h'
         where W = weight_hh; W_z = weight_hz; V = weight_ih; b = bias; h, z = state
@@ -205,64 +224,68 @@ EQUATIONS = {
     """,
     "ltc": """
         ode_unfolds times, each with v' of the time before for v
-        pos = softplus              if constraint = implicit
-        pos = relu                  otherwise
-        c = softplus(c_m)           if constraint = implicit
-        c = max(c_m, 1e-5)          otherwise
-        tau = dt / (ode_unfolds c)
+        p = softplus         if constraint = implicit
+        p = relu             otherwise
+        c = softplus(c_m)    if constraint = implicit
+        c = max(c_m, 1e-5)   otherwise
+        tau = dt / (n c)
         u = a_x * x + b_x
         S = w * sig(s * (rows(v) - m))
         S_x = w_x * sig(s_x * (rows(u) - m_x))
-        drive = pos(g_leak) * v_leak + sum(S * E) + sum(S_x * E_x)
-        v' = (v + tau * drive) / (1 + tau * (pos(g_leak) + sum(S) + sum(S_x) + epsilon))
+        f = p(g) * E_0 + sum(S * E) + sum(S_x * E_x)
+        k = p(g) + sum(S) + sum(S_x) + epsilon
+        v' = (v + tau * f) / (1 + tau * k)
         y = a_y * motor(v') + b_y
-        where w = wires(pos(recurrent.weight), wiring.adjacency)
+        where w = wires(p(recurrent.weight), wiring.adjacency)
               m = wires(recurrent.mu, wiring.adjacency)
               s = wires(recurrent.sigma, wiring.adjacency)
               E = wires(recurrent.polarity, wiring.adjacency)
-              w_x = wires(pos(sensory.weight), wiring.sensory_adjacency)
+              w_x = wires(p(sensory.weight), wiring.sensory_adjacency)
               m_x = wires(sensory.mu, wiring.sensory_adjacency)
               s_x = wires(sensory.sigma, wiring.sensory_adjacency)
               E_x = wires(sensory.polarity, wiring.sensory_adjacency)
               a_x = input_weight; b_x = input_bias; a_y = output_weight; b_y = output_bias
-              v = state
+              g = g_leak; E_0 = v_leak; n = ode_unfolds; v = state
     """,
     "cfc": """
-        u = layers(backbone, activation, [x, h])
+        u = layers(backbone, phi, [x, h])
         f_1 = W_1 u + c_1
         f_2 = W_2 u + c_2
-        tau = time_scale_factor dt
+        tau = kappa dt
         s = sig((W_a u + c_a) tau + W_b u + c_b)
         f = W u + c
-        h' = (1 - s) * tanh(f_1) + s * tanh(f_2)              if mode = default
-        h' = tanh(f_1) + s * tanh(f_2)                        if mode = no_gate
-        h' = A - A * exp(-tau (abs(w_tau) + abs(f))) * f      if mode = pure
+        h' = (1 - s) * tanh(f_1) + s * tanh(f_2)           if mode = default
+        h' = tanh(f_1) + s * tanh(f_2)                     if mode = no_gate
+        h' = A - A * exp(-tau (abs(w_tau) + abs(f))) * f   if mode = pure
         y = h'
         where W_1, W_2, W_a, W_b = heads.weight; c_1, c_2, c_a, c_b = heads.bias
-              W = heads.weight; c = heads.bias; h = state
+              W = heads.weight; c = heads.bias
+              phi = activation; kappa = time_scale_factor; h = state
     """,
     "wired_cfc": """
         for each layer, with h' of the layer before for x
         u = [x, h]
         f_1 = (M * W_1) u + c_1
         f_2 = (M * W_2) u + c_2
-        tau = time_scale_factor dt
+        tau = kappa dt
         s = sig((W_a u + c_a) tau + W_b u + c_b)
         f = (M * W) u + c
-        h' = (1 - s) * tanh(f_1) + s * tanh(f_2)              if mode = default
-        h' = tanh(f_1) + s * tanh(f_2)                        if mode = no_gate
-        h' = A - A * exp(-tau (abs(w_tau) + abs(f))) * f      if mode = pure
+        h' = (1 - s) * tanh(f_1) + s * tanh(f_2)           if mode = default
+        h' = tanh(f_1) + s * tanh(f_2)                     if mode = no_gate
+        h' = A - A * exp(-tau (abs(w_tau) + abs(f))) * f   if mode = pure
         y = motor(h')
         where W_1, W_2, W_a, W_b = heads.weight; c_1, c_2, c_a, c_b = heads.bias
-              W = heads.weight; c = heads.bias; M = synapses(wiring); h = state
+              W = heads.weight; c = heads.bias; M = synapses(wiring)
+              kappa = time_scale_factor; h = state
     """,
     "esn": """
         alpha = 1 - (1 - leak)^dt
         L = (1 - leak) I + leak U
-        V = spectral_radius U                                                 if radius_of = matrix
-        V = (spectral_radius / radius(L) * L - (1 - leak) I) / leak             otherwise
-        h' = (1 - alpha) h + alpha tanh(input_scaling W x + V h + b)
+        V = rho U                                         if radius_of = matrix
+        V = (rho / radius(L) * L - (1 - leak) I) / leak   otherwise
+        h' = (1 - alpha) h + alpha tanh(s W x + V h + b)
         y = h'
-        where W = weight_ih; U = weight_hh; b = bias; h = state
+        where W = weight_ih; U = weight_hh; b = bias; s = input_scaling; rho = spectral_radius
+              h = state
     """,
 }

@@ -13,21 +13,27 @@ EQUATIONS = {
         lambda = -exp(rho) + j omega
         Delta = dt exp(log_step)
         Z = diag(Delta) lambda
-        H' = exp(Z) * H + diag(u) ((exp(Z) - 1) / lambda)                       if discretisation = zoh
-        H' = (1 + Z / 2) / (1 - Z / 2) * H + diag(Delta * u) (1 / (1 - Z / 2))  otherwise
+        K = exp(Z)                          if discretisation = zoh
+        K = (1 + Z / 2) / (1 - Z / 2)       otherwise
+        G = (exp(Z) - 1) / lambda           if discretisation = zoh
+        G = diag(Delta) (1 / (1 - Z / 2))   otherwise
+        H' = K * H + diag(u) G
         y = 2 re(sum(C * H')) + D * u
         where W = weight_ih; b = bias; rho = log_decay; omega = frequency
               C = complex(C); H = by_channel(state)
     """,
     "s5": """
-        lambda = min(Lambda_re, -1e-4) + j Lambda_im                       if clip_eigs
-        lambda = Lambda_re + j Lambda_im                                   otherwise
+        lambda = min(Lambda_re, -1e-4) + j Lambda_im   if clip_eigs
+        lambda = Lambda_re + j Lambda_im               otherwise
         Delta = dt exp(log_step)
         z = Delta * lambda
-        h' = exp(z) * h + (exp(z) - 1) / lambda * (B x)                    if discretisation = zoh
-        h' = (1 + z / 2) / (1 - z / 2) * h + Delta / (1 - z / 2) * (B x)   otherwise
-        y = 2 re(C h') + D x                                               if conj_sym
-        y = re(C h') + D x                                                 otherwise
+        k = exp(z)                      if discretisation = zoh
+        k = (1 + z / 2) / (1 - z / 2)   otherwise
+        g = (exp(z) - 1) / lambda       if discretisation = zoh
+        g = Delta / (1 - z / 2)         otherwise
+        h' = k * h + g * (B x)
+        y = 2 re(C h') + D x   if conj_sym
+        y = re(C h') + D x     otherwise
         where B = complex(B); C = complex(C); h = state
     """,
     "rglru": """
@@ -40,8 +46,8 @@ EQUATIONS = {
         v = complex(u)                                if complex_eigenvalues
         v = u                                         otherwise
         h' = a * h + sqrt(1 - abs(a)^2) * (i * v)
-        y = [re(h'), im(h')]                          if complex_eigenvalues
-        y = h'                                        otherwise
+        y = [re(h'), im(h')]   if complex_eigenvalues
+        y = h'                 otherwise
         where W = weight_ih; b = bias; h = state
               B_r, B_i = parts(weight_gates); b_r, b_i = parts(bias_gates)
               complex_eigenvalues = given(theta)
@@ -49,19 +55,19 @@ EQUATIONS = {
     "mamba": """
         u = W x + b
         Delta = dt softplus(W_d W_r u + b_d)
-        B = complex(W_B u)                               if complex_eigenvalues
-        B = W_B u                                        otherwise
-        C = complex(W_C u)                               if complex_eigenvalues
-        C = W_C u                                        otherwise
-        A = -exp(alpha) + j beta                         if complex_eigenvalues
-        A = -exp(alpha)                                  otherwise
+        B = complex(W_B u)         if complex_eigenvalues
+        B = W_B u                  otherwise
+        C = complex(W_C u)         if complex_eigenvalues
+        C = W_C u                  otherwise
+        A = -exp(alpha) + j beta   if complex_eigenvalues
+        A = -exp(alpha)            otherwise
         Z = diag(Delta) A
-        K = 2 exp(Z) - 1                                 if negative_eigenvalues
-        K = exp(Z)                                       otherwise
-        H' = K * H + outer(Delta * u, B)                 if discretisation = euler
-        H' = K * H + (exp(Z) - 1) / A * outer(u, B)      otherwise
-        y = 2 re(H' C) + D * u                           if complex_eigenvalues
-        y = H' C + D * u                                 otherwise
+        K = 2 exp(Z) - 1                              if negative_eigenvalues
+        K = exp(Z)                                    otherwise
+        H' = K * H + outer(Delta * u, B)              if discretisation = euler
+        H' = K * H + (exp(Z) - 1) / A * outer(u, B)   otherwise
+        y = 2 re(H' C) + D * u                        if complex_eigenvalues
+        y = H' C + D * u                              otherwise
         where W = weight_ih; b = bias; W_d = weight_dt; b_d = bias_dt
               W_r, W_s = split(weight_x, columns(weight_dt)); W_B, W_C = W_s
               alpha = A_log; beta = A_imag
@@ -70,13 +76,15 @@ EQUATIONS = {
     "linoss": """
         Delta = sig(s)
         d = dt Delta
-        G = relu(G_0)                                                 if scheme = damped
-        G = 0                                                         otherwise
+        G = relu(G_0)   if scheme = damped
+        G = 0           otherwise
         q = sqrt(1 + Delta * G)
-        A = relu(A_0)                                                 if scheme = im
-        A = clip(relu(A_0), ((q - 1) / Delta)^2, ((q + 1) / Delta)^2)   otherwise
-        z' = (z + d * (B x - A * y)) / (1 + d^2 * A)                  if scheme = im
-        z' = (z + d * (B x - A * y)) / (1 + d * G)                    otherwise
+        low = ((q - 1) / Delta)^2
+        high = ((q + 1) / Delta)^2
+        A = relu(A_0)                                  if scheme = im
+        A = clip(relu(A_0), low, high)                 otherwise
+        z' = (z + d * (B x - A * y)) / (1 + d^2 * A)   if scheme = im
+        z' = (z + d * (B x - A * y)) / (1 + d * G)     otherwise
         y' = y + d * z'
         out = C y' + D x
         where A_0 = A; G_0 = G; s = step_logit; z, y = parts(state)
