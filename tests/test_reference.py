@@ -33,6 +33,11 @@ def mathml():
     sys.path.pop(0)
 
 
+@pytest.fixture(scope="module")
+def full_equations(mathml):
+    return __import__("full_equations")
+
+
 def anchors(tree):
     return [element.get("id") for element in tree.iter() if element.get("id")]
 
@@ -157,3 +162,19 @@ def test_latex_to_mathml(mathml):
         '<mspace width="0.17em"/><mi>y</mi></math>'
     )
     assert mathml.display(r"a, \qquad b").count("<math") == 2
+
+
+def test_full_equations_to_mathml(full_equations):
+    text = (
+        "f = sig(W_f x)   if gated\nf = 1 / 2   otherwise\ny' = f * y\n"
+        "where W_f, b = weight; y = state"
+    )
+    table = ElementTree.fromstring(f"<div>{full_equations.html(text)}</div>")
+    rows = ["".join(row.itertext()) for row in table.iter("tr")]
+    assert rows == ["f=σ(Wfx)if gated", "f=1/2otherwise", "y′=f⊙y"]
+    assert [code.text for code in table.iter("code")] == ["gated", "weight", "state"]
+    assert full_equations.latex("A^T F^-1 exp(j theta_1) + 1e-5") == (
+        r"A^\top \,F^{-1}\,\exp(j\,\theta _{1})+10^{-5}"
+    )
+    with pytest.raises(ValueError):
+        full_equations.latex("W $ x")
