@@ -62,7 +62,7 @@ class Scope:
     def __init__(self, rows, owners, state, x, dt, layer, used):
         self.rows, self.owners, self.used, self.known = rows, owners, used, {}
         size = owners[0].output_size
-        self.given = {"x": x, "dt": dt, "state": state, "j": 1j, "I": np.eye(size)}
+        self.given = {"x": x, "dt": dt, "state": state, "j": 1j, "pi": np.pi, "I": np.eye(size)}
         self.functions = FUNCTIONS | of_cell(owners[-1], size, layer)
 
     def after(self):

@@ -64,6 +64,22 @@ def layers(parts, activation, u):
     return u
 
 
+def diagonals(a, b, c, d):
+    return np.block([[np.diag(a), np.diag(b)], [np.diag(c), np.diag(d)]])
+
+
+def steps(count, matrix, force, start):
+    """The force beside the state as one component more, which stays; then a power."""
+    rows = np.column_stack([matrix, force])
+    whole = np.vstack([rows, np.eye(len(rows) + 1)[-1]])
+    after = scipy.linalg.fractional_matrix_power(whole, count) @ np.append(start, 1.0)
+    return after[:-1].real
+
+
+def split(rows, count):
+    return (None, None) if rows is None else (rows[:count], rows[count:])
+
+
 def by_unit(periods, size):
     """The period of each unit: equal blocks, the first ones larger by one where need be."""
     share, more = divmod(size, len(periods))
@@ -93,6 +109,7 @@ FUNCTIONS = {
     "lecun_tanh": lambda z: 1.7159 * np.tanh(0.666 * z),
     "positive": lambda z: np.where(z >= 0, z + 0.5, sigmoid(z)),
     "sqrt": np.sqrt,
+    "cos": np.cos,
     "abs": np.abs,
     "sign": np.sign,
     "max": np.maximum,
@@ -116,7 +133,9 @@ FUNCTIONS = {
     "reads": lambda periods: (periods[:, None] <= periods).astype(float),
     "block_diagonal": lambda blocks: scipy.linalg.block_diag(*blocks),
     "columns": lambda matrix: matrix.shape[1],
-    "split": lambda rows, count: (rows[:count], rows[count:]),
+    "split": split,
+    "diagonals": diagonals,
+    "steps": steps,
     "upper": upper,
     "wires": wires,
     "layers": layers,
@@ -127,6 +146,7 @@ def of_cell(cell, size, layer):
     """The functions that need the cell, its sizes, or the layer that is being run."""
     return {
         "by_unit": lambda periods: by_unit(periods, size),
+        "signs": lambda count: np.where(np.arange(size) < size - count, 1.0, -1.0),
         "by_channel": lambda v: v.reshape(size, -1),
         "rows": lambda v: np.tile(v, (cell.wiring.units, 1)),
         "motor": lambda v: motor(cell.wiring, v),

@@ -11,7 +11,7 @@ as a bias, is left out of its term.
 a power, of matrices `^T` the transpose and `^-1` the inverse; `[a, b]` puts one behind the other.
 Only numbers are broadcast. `I` is the identity, `j` the imaginary unit, `dt` the time since the
 last step. Functions act on each entry: `sig` (the logistic function), `tanh`, `exp`, `softplus`,
-`relu`, `sqrt`, `abs`, `sign`, `max`, `min`, `clip`, `re`, `im`, `conj`. The others:
+`relu`, `sqrt`, `cos`, `abs`, `sign`, `max`, `min`, `clip`, `re`, `im`, `conj`. The others:
 
 - `complex(A)`: its first half is the real part, its second the imaginary one.
 - `diag(v)`, `outer(u, v)`, `norm(v)`, `expm(A)`: as in linear algebra; `radius(A)`: the largest
@@ -25,6 +25,9 @@ last step. Functions act on each entry: `sig` (the logistic function), `tanh`, `
   discrete Fourier transform of the columns.
 - `by_unit(periods)`: the period of each unit; `reads(T)`: 1 where T of the row is at most T of the
   column, else 0; `lcm(T)`: the least common multiple.
+- `signs(n)`: 1 for each unit, -1 for the last n.
+- `steps(t, M, g, v)`: v after t steps of v -> M v + g, where t is any real number;
+  `diagonals(a, b, c, d)`: the matrix of the four blocks diag(a), diag(b) over diag(c), diag(d).
 - `layers(parts, phi, u)`: phi(W u + b) of each of the parts, one after the other.
 - `wires(v, adjacency)`: the numbers of the synapses as a matrix, a row for each target;
   `synapses(wiring)`: 1 where a neuron of the layer (row) reads a feature of [x, h], else 0;
@@ -45,9 +48,17 @@ EQUATIONS = {
     """,
     "wilson_cowan": """
         alpha = 1 - (1 - leak)^dt
-        h' = (1 - alpha) h + alpha (phi(U h + b) + W x)
-        y = h'
-        where W = weight_ih; U = weight_hh; b = bias; phi = activation; h = state
+        u_E = W_E [E, -I] + P x + b_E
+        u_I = W_I [E, -I] + Q x + b_I
+        S_E = sig(a_E (u_E - theta_E)) - sig(-a_E theta_E)
+        S_I = sig(a_I (u_I - theta_I)) - sig(-a_I theta_I)
+        E' = (1 - alpha) E + alpha (1 - r E) * S_E
+        I' = (1 - alpha) I + alpha (1 - r I) * S_I
+        y = [E', I']
+        where E, I = split(state, excitatory)
+              W_E, W_I = split(softplus(raw_weight_hh), excitatory)
+              P, Q = split(weight_ih, excitatory); b_E, b_I = split(bias, excitatory)
+              a_E, a_I = gain; theta_E, theta_I = threshold; r = refractory
     """,
     "indrnn": """
         u = clip(w, -u_max, u_max)
@@ -180,8 +191,9 @@ EQUATIONS = {
     """,
     "exprnn": """
         A = T - T^T
-        W = expm(A)                      if parametrisation = exp
-        W = (I + A / 2)^-1 (I - A / 2)   otherwise
+        W = expm(A)                if parametrisation = exp
+        W = (I + A)^-1 (I - A) D   otherwise
+        D = diag(signs(negative_ones))
         u = W h + V x
         h' = sign(u) * max(abs(u) + b, 0)
         y = h'

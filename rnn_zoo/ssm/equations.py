@@ -75,17 +75,18 @@ EQUATIONS = {
     """,
     "linoss": """
         Delta = sig(s)
-        d = dt Delta
         G = relu(G_0)   if scheme = damped
         G = 0           otherwise
-        q = sqrt(1 + Delta * G)
-        low = ((q - 1) / Delta)^2
-        high = ((q + 1) / Delta)^2
-        A = relu(A_0)                                  if scheme = im
-        A = clip(relu(A_0), low, high)                 otherwise
-        z' = (z + d * (B x - A * y)) / (1 + d^2 * A)   if scheme = im
-        z' = (z + d * (B x - A * y)) / (1 + d * G)     otherwise
-        y' = y + d * z'
+        r = 1 / sqrt(1 + Delta * G)
+        low = (1 - r)^2 / (Delta * r)^2
+        high = (1 + r^2 - 2 cos(63 pi / 64) r) / (Delta * r)^2
+        A = relu(A_0)                    if scheme = im
+        A = clip(relu(A_0), low, high)   otherwise
+        k = Delta / (1 + Delta^2 * A)   if scheme = im
+        k = Delta / (1 + Delta * G)     otherwise
+        M = diagonals(k / Delta, -k * A, k, k / Delta)           if scheme = im
+        M = diagonals(k / Delta, -k * A, k, 1 - Delta * k * A)   otherwise
+        z', y' = steps(dt, M, [k, Delta * k] * [B x, B x], [z, y])
         out = C y' + D x
         where A_0 = A; G_0 = G; s = step_logit; z, y = parts(state)
     """,
