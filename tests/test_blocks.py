@@ -77,7 +77,9 @@ def test_published_blocks_equal_their_code(name):
         block = load(name)
         reset = np.array(about.get("positions", [1])) == 0
         options = {"reset": reset} if reset.any() else {}
-        ours = eqx.filter_jit(lambda block: block(xs, **options))(block)
+        # The state of a document that has begun: whatever marks the beginning is gone.
+        state = jax.tree.map(jnp.zeros_like, block.init_state()) if "inside" in name else None
+        ours = eqx.filter_jit(lambda block: block(xs, state, **options))(block)
         np.testing.assert_allclose(ours, ys, rtol=1e-11, atol=1e-12)
 
 
