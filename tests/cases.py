@@ -591,15 +591,17 @@ def loop(cell, xs, state=None, *, dt=None, mask=None, reset=None, key=None, reve
     keys = [None] * time if key is None else list(jr.split(key, time))
     keys = keys[::-1] if reverse and key is not None else keys
     states, ys = [None] * time, [None] * time
+    # Cut and joined by NumPy, which compiles nothing.
+    xs = np.asarray(xs)
     for t in order:
         if reset is not None and reset[t]:
             state = cell.init_state()
-        step_dt = dt if dt is None or jnp.ndim(dt) == 0 else dt[t]
+        step_dt = dt if dt is None or jnp.ndim(dt) == 0 else np.asarray(np.asarray(dt)[t])
         new, y = _step(cell, state, xs[t], step_dt, keys[t])
         if mask is not None and not mask[t]:
-            new, y = state, jnp.zeros_like(y)
+            new, y = state, np.zeros_like(y)
         state, states[t], ys[t] = new, new, y
-    return state, jax.tree.map(lambda *s: jnp.stack(s), *states), jnp.stack(ys)
+    return state, jax.tree.map(lambda *s: np.stack(s), *states), np.stack(ys)
 
 
 def assert_close(one, two, tolerance):

@@ -101,7 +101,7 @@ def pytest_runtest_setup(item):
 
 @pytest.fixture(autouse=True)
 def _room_for_programs():
-    """Compiled programs are dropped when there are many, by their maps where there is such a list."""
+    """Compiled programs are dropped when there are many; their maps tell, where they are listed."""
     yield
     count = next(TESTS)
     if MAPS.exists():

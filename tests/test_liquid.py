@@ -306,11 +306,16 @@ def adamw_steps(cell, steps=3):
     """The cell after steps with weight decay, on inputs that use all of it."""
     optimizer = optax.adamw(1e-2, weight_decay=0.5)
     opt_state = optimizer.init(eqx.filter(cell, eqx.is_inexact_array))
-    grad = eqx.filter_jit(eqx.filter_grad(lambda c: jnp.sum(unroll(c, XS)[1] ** 2)))
-    for _ in range(steps):
+
+    @eqx.filter_jit
+    def step(cell, opt_state):
+        grads = eqx.filter_grad(lambda c: jnp.sum(unroll(c, XS)[1] ** 2))(cell)
         params = eqx.filter(cell, eqx.is_inexact_array)
-        updates, opt_state = optimizer.update(grad(cell), opt_state, params)
-        cell = eqx.apply_updates(cell, updates)
+        updates, opt_state = optimizer.update(grads, opt_state, params)
+        return eqx.apply_updates(cell, updates), opt_state
+
+    for _ in range(steps):
+        cell, opt_state = step(cell, opt_state)
     return cell
 
 
