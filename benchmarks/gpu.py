@@ -28,6 +28,7 @@ compared and is right, with 1 otherwise.
 
 import argparse
 import contextlib
+import itertools
 import os
 import queue
 import shutil
@@ -44,8 +45,11 @@ from typing import Any
 os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.85")
 
 import jax
-from gpu_sections import SECTIONS, choices
+from gpu_sections import SECTIONS
 from rows import Table
+
+from rnn_zoo._auto import Choice
+from rnn_zoo._recurrence import ALGORITHMS
 
 
 KEYS = ("jax", "accelerator", "section", "case", "pass")
@@ -133,6 +137,32 @@ class Run:
         return 1 if wrong else 0
 
 
+def choices(
+    measured: Mapping[tuple, Mapping[str, tuple[float, float]]], source: str
+) -> tuple[Choice, ...]:
+    """The rows of `rnn_zoo/_auto.py` that follow from seconds (forward, gradient).
+
+    At each length that was measured wins the algorithm with the least geometric mean, over the
+    cases and both passes, of its time over the best; within 5 % the one that stands first in
+    `ALGORITHMS`, which is the simpler one. One that is missing in a case of a length is out.
+    """
+    rows: list[Choice] = []
+    for steps in sorted({case[0][1] for case in measured}):
+        cases = [found for case, found in measured.items() if case[0][1] == steps]
+        whole = [name for name in ALGORITHMS if all(name in found for found in cases)]
+        if not whole:
+            continue
+        score = {name: 1.0 for name in whole}
+        for found, i in itertools.product(cases, (0, 1)):
+            best = min(found[name][i] for name in whole)
+            for name in whole:
+                score[name] *= (found[name][i] / best) ** (1 / (2 * len(cases)))
+        winner = next(name for name in whole if score[name] <= 1.05 * min(score.values()))
+        if not rows or rows[-1].algorithm != winner:
+            rows.append(Choice(steps if rows else 0, winner, source))
+    return tuple(rows)
+
+
 def date() -> str:
     return time.strftime("%Y-%m-%d")
 
@@ -157,6 +187,15 @@ def environment(run: Run) -> None:
     run.add("environment", "", "", "", note=note)
 
 
+def give_up(run: Run) -> None:
+    """Ends the program with what it has found so far."""
+    code = 1
+    try:
+        code = run.finish()
+    finally:
+        os._exit(code)
+
+
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks gpu")
     parser.add_argument("sections", nargs="*", metavar="section", help=", ".join(SECTIONS))
@@ -168,7 +207,7 @@ def main(arguments: list[str]) -> int:
         parser.error(f"expected sections of {', '.join(SECTIONS)}, got {', '.join(unknown)}")
     run = Run(options.seconds, options.out, options.small)
     # A program that compiles or runs longer than all may take can't be stopped otherwise.
-    watch = threading.Timer(options.seconds, lambda: os._exit(run.finish()))
+    watch = threading.Timer(options.seconds, give_up, (run,))
     watch.daemon = True
     watch.start()
     environment(run)

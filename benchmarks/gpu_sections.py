@@ -1,4 +1,4 @@
-"""The sections of `python -m benchmarks gpu`, and the choice that follows from them."""
+"""The sections of `python -m benchmarks gpu`: see gpu.py."""
 
 import functools
 import itertools
@@ -19,7 +19,6 @@ from jax.experimental import rnn as cudnn_rnn
 from timing import sampled
 
 import rnn_zoo as rz
-from rnn_zoo._auto import Choice
 from rnn_zoo._recurrence import ALGORITHMS
 
 
@@ -120,22 +119,19 @@ def difference(found: Any, expected: Any) -> float:
 
 
 def recurrence(run: Any, until: float) -> None:
-    """Each algorithm and `lax.associative_scan`, and the rate of a copy beside them."""
-    size = 2**25 if run.device.platform == "cpu" else 2**28
-    rate = linear_scan.copy_rate(2**20 if run.small else size)
-    run.add("recurrence", "", "copy", "copy", gb_per_s=f"{rate / 1e9:.0f}", of_copy="1.00")
+    """Each algorithm and `lax.associative_scan`, and a copy beside them."""
     cases = SMALL_RECURRENCES if run.small else RECURRENCES
     for i, case in enumerate(cases):
         # A case may take half of what is left; the last one all of it.
         share = 1.0 if i == len(cases) - 1 else 0.5
         now = time.monotonic()
         try:
-            one_recurrence(run, case, now + share * (until - now), rate)
+            one_recurrence(run, case, now + share * (until - now))
         except Exception as error:
             run.fail("recurrence", label_of(case), "", "", error)
 
 
-def one_recurrence(run: Any, case: tuple, until: float, rate: float) -> None:
+def one_recurrence(run: Any, case: tuple, until: float) -> None:
     shape, dtype, varying = case
     label = label_of(case)
     methods: dict[str, Callable] = {name: linear_scan.ours(name) for name in ALGORITHMS}
@@ -169,6 +165,8 @@ def one_recurrence(run: Any, case: tuple, until: float, rate: float) -> None:
             else:
                 ready[name] = functools.partial(made, *inputs)
         where = ("recurrence", label, what)
+        rate = linear_scan.copy_rate(copied(run))
+        run.add("recurrence", label, what, "copy", gb_per_s=f"{rate / 1e9:.1f}", of_copy="1.00")
         now = time.monotonic()
         half = until if what == "gradient" else now + (until - now) / 2
         for name, (values, error) in timed(run, where, ready, TOLERANCE, half).items():
@@ -179,6 +177,13 @@ def one_recurrence(run: Any, case: tuple, until: float, rate: float) -> None:
             run.add(*where, name, **figures, **timing(values, error))
     both_passes = {n: (s["forward"], s["gradient"]) for n, s in seconds.items() if len(s) == 2}
     run.recurrence[case] = {name: both_passes[name] for name in ALGORITHMS if name in both_passes}
+
+
+def copied(run: Any) -> int:
+    """Numbers in the array of a large copy: more than the caches hold."""
+    if run.small:
+        return 2**16
+    return 2**25 if run.device.platform == "cpu" else 2**28
 
 
 def label_of(case: tuple) -> str:
@@ -352,7 +357,8 @@ def timed(
     if not ready:
         return {}
     budget = max(0.0, until - time.monotonic())
-    found = sampled(ready, rounds=9, budget=budget, twice=slowest < 0.2)
+    rounds = 2 if run.small else 9
+    found = sampled(ready, rounds, budget, twice=slowest < 0.2)
     return {name: (values, errors[name]) for name, values in found.items()}
 
 
@@ -368,35 +374,6 @@ def probe(result: Any) -> list:
 def timing(values: list[float], error: float | None) -> dict[str, str]:
     shown = "" if error is None else f"{error:.1e}"
     return {"ms": f"{1e3 * np.median(values):.3f}", "calls": str(len(values)), "error": shown}
-
-
-# --- the choice -----------------------------------------------------------------------------------
-
-
-def choices(
-    measured: Mapping[tuple, Mapping[str, tuple[float, float]]], source: str
-) -> tuple[Choice, ...]:
-    """The rows of `rnn_zoo/_auto.py` that follow from seconds (forward, gradient).
-
-    At each length that was measured wins the algorithm with the least geometric mean, over the
-    cases and both passes, of its time over the best; within 5 % the one that stands first in
-    `ALGORITHMS`, which is the simpler one. One that is missing in a case of a length is out.
-    """
-    rows: list[Choice] = []
-    for steps in sorted({case[0][1] for case in measured}):
-        cases = [found for case, found in measured.items() if case[0][1] == steps]
-        whole = [name for name in ALGORITHMS if all(name in found for found in cases)]
-        if not whole:
-            continue
-        score = {name: 1.0 for name in whole}
-        for found, i in itertools.product(cases, (0, 1)):
-            best = min(found[name][i] for name in whole)
-            for name in whole:
-                score[name] *= (found[name][i] / best) ** (1 / (2 * len(cases)))
-        winner = next(name for name in whole if score[name] <= 1.05 * min(score.values()))
-        if not rows or rows[-1].algorithm != winner:
-            rows.append(Choice(steps if rows else 0, winner, source))
-    return tuple(rows)
 
 
 SECTIONS = {"cells": (cells, 0.45), "recurrence": (recurrence, 0.55), "layers": (layers, 0.9)}

@@ -38,10 +38,11 @@ def test_a_small_run_compares_measures_and_chooses(tmp_path, capsys, monkeypatch
     assert rows["environment"][0]["note"]
     assert {r["rival"] for r in rows["cells"]} == set(gpu_sections.SOME_CELLS)
     assert all(r["note"].startswith("right") for r in rows["cells"])
-    rivals = {*ALGORITHMS, "lax.associative_scan"}
+    rivals = {*ALGORITHMS, "lax.associative_scan", "copy"}
     for what in ("forward", "gradient"):
         found = {r["rival"]: r for r in rows["recurrence"] if r["pass"] == what}
         assert set(found) == rivals
+        assert float(found.pop("copy")["gb_per_s"]) > 0
         assert all(float(r["ms"]) > 0 and float(r["error"]) < 1e-5 for r in found.values())
         assert all(float(r["gb_per_s"]) >= 0 and r["of_copy"] for r in found.values())
     for what in ("forward", "training"):
@@ -107,14 +108,14 @@ def test_the_rows_of_auto_follow_from_the_times():
         ((8, 512, 128), "float32", True): {"loop": (1.0, 1.0), "associative": (1.0, 1.2)},
         ((8, 65536, 128), "float32", True): {"loop": (9.0, 9.0), "associative": (1.0, 1.0)},
     }
-    rows = gpu_sections.choices(measured, "here")
+    rows = gpu.choices(measured, "here")
     # At 4096: blocked sqrt(12) to associative sqrt(6), by products of the ratios to the best.
     assert [row[:2] for row in rows] == [(0, "loop"), (4096, "associative")]
     del measured[other]["associative"]
-    rows = gpu_sections.choices(measured, "here")
+    rows = gpu.choices(measured, "here")
     assert [row[:2] for row in rows] == [(0, "loop"), (4096, "blocked"), (65536, "associative")]
     assert all(row.measured == "here" for row in rows)
-    assert gpu_sections.choices({}, "here") == ()
+    assert gpu.choices({}, "here") == ()
 
 
 def test_auto_takes_what_the_table_says(monkeypatch):
