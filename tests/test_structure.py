@@ -27,7 +27,7 @@ RANKS = {
             ("_tangents",),
             ("_loop",),
             ("base",),
-            ("_activations", "_dropout", "_files", "_fixed", "init", "wiring"),
+            ("_activations", "_dropout", "_files", "_fixed", "_ranges", "init", "wiring"),
             ("readout",),
             ("cells", "ssm"),
             ("_checks", "registry"),
