@@ -254,14 +254,14 @@ def strict_upper(entries, size):
     return T
 
 
-def antisymmetric(p, h, x, dt, epsilon=0.1, gamma=0.3):
+def antisymmetric(p, h, x, dt, epsilon=0.1, gamma=1.0):
     A = strict_upper(p.weight_hh, len(h))
     M = A - A.T - gamma * np.eye(len(h))
     h = h + dt * epsilon * np.tanh(M @ h + p.weight_ih @ x + p.bias)
     return h, h
 
 
-def gated_antisymmetric(p, h, x, dt, epsilon=0.1, gamma=0.3):
+def gated_antisymmetric(p, h, x, dt, epsilon=0.1, gamma=1.0):
     size = len(h)
     A = strict_upper(p.weight_hh, size)
     M = A - A.T - gamma * np.eye(size)

@@ -313,9 +313,12 @@ def test_antisymmetric_defaults_obey_their_own_bound(name):
             cell = rz.make_cell(name, 1, size, key=jr.key(seed))
             spectrum = np.linalg.eigvals(np.asarray(cell.prepare().matrix, np.float64))
             assert abs(1 + cell.epsilon * spectrum).max() <= 1
+            # With room for weights that grow by a half.
+            grown = spectrum.real + 1.5j * spectrum.imag
+            assert abs(1 + cell.epsilon * grown).max() <= 1
     noise = draw(1, (20_000, 1))
     ys = unroll(rz.make_cell(name, 1, 64, key=KEY), noise)[1]
-    assert np.sqrt(np.mean(np.square(ys[-1000:]))) < 2
+    assert np.sqrt(np.mean(np.square(ys[-1000:]))) < 1
 
 
 def bound(weights):

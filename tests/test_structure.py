@@ -27,7 +27,7 @@ RANKS = {
             ("_tangents",),
             ("_loop",),
             ("base",),
-            ("_activations", "_dropout", "_files", "_fixed", "_numbers", "_origins"),
+            ("_activations", "_dropout", "_files", "_fixed", "_numbers", "_origins", "_ranges"),
             ("init", "wiring"),
             ("readout",),
             ("cells", "ssm"),

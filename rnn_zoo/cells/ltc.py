@@ -160,7 +160,7 @@ class LTCCell(AbstractCell):
         units = (wiring.units,)
         self.recurrent = Synapses(wiring.adjacency, least, raw, dtype, keys[0])
         self.sensory = Synapses(wiring.sensory_adjacency, least, raw, dtype, keys[1])
-        c_m = (0.5 / ode_unfolds,) * 2 if original else (0.4, 0.6)
+        c_m = (0.5 / ode_unfolds, 0.5 / ode_unfolds) if original else (0.4, 0.6)
         self.g_leak = raw(uniform(keys[2], units, 1.0 if original else 0.001, 1.0, dtype))
         self.v_leak = uniform(keys[3], units, -0.2, 0.2, dtype)
         self.c_m = raw(uniform(keys[4], units, *c_m, dtype))
