@@ -144,14 +144,14 @@ class RGLRUCell(AbstractLinearCell):
         u = self.weight_ih @ x
         u = u if self.bias is None else u + self.bias
         r, i = self._gates(u)
-        log_a = rate * r
+        log_a = rate * r.astype(rate.dtype)
         # 1 - |a|^2 without cancellation near |a| = 1.
         if self.negative_eigenvalues:
             a, squared = 2 * jnp.exp(log_a) - 1, -4 * jnp.expm1(log_a) * jnp.exp(log_a)
         else:
             a, squared = jnp.exp(log_a), -jnp.expm1(2 * log_a.real)
         u = u if self.theta is None else lax.complex(*jnp.split(u, 2))
-        root, written = bounded_sqrt(squared), i * u
+        root, written = bounded_sqrt(squared).astype(u.dtype), i.astype(u.dtype) * u
         if self.root_at_start:
             return AffineMap(Diagonal(a), root * written)
         none = jnp.zeros_like(a)

@@ -133,7 +133,8 @@ class S4DCell(AbstractLinearCell):
         if dt is not None:
             discretise = DISCRETISATIONS[self.discretisation]
             decay, gain = discretise(constants.eigenvalues, jnp.asarray(dt) * constants.step)
-        return AffineMap(Diagonal(decay.ravel()), (gain * self._project(x)[:, None]).ravel())
+        u = self._project(x).astype(gain.dtype)
+        return AffineMap(Diagonal(decay.ravel()), (gain * u[:, None]).ravel())
 
     def readout(
         self, state: Complex[Array, " state"], x: Float[Array, " {self.input_size}"]
