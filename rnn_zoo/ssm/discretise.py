@@ -25,6 +25,7 @@ def zoh(
     $$\bar\lambda = e^{\lambda \Delta}, \qquad
     \mathrm{gain} = \lambda^{-1} (e^{\lambda \Delta} - 1)$$
     """
+    step = step.astype(eigenvalues.dtype)
     z = eigenvalues * step
     return jnp.exp(z), step * exprel(z)
 
@@ -37,6 +38,7 @@ def bilinear(
     $$\bar\lambda = \frac{1 + \lambda \Delta / 2}{1 - \lambda \Delta / 2}, \qquad
     \mathrm{gain} = \frac{\Delta}{1 - \lambda \Delta / 2}$$
     """
+    step = step.astype(eigenvalues.dtype)
     half = eigenvalues * step / 2
     return (1 + half) / (1 - half), step / (1 - half)
 
@@ -45,6 +47,7 @@ def euler(
     eigenvalues: Inexact[Array, "..."], step: Float[Array, "..."]
 ) -> tuple[Inexact[Array, "..."], Inexact[Array, "..."]]:
     r"""The explicit rule, $\bar\lambda = 1 + \lambda \Delta$, gain $\Delta$: for small steps."""
+    step = step.astype(eigenvalues.dtype)
     z = eigenvalues * step
     return 1 + z, step * jnp.ones_like(z)
 
@@ -56,6 +59,7 @@ def exponential_euler(
     eigenvalues: Inexact[Array, "..."], step: Float[Array, "..."]
 ) -> tuple[Inexact[Array, "..."], Inexact[Array, "..."]]:
     r"""The decay of `zoh` with the gain of `euler`, as the code of Mamba has it."""
+    step = step.astype(eigenvalues.dtype)
     z = eigenvalues * step
     return jnp.exp(z), step * jnp.ones_like(z)
 

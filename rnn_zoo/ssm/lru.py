@@ -93,7 +93,7 @@ class LRUCell(AbstractLinearCell):
         nu_log, theta_log = (p.astype(state_dtype(p)) for p in (self.nu_log, self.theta_log))
         modulus, phase = jnp.exp(-jnp.exp(nu_log)), jnp.exp(theta_log)
         eigenvalues = lax.complex(modulus * jnp.cos(phase), modulus * jnp.sin(phase))
-        B = jnp.exp(self.gamma_log)[:, None] * self.B
+        B = jnp.exp(self.gamma_log)[None, :, None] * self.B
         B, joint = B.reshape(-1, self.input_size), joint_readout(self.C, self.D)
         return replace(self, constants=LRUConstants(eigenvalues, B, joint))
 
