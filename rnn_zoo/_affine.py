@@ -37,6 +37,11 @@ class AbstractLinearMap(eqx.Module):
         """The identity of the same shape and dtype."""
 
 
+def _beside(a: Array, h: Array) -> Array:
+    """One matrix beside the states of several steps: JAX may be told to spread no ranks itself."""
+    return jnp.expand_dims(a, tuple(range(h.ndim - a.ndim))) if h.ndim > a.ndim else a
+
+
 class Diagonal(AbstractLinearMap):
     """A = diag(a) with a, h of shape (hidden,)."""
 
@@ -44,7 +49,7 @@ class Diagonal(AbstractLinearMap):
     rank: ClassVar[int] = 1
 
     def apply(self, h: Array) -> Array:
-        return self.a * h
+        return _beside(self.a, h) * h
 
     def compose(self, earlier: "Diagonal") -> "Diagonal":
         return Diagonal(self.a * earlier.a)
@@ -63,7 +68,8 @@ class Block2x2(AbstractLinearMap):
     rank: ClassVar[int] = 3
 
     def apply(self, h: Array) -> Array:
-        return (self.a * h[..., None, :, :]).sum(-2)
+        h = h[..., None, :, :]
+        return (_beside(self.a, h) * h).sum(-2)
 
     def compose(self, earlier: "Block2x2") -> "Block2x2":
         return Block2x2((self.a[..., None, :] * earlier.a[..., None, :, :, :]).sum(-3))

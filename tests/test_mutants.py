@@ -176,7 +176,7 @@ MUTANTS = {
     "convolution that forgets an input too early": ("ssm/short_conv.py", "return window[1:], y", "return window[:-1], y", "test_ssm.py -k short_convolution"),
     "mamba block without its gate": ("layers/mamba.py", "vs * jax.nn.silu(gates)", "vs", "test_ssm.py -k mamba_block"),
     "every step draws the same": ("train/step.py", "_augmented(augment, batch, jr.fold_in(key, progress.step))\n\n    def objective", "_augmented(augment, batch, key)\n\n    def objective", "test_train.py -k draws_anew"),
-    "esn keeps the radius of the draw": ("cells/reservoir.py", "return matrix / radius, eigenvalues / radius", "return matrix, eigenvalues", "test_reservoir.py -k matrix_has"),
+    "esn keeps the radius of the draw": ("cells/reservoir.py", "return matrix / radius, eigenvalues / radius.astype(eigenvalues.dtype)", "return matrix, eigenvalues", "test_reservoir.py -k matrix_has"),
     "esn leaky radius of the matrix": ("cells/reservoir.py", 'if self.radius_of == "leaky":', "if False:", "test_reservoir.py -k leaky_form"),
     "esn trains its recurrence": ("cells/reservoir.py", "self.weight_hh = Fixed(matrix.astype(dtype))", "self.weight_hh = type('Open', (eqx.Module,), {'__annotations__': {'value': Array}})(matrix.astype(dtype))", "test_reservoir.py -k nothing_in"),
     "esn scales everything but its input": ("cells/reservoir.py", "z = self.input_scaling.value * (self.weight_ih.value @ x)", "z = self.weight_ih.value @ x", EQUATION.format("esn")),

@@ -18,7 +18,8 @@ def mod_relu(z: Complex[Array, " hidden"], bias: Float[Array, " hidden"]) -> Arr
     """max(|z| + b, 0) z / |z|, with a modulus that is smooth at 0 so that gradients are finite."""
     tiny = 1e-5
     modulus = jnp.sqrt(z.real**2 + z.imag**2 + tiny**2)
-    return jax.nn.relu(modulus + bias) / modulus * z
+    scale = jax.nn.relu(modulus + bias) / modulus
+    return lax.complex(scale * z.real, scale * z.imag)
 
 
 class UnitaryConstants(NamedTuple):
