@@ -79,7 +79,7 @@ def valid_prediction_time(
     error = jnp.linalg.norm(jnp.where(seen, prediction - target, 0), axis=-1) / scale
     passed = ~(error <= threshold)
     held = jnp.where(jnp.any(passed), jnp.argmax(passed), len(passed))
-    return held * step * lyapunov_exponent
+    return held.astype(error.dtype) * step * lyapunov_exponent
 
 
 def memory_capacity(

@@ -12,7 +12,17 @@ import numpy as np
 from .. import train, viz
 from ..data import Dataset
 from ..viz._axes import matplotlib_module
-from .recipes import build, fit, fitting, load, print_baselines, recipe_for, say, test_figure, written
+from .recipes import (
+    build,
+    fit,
+    fitting,
+    load,
+    print_baselines,
+    recipe_for,
+    say,
+    test_figure,
+    written,
+)
 
 
 def prepare(options: argparse.Namespace) -> tuple:
