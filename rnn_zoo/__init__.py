@@ -139,4 +139,8 @@ from .wiring import (
 Dense = eqx.nn.Linear
 Sequential = eqx.nn.Sequential
 
-__version__ = importlib.metadata.version("rnn-zoo")
+try:
+    __version__ = importlib.metadata.version("rnn-zoo")
+except importlib.metadata.PackageNotFoundError:
+    # A checkout on the path that was never installed.
+    __version__ = "0+unknown"

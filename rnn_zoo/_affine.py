@@ -41,6 +41,11 @@ class AbstractLinearMap(eqx.Module):
         """The identity of the same shape and dtype."""
 
 
+def _beside(a: Array, h: Array) -> Array:
+    """One matrix beside the states of several steps: JAX may be told to spread no ranks itself."""
+    return jnp.expand_dims(a, tuple(range(h.ndim - a.ndim))) if h.ndim > a.ndim else a
+
+
 class Diagonal(AbstractLinearMap):
     """A = diag(a) with a, h of shape (hidden,)."""
 
@@ -51,7 +56,7 @@ class Diagonal(AbstractLinearMap):
         return state
 
     def apply(self, h: Array) -> Array:
-        return self.a * h
+        return _beside(self.a, h) * h
 
     def compose(self, earlier: "Diagonal") -> "Diagonal":
         return Diagonal(self.a * earlier.a)
@@ -73,7 +78,8 @@ class Block2x2(AbstractLinearMap):
         return (2, *state)
 
     def apply(self, h: Array) -> Array:
-        return (self.a * h[..., None, :, :]).sum(-2)
+        h = h[..., None, :, :]
+        return (_beside(self.a, h) * h).sum(-2)
 
     def compose(self, earlier: "Block2x2") -> "Block2x2":
         # By entries: a sum over a product with axes of length 1, fused with the passes of

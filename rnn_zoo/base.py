@@ -197,7 +197,8 @@ def working_dtype(cell: Any, x: ArrayLike) -> Any:
         dtypes = [leaf.dtype for leaf in jax.tree.leaves(tree)]
         inexact = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.inexact)]
         if inexact:
-            return jnp.promote_types(jnp.finfo(jnp.result_type(*inexact)).dtype, jnp.float32)
+            real = [np.dtype(jnp.finfo(dtype).dtype) for dtype in inexact]
+            return jnp.dtype(functools.reduce(np.promote_types, [*real, np.dtype(np.float32)]))
     return jnp.result_type(float)
 
 

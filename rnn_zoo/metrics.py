@@ -79,7 +79,7 @@ def valid_prediction_time(
     error = jnp.linalg.norm(jnp.where(seen, prediction - target, 0), axis=-1) / scale
     passed = ~(error <= threshold)
     held = jnp.where(jnp.any(passed), jnp.argmax(passed), len(passed))
-    return held * step * lyapunov_exponent
+    return held.astype(error.dtype) * step * lyapunov_exponent
 
 
 def memory_capacity(
@@ -124,11 +124,11 @@ def _determination(one: Array, two: Array) -> Array:
 def _observed_mean(values: Array, seen: Array) -> Array:
     """Over axis 0, of what is seen."""
     count = jnp.maximum(jnp.sum(seen, axis=0), 1)
-    return jnp.sum(jnp.where(seen, values, 0), axis=0) / count
+    return jnp.sum(jnp.where(seen, values, 0), axis=0) / count.astype(values.dtype)
 
 
 def _variance(target: Array, seen: Array) -> Array:
-    return _observed_mean((target - _observed_mean(target, seen)) ** 2, seen)
+    return _observed_mean((target - _observed_mean(target, seen)[None]) ** 2, seen)
 
 
 def _pair(prediction: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:

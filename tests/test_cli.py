@@ -37,8 +37,11 @@ def test_train_prints_the_figure_and_writes_everything(tmp_path, capsys):
     captured = capsys.readouterr()
     first, *others = captured.out.splitlines()
     assert first.startswith("test_accuracy=0.")
+    *others, model, history, plot = others
     assert len(others) == len(rz.data.load("japanese_vowels").info.baselines)
     assert all(line.startswith("baseline ") for line in others)
+    written = [f"wrote {out / name}" for name in ("model.rz", "history.csv", "training.png")]
+    assert [model, history, plot] == written
     assert "4/4" in captured.err
     assert sorted(p.name for p in out.iterdir()) == ["history.csv", "model.rz", "training.png"]
     assert [row["step"] for row in rows(out / "history.csv")] == ["1", "2", "3", "4"]
@@ -47,6 +50,44 @@ def test_train_prints_the_figure_and_writes_everything(tmp_path, capsys):
     test = rz.data.load("japanese_vowels").test
     accuracy = rz.train.evaluate(model, test, loss=rz.train.cross_entropy)["accuracy"]
     assert first == f"test_accuracy={accuracy:.3f}"
+
+
+def test_everything_is_written_before_anything_is_printed(tmp_path, monkeypatch):
+    said = []
+
+    def say(line):
+        said.append((line, sorted(path.name for path in tmp_path.iterdir())))
+
+    monkeypatch.setattr("rnn_zoo.cli.train.say", say)
+    assert main(["train", *TINY, "--out", str(tmp_path)]) == 0
+    assert said[0][0].startswith("test_accuracy=")
+    assert said[0][1] == ["history.csv", "model.rz", "training.png"]
+
+
+# Both at once, since importing takes most of the time: a checkout that was never installed, and a
+# reader who has gone (`| head`).
+UNREAD = """
+import importlib.metadata, os
+real = importlib.metadata.version
+def version(name):
+    if name == "rnn-zoo":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return real(name)
+importlib.metadata.version = version
+reader, writer = os.pipe()
+os.dup2(writer, 1)
+os.close(reader)
+import rnn_zoo
+from rnn_zoo.cli.recipes import say
+assert rnn_zoo.__version__ == "0+unknown"
+say("nobody reads this")
+say("nor this")
+"""
+
+
+def test_the_package_imports_without_installation_and_prints_into_nothing():
+    done = subprocess.run([sys.executable, "-c", UNREAD], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("data", ["co2_weekly", "adding"])

@@ -794,6 +794,7 @@ def as_bfloat16(tree):
         lambda: model(bidirectional=True, dropout=0.3),
         lambda: as_bfloat16(model("lru")),
         lambda: rz.make_cell("hcornn", 2, 3, key=KEY),
+        lambda: rz.scan.unroll(rz.LRUCell(2, 3, key=KEY), jnp.ones((4, 2)))[0],
         lambda: {
             "a": jnp.arange(3),
             "b": [jnp.array(2.5), np.ones((0, 3))],
@@ -863,7 +864,7 @@ def test_what_safetensors_cannot_hold(tmp_path):
     library = pytest.importorskip("safetensors.numpy")
     path = tmp_path / "model.safetensors"
     for tree, error, message in (
-        ({"z": jnp.ones(2, complex)}, TypeError, r"got complex64\[2\] at z: .*imaginary"),
+        ({"z": np.ones(2, complex)}, TypeError, r"got complex128\[2\] at z: .*imaginary"),
         ([jr.key(0)], TypeError, "got keys at 0: keep jax.random.key_data"),
         ({"a": {"b": jnp.ones(2)}, "a.b": jnp.ones(2)}, ValueError, "got two at a.b"),
     ):

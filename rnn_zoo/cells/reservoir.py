@@ -241,7 +241,7 @@ def _to_radius_one(matrix: Float[Array, "size size"]) -> tuple[Array, Array]:
     matrix = jnp.where(empty, matrix + _ring(size, 1.0, jr.key(0)), matrix)
     eigenvalues = jnp.linalg.eigvals(matrix)
     radius = jnp.abs(eigenvalues).max()
-    return matrix / radius, eigenvalues / radius
+    return matrix / radius, eigenvalues / radius.astype(eigenvalues.dtype)
 
 
 # --- settings that may be traced ------------------------------------------------------------------

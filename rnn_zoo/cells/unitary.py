@@ -21,7 +21,8 @@ def mod_relu(z: Complex[Array, " hidden"], bias: Float[Array, " hidden"]) -> Arr
     modulus = jnp.sqrt(z.real**2 + z.imag**2 + tiny**2)
     gain = jax.nn.relu(modulus + bias) / modulus
     # At 0 the gain is b / tiny: a run of zeros would multiply gradients by it until they overflow.
-    return jnp.where(z == 0, 0, gain) * z
+    gain = jnp.where(z == 0, 0, gain)
+    return lax.complex(gain * z.real, gain * z.imag)
 
 
 class UnitaryConstants(NamedTuple):

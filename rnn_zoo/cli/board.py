@@ -32,7 +32,7 @@ from ..data import Dataset
 from ..models import SequenceModel, make_model
 from ..registry import cell_info, list_cells
 from ..summary import count_numbers
-from .recipes import fitting, loss_for
+from .recipes import fitting, loss_for, say
 from .scores import MEMBERS, RATES, SEEDS, picture
 
 
@@ -137,7 +137,7 @@ def run(options: argparse.Namespace, prepared: tuple) -> None:
     rows = {_name(row): row for row in _read(out / "board.csv")}
     missing = [job for job in jobs if job.name not in rows]
     for row in _measured(missing, options.jobs):
-        print(", ".join(f"{k}={v}" for k, v in row.items()), flush=True)
+        say(", ".join(f"{k}={v}" for k, v in row.items()))
         rows[_name(row)] = row
         _write(out / "board.csv", sorted(rows.values(), key=_place))
     picture(_read(out / "board.csv")).savefig(out / "board.png", dpi=110)

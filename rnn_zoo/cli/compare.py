@@ -20,6 +20,7 @@ from .recipes import (
     load,
     print_baselines,
     recipe_for,
+    say,
     test_figure,
 )
 from .train import recipe_names, write_csv
@@ -69,11 +70,11 @@ def _one(recipe: Recipe, dataset: Any) -> tuple[dict[str, Any], list[dict]]:
 def _print_row(rows: list[dict], heading: bool) -> None:
     name = next(key for key in rows[0] if key.startswith("test_"))
     if heading:
-        print(f"{'cell':<22}{'parameters':>11}{'state':>8}{name:>15}{'range':>24}{'seconds':>9}")
+        say(f"{'cell':<22}{'parameters':>11}{'state':>8}{name:>15}{'range':>24}{'seconds':>9}")
     values = [row[name] for row in rows]
     ends = f"{min(values):.3g} .. {max(values):.3g}"
     seconds = np.mean([row["seconds"] for row in rows])
-    print(
+    say(
         f"{rows[0]['cell']:<22}{rows[0]['parameters']:>11}{rows[0]['state']:>8}"
         f"{np.mean(values):>15.4g}{ends:>24}{seconds:>9.1f}",
         flush=True,

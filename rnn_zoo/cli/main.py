@@ -9,7 +9,7 @@ from ..data import list_datasets
 from ..registry import cell_info, list_cells
 from ..train import NonFiniteLossError
 from . import board, compare, train
-from .recipes import load, recipe_for
+from .recipes import load, recipe_for, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,7 +104,7 @@ def _list(what: str) -> None:
         rows = [_data_row(name) for name in list_datasets()]
     widths = [max(len(row[i]) for row in rows) + 2 for i in range(3)]
     for row in rows:
-        print("".join(text.ljust(width) for text, width in zip(row, widths)).rstrip())
+        say("".join(text.ljust(width) for text, width in zip(row, widths)).rstrip())
 
 
 def _cell_row(name: str) -> tuple[str, str, str]:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import os
+import sys
 from typing import Any
 
 import jax.random as jr
@@ -147,7 +149,16 @@ def written(name: str, value: float) -> str:
     return f"{name}={value:.3f}" if name.endswith("accuracy") else f"{name}={value:.4g}"
 
 
+def say(line: str) -> None:
+    """Print a line at once; where nobody reads any more (`| head`), go on in silence."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+
+
 def print_baselines(dataset: Dataset) -> None:
     """A line for each figure to hold the model against."""
     for row in dataset.info.baselines:
-        print(f"baseline {row.name}: {row.metric}={row.value:.4g} ({row.source})")
+        say(f"baseline {row.name}: {row.metric}={row.value:.4g} ({row.source})")

@@ -12,7 +12,17 @@ import numpy as np
 from .. import train, viz
 from ..data import Dataset
 from ..viz._axes import matplotlib_module
-from .recipes import build, fit, fitting, load, print_baselines, recipe_for, test_figure, written
+from .recipes import (
+    build,
+    fit,
+    fitting,
+    load,
+    print_baselines,
+    recipe_for,
+    say,
+    test_figure,
+    written,
+)
 
 
 def prepare(options: argparse.Namespace) -> tuple:
@@ -35,13 +45,17 @@ def run(options: argparse.Namespace, prepared: tuple) -> None:
     out = Path(options.out or f"runs/{options.data}-{recipe.cell}")
     result = fit(recipe, model, dataset, show_progress=True)
     name, value = test_figure(result.model, dataset)
-    print(written(name, value), flush=True)
-    print_baselines(dataset)
     out.mkdir(parents=True, exist_ok=True)
-    train.save(out / "model.rz", result.model)
-    write_csv(out / "history.csv", result.history)
+    model, history, plot = (out / name for name in ("model.rz", "history.csv", "training.png"))
+    # Written before anything is printed: who reads the first lines only must not lose the model.
+    train.save(model, result.model)
+    write_csv(history, result.history)
     figure = picture(result, dataset, f"{recipe.cell} on {options.data}", name, value)
-    figure.savefig(out / "training.png", dpi=150)
+    figure.savefig(plot, dpi=150)
+    say(written(name, value))
+    print_baselines(dataset)
+    for path in (model, history, plot):
+        say(f"wrote {path}")
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -159,7 +159,7 @@ def _settled(steps: Steps, washout: int) -> Bool[Array, " time"]:
     valid = jnp.ones(steps.length, bool) if steps.mask is None else steps.mask
     count = jnp.cumsum(valid)
     reset = jnp.zeros(steps.length, bool) if steps.reset is None else steps.reset
-    started = lax.cummax(jnp.where(reset, count - valid, 0))
+    started = lax.cummax(jnp.where(reset, count - valid.astype(count.dtype), 0))
     return valid & (count - started > washout)
 
 

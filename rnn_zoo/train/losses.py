@@ -152,7 +152,7 @@ def _check_observed(shape: tuple[int, ...], batch: Batch) -> None:
         axes = ("sample", "step", "feature") if batch.per_step else ("sample", "feature")
         check_targets(jnp.asarray(batch.y), keep, axes)
     keep = keep.reshape(keep.shape + (1,) * (targets.ndim - keep.ndim))
-    if not (keep & ~np.isnan(targets)).any():
+    if keep.any() and not (keep & ~np.isnan(targets)).any():
         raise ValueError("expected at least one target, got NaN, a missing one, at every step")
 
 
