@@ -580,6 +580,8 @@ def only(keywords, *names):
     return {k: v for k, v in keywords.items() if k in (*names, "key")}
 
 
+# One program of a step, rather than one of each of its operations.
+step = eqx.filter_jit(lambda cell, *arguments, **keywords: cell.step(*arguments, **keywords))
 _step = eqx.filter_jit(lambda cell, state, x, dt, key: advance(cell, state, x, dt, key=key))
 
 

@@ -4,7 +4,21 @@ import jax
 import jax.random as jr
 import numpy as np
 import pytest
-from cases import DEFAULTS, EVERYTHING, MODES, H, I, arrays, build, draw, float64, ids, random_state
+from cases import (
+    DEFAULTS,
+    EVERYTHING,
+    MODES,
+    H,
+    I,
+    arrays,
+    build,
+    draw,
+    float64,
+    ids,
+    random_state,
+    same,
+    step,
+)
 from references import REFERENCES
 
 import rnn_zoo as rz
@@ -22,11 +36,9 @@ def test_step_equals_the_paper(case):
         expected = jax.tree.map(np.asarray, state)
         xs = np.asarray(draw(8, (6, I)))
         dts = [1.0, 0.25, 1.7, 0.0, 3.0, 0.6]
-        # One program of the step rather than one of each of its operations.
-        step = jax.jit(lambda *arguments: cell.step(*arguments))
         for x, dt in zip(xs, dts):
-            time = (dt,) if cell.timed else ()
-            state, y = step(state, x, *time)
+            time = (np.asarray(dt),) if cell.timed else ()
+            state, y = step(cell, state, x, *time)
             expected, expected_y = REFERENCES[case.name](
                 arrays(cell), expected, x, dt, **case.options
             )
@@ -39,10 +51,10 @@ def test_step_equals_the_paper(case):
 def test_dt_defaults_to_one_nominal_step(case):
     cell = build(case)
     state, x = random_state(cell, 1), draw(2, (I,))
-    one, two = cell.step(state, x), cell.step(state, x, 1.0)
+    one, two, half = step(cell, state, x), step(cell, state, x, 1.0), step(cell, state, x, 0.5)
     np.testing.assert_array_equal(one[1], two[1])
-    np.testing.assert_array_equal(cell.step(state, x, dt=0.5)[1], cell.step(state, x, 0.5)[1])
-    assert not np.allclose(one[1], cell.step(state, x, 0.5)[1])
+    np.testing.assert_array_equal(step(cell, state, x, dt=0.5)[1], half[1])
+    assert not np.allclose(one[1], half[1])
 
 
 # Closed forms ask for the solution at a time; they do not move a state by a time.
@@ -53,7 +65,7 @@ HELD = [case for case in DEFAULTS if case.timed and case.name not in ("cfc", "wi
 def test_dt_zero_holds_the_state(case):
     cell = build(case)
     state, x = random_state(cell, 1), draw(2, (I,))
-    held, _ = cell.step(state, x, 0.0)
+    held, _ = step(cell, state, x, 0.0)
     for ours, before in zip(jax.tree.leaves(held), jax.tree.leaves(state)):
         np.testing.assert_array_equal(ours, before)
 
@@ -63,9 +75,11 @@ def test_prepare_changes_nothing_but_the_cost(case):
     cell = build(case)
     state, x = random_state(cell, 1), draw(2, (I,))
     keywords = {"key": jr.key(3)} if cell.stochastic else {}
-    prepared = cell.prepare()
-    plain, once = cell.step(state, x, **keywords), prepared.step(state, x, **keywords)
-    twice = prepared.prepare().step(state, x, **keywords)
+    forms = cell, cell.prepare(), cell.prepare().prepare()
+    plain, once, twice = (step(form, state, x, **keywords) for form in forms)
+    if not (same(plain, once) and same(plain, twice)):
+        # Constants that are computed inside may round otherwise there, but not op by op.
+        plain, once, twice = (form.step(state, x, **keywords) for form in forms)
     for a, b, c in zip(*map(jax.tree.leaves, (plain, once, twice))):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(a, c)
