@@ -23,7 +23,7 @@ RANKS = {
         [
             ("_affine",),
             ("_recurrence", "_program", "_chunks"),
-            ("_plan",),
+            ("_auto", "_plan"),
             ("_tangents",),
             ("_loop",),
             ("base",),
