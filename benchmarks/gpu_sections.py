@@ -165,6 +165,8 @@ def one_recurrence(run: Any, case: tuple, until: float) -> None:
             else:
                 ready[name] = functools.partial(made, *inputs)
         where = ("recurrence", label, what)
+        if not ready:
+            continue
         rate = linear_scan.copy_rate(copied(run))
         run.add("recurrence", label, what, "copy", gb_per_s=f"{rate / 1e9:.1f}", of_copy="1.00")
         now = time.monotonic()

@@ -23,7 +23,7 @@ RANKS = {
         [
             ("_affine", "_known", "_mesh"),
             ("_recurrence", "_program", "_chunks", "_plain"),
-            ("_plan",),
+            ("_auto", "_plan"),
             ("_tangents",),
             ("_loop",),
             ("base",),
