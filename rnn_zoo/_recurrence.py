@@ -21,7 +21,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Bool
 
-from ._affine import AbstractLinearMap, select, varies
+from ._affine import AbstractLinearMap, Diagonal, select, varies
 
 
 BLOCK = 256
@@ -158,6 +158,21 @@ def _associative(steps: _Steps, offsets: Array) -> Array:
     For the states alone: prefix products of A are never formed, and an A that never changes
     stays one matrix on every level.
     """
+    return _reduced(steps, offsets, _logarithm(steps))
+
+
+def _logarithm(steps: _Steps) -> Array | None:
+    """log|A| where A is real, diagonal and one for all steps, else None.
+
+    Each squaring doubles the relative error of a power, so that a power of n steps is n
+    roundings off; its exponential is off by one rounding of its exponent.
+    """
+    constant = steps.kind is Diagonal and steps.a.shape[steps.time] == 1
+    return jnp.log(jnp.abs(steps.a)) if constant and not jnp.iscomplexobj(steps.a) else None
+
+
+def _reduced(steps: _Steps, offsets: Array, logarithm: Array | None) -> Array:
+    """The states; `logarithm` as `_logarithm` gives it, times the steps that `steps` stand for."""
     axis, length = steps.time, offsets.shape[steps.time]
     if length == 1:
         return offsets
@@ -169,10 +184,14 @@ def _associative(steps: _Steps, offsets: Array) -> Array:
         return steps.map(take), take(offsets)
 
     (earlier, b_earlier), (later, b_later) = every_other(0, length - 1), every_other(1, length)
-    linear = later.kind(later.a).compose(earlier.kind(earlier.a))
+    if logarithm is None:
+        a = later.kind(later.a).compose(earlier.kind(earlier.a)).a
+    else:
+        logarithm = 2 * logarithm
+        a = jnp.exp(logarithm)
     flags = tuple(before | after for before, after in zip(earlier.flags, later.flags))
-    pairs = _Steps(linear.a, flags, steps.names, steps.kind)
-    odd = _associative(pairs, later.through(b_earlier) + b_later)
+    pairs = _Steps(a, flags, steps.names, steps.kind)
+    odd = _reduced(pairs, later.through(b_earlier) + b_later, logarithm)
     rest, b_rest = every_other(2, length)
     even = rest.through(lax.slice_in_dim(odd, 0, b_rest.shape[axis], axis=axis)) + b_rest
     even = jnp.concatenate([lax.slice_in_dim(offsets, 0, 1, axis=axis), even], axis)

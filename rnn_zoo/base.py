@@ -187,7 +187,10 @@ def no_time_message(name: str) -> str:
 
 def _timed_names() -> set[str]:
     cells = _subclasses(AbstractCell)
-    return {c.__name__ for c in cells if getattr(c, "timed", None) is True}
+    always = {c.__name__ for c in cells if getattr(c, "timed", None) is True}
+    # A cell that is timed but for one option names it.
+    depends = {c for c in cells if hasattr(c, "untimed_with")}
+    return always | {f"{c.__name__} (without {c.untimed_with})" for c in depends}
 
 
 def _subclasses(cls: type) -> list[Any]:

@@ -6,6 +6,7 @@
 import math
 
 import numpy as np
+from scipy.linalg import fractional_matrix_power
 
 
 def sigmoid(z):
@@ -212,21 +213,25 @@ def mamba(p, state, x, dt, zoh=False, negative=False, turning=False):
 
 
 def linoss(p, state, x, dt, scheme="imex"):
-    (z, y), step = state.copy(), sigmoid(p.step_logit)
+    """The real power of a step of each oscillator, the force beside it as a third component."""
+    step, force, new = sigmoid(p.step_logit), p.B @ x, np.empty_like(state)
     A, G = relu(p.A), relu(p.G) if scheme == "damped" else 0.0 * p.A
     if scheme != "im":
-        root = np.sqrt(1.0 + step * G)
-        A = np.clip(A, ((root - 1.0) / step) ** 2, ((root + 1.0) / step) ** 2)
-    d, force = dt * step, p.B @ x
-    if scheme == "im":
-        # Each 2 x 2 system of the implicit rule, solved as it stands.
-        for k in range(len(A)):
-            lhs = np.array([[1.0, d[k] * A[k]], [-d[k], 1.0]])
-            z[k], y[k] = np.linalg.solve(lhs, [z[k] + d[k] * force[k], y[k]])
-    else:
-        z = (z - d * A * y + d * force) / (1.0 + d * G)
-        y = y + d * z
-    return np.stack([z, y]), p.C @ y + p.D @ x
+        # tr M = 2 r cos(angle), for angles from 0 to 63 / 64 pi.
+        r = 1.0 / np.sqrt(1.0 + step * G)
+        low, high = 1.0 + r**2 - 2.0 * r * np.cos(np.pi * np.array([[0.0], [63 / 64]]))
+        A = np.clip(A, low / (step * r) ** 2, high / (step * r) ** 2)
+    for k in range(len(A)):
+        d = step[k]
+        if scheme == "im":
+            left, right = [[1.0, d * A[k]], [-d, 1.0]], np.eye(2)
+        else:
+            left, right = [[1.0 + d * G[k], 0.0], [-d, 1.0]], [[1.0, -d * A[k]], [0.0, 1.0]]
+        system = np.eye(3)
+        system[:2] = np.linalg.solve(left, np.column_stack([right, [d * force[k], 0.0]]))
+        moved = fractional_matrix_power(system, dt) @ [*state[:, k], 1.0]
+        new[:, k] = moved[:2].real
+    return new, p.C @ new[1] + p.D @ x
 
 
 def strict_upper(entries, size):

@@ -1,9 +1,9 @@
 r"""From h'(t) = lambda h(t) + b u(t) to steps of a given length: pure functions, elementwise.
 
 The diagonal schemes take eigenvalues, real or complex, and the step, real, and give
-(decay, gain) of $h_n = \mathrm{decay}\, h_{n-1} + \mathrm{gain}\, b u_n$. The oscillator
-schemes give 2x2 blocks. All are exact at a step of 0, where the state is held, and have
-finite derivatives there.
+(decay, gain) of $h_n = \mathrm{decay}\, h_{n-1} + \mathrm{gain}\, b u_n$. All are exact at a
+step of 0, where the state is held, and have finite derivatives there. For oscillators see
+`oscillate`.
 """
 
 import math
@@ -70,37 +70,3 @@ def exprel(z: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
     for coefficient in reversed(_SERIES):
         series = series * near + coefficient
     return jnp.where(small, series, jnp.expm1(far) / far)
-
-
-def implicit_oscillator(
-    stiffness: Float[Array, " units"], step: Float[Array, " units"]
-) -> tuple[Float[Array, "2 2 units"], Float[Array, "2 units"]]:
-    r"""y'' = -A y + u by the implicit rule: blocks and gains for the state (z, y), z = y'.
-
-    $$z' = z + \Delta (-A y' + u), \qquad y' = y + \Delta z'$$
-
-    Dissipative: the eigenvalues have modulus $(1 + \Delta^2 A)^{-1/2}$.
-    """
-    shrink = 1 / (1 + step**2 * stiffness)
-    block = _block(shrink, -step * stiffness * shrink, step * shrink, shrink)
-    return block, jnp.stack([step * shrink, step**2 * shrink])
-
-
-def imex_oscillator(
-    stiffness: Float[Array, " units"], damping: Float[Array, " units"], step: Float[Array, " units"]
-) -> tuple[Float[Array, "2 2 units"], Float[Array, "2 units"]]:
-    r"""y'' = -A y - G y' + u, the stiffness explicit and the damping implicit.
-
-    $$z' = z + \Delta (-A y - G z' + u), \qquad y' = y + \Delta z'$$
-
-    The determinant is $1 / (1 + \Delta G)$: without damping the flow keeps volume, and where
-    the eigenvalues are complex their modulus is its square root.
-    """
-    shrink = 1 / (1 + step * damping)
-    push = step * shrink
-    block = _block(shrink, -stiffness * push, push, 1 - step * stiffness * push)
-    return block, jnp.stack([push, step * push])
-
-
-def _block(zz: Array, zy: Array, yz: Array, yy: Array) -> Array:
-    return jnp.stack([jnp.stack([zz, zy]), jnp.stack([yz, yy])])

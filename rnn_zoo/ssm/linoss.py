@@ -1,7 +1,7 @@
 """Linear oscillators."""
 
 import math
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -11,39 +11,38 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._affine import AffineMap, Block2x2
 from ..base import AbstractLinearCell, replace, state_dtype
-from ..init import check_choice, check_sizes, normal, uniform, working_float
-from .discretise import imex_oscillator, implicit_oscillator
+from ..init import check_choice, check_sizes, fan_in_uniform, normal, uniform, working_float
+from .oscillate import WIDEST, Oscillator, implicit, implicit_explicit, power
 
 
 SCHEMES = ("imex", "im", "damped")
-
-
-class LinOSSConstants(NamedTuple):
-    """The oscillators, and their blocks and gains for dt = 1."""
-
-    stiffness: Float[Array, " units"]
-    damping: Float[Array, " units"]
-    step: Float[Array, " units"]
-    block: Float[Array, "2 2 units"]
-    gain: Float[Array, "2 units"]
+INITIALISATIONS = ("ring", "uniform")
 
 
 class LinOSSCell(AbstractLinearCell):
     r"""Linear oscillatory state space (LinOSS; Rusch & Rus 2025, arXiv:2410.03943; damped:
     Boyer et al. 2025, arXiv:2505.12171).
 
-    $$z' = z + \delta (-A y^\ast - G z' + B x), \qquad y' = y + \delta z', \qquad
-    \mathrm{out} = C y' + D x, \qquad \delta = dt\, \sigma(s)$$
+    $$z' = z + \Delta (-A y^\ast - G z' + B x), \qquad y' = y + \Delta z', \qquad
+    \mathrm{out} = C y' + D x, \qquad \Delta = \sigma(s)$$
 
     Forced oscillators $\ddot y = -A y - G \dot y + B x$. `scheme` "imex": $y^\ast = y$ and
     G = 0, which keeps volume and forgets nothing; "im": $y^\ast = y'$ and G = 0, which
     forgets; "damped": $y^\ast = y$ and G learned, which learns to forget. State: (2, units),
     the rows z and y, zero at the start. A = relu(`A`), G = relu(`G`), `step_logit` s. "imex"
-    and "damped" also hold A to where the eigenvalues are complex,
-    $(\sqrt{1 + \Delta G} \mp 1)^2 / \Delta^2$ with $\Delta = \sigma(s)$, of modulus
-    $(1 + \Delta G)^{-1/2}$: they are stable at dt = 1 whatever is learned, and for dt up to
-    $2 / (\Delta \sqrt A)$; "im" is stable at any dt. For long sequences, and for what swings;
-    linear: put it in a `Block`.
+    and "damped" also hold A to where the eigenvalues of the step are a conjugate pair of
+    modulus $(1 + \Delta G)^{-1/2}$, with angles of at most 63/64 pi (at pi the state would
+    grow), so that every scheme is stable whatever is learned.
+
+    The equation is the step of dt = 1, $(z', y') = M (z, y) + g B x$. Another dt takes the
+    real power $M^{dt}$ and the gain $(I - M)^{-1} (I - M^{dt}) g$: steps compose, and states
+    stay bounded for any sequence of them. (The rule itself, at $dt\, \Delta$ from step to step,
+    does not: steps of changing length pump an oscillator that forgets nothing.)
+
+    B and C are real. The authors' are complex, which is the same as two real oscillators for
+    each of theirs: A, G and s twice, B as its real rows over its imaginary ones, C as its real
+    columns before minus its imaginary ones. Their D is a diagonal. For long sequences, and for
+    what swings; linear: put it in a `Block`.
     """
 
     A: Float[Array, " units"]
@@ -52,7 +51,7 @@ class LinOSSCell(AbstractLinearCell):
     B: Float[Array, "units input"]
     C: Float[Array, "output units"]
     D: Float[Array, "output input"]
-    constants: LinOSSConstants | None
+    constants: Oscillator | None
     scheme: str = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
@@ -66,23 +65,43 @@ class LinOSSCell(AbstractLinearCell):
         *,
         state_size: int | None = None,
         scheme: str = "imex",
+        initialisation: str | None = None,
+        r_min: float = 0.9,
+        r_max: float = 1.0,
+        max_phase: float = math.pi,
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
-        """`state_size` oscillators, by default `hidden_size`; `scheme` "imex", "im", "damped"."""
+        """**Arguments:**
+
+        - `state_size`: the number of oscillators, by default `hidden_size`.
+        - `scheme`: "imex", "im" or "damped".
+        - `initialisation`: "uniform": A, G and s on (0, 1), the default of "imex" and "im";
+          "ring", of "damped" alone and its default: s is N(0, 1/4), and A and G are those of
+          eigenvalues uniform by area on $r_{min} \\le |\\lambda| \\le r_{max}$ with angles
+          uniform on (0, `max_phase`), as the authors of the damped form draw them.
+
+        B and C start uniform on $\\pm 1 / \\sqrt{\\text{fan-in}}$. ValueError for any other.
+        """
         state_size = hidden_size if state_size is None else state_size
         check_sizes(input_size=input_size, hidden_size=hidden_size, state_size=state_size)
         self.scheme = check_choice("scheme", scheme, SCHEMES)
         dtype = working_float(dtype)
         keys = jr.split(key, 6)
         units = (state_size,)
-        self.A = uniform(keys[0], units, 0.0, 1.0, dtype)
-        self.G = uniform(keys[1], units, 0.0, 1.0, dtype) if scheme == "damped" else None
-        self.step_logit = uniform(keys[2], units, 0.0, 1.0, dtype)
-        scale = 1 / math.sqrt(input_size)
-        self.B = normal(keys[3], (state_size, input_size), scale, dtype)
-        self.C = normal(keys[4], (hidden_size, state_size), 1 / math.sqrt(state_size), dtype)
-        self.D = normal(keys[5], (hidden_size, input_size), scale, dtype)
+        damped = scheme == "damped"
+        initialisation = initialisation or ("ring" if damped else "uniform")
+        check_choice("initialisation", initialisation, INITIALISATIONS if damped else ("uniform",))
+        if initialisation == "ring":
+            drawn = _ring(keys[0], units, (r_min, r_max, max_phase), dtype)
+            self.A, self.G, self.step_logit = (p.astype(dtype) for p in drawn)
+        else:
+            self.A = uniform(keys[0], units, 0.0, 1.0, dtype)
+            self.G = uniform(keys[1], units, 0.0, 1.0, dtype) if damped else None
+            self.step_logit = uniform(keys[2], units, 0.0, 1.0, dtype)
+        self.B = fan_in_uniform(keys[3], (state_size, input_size), input_size, dtype)
+        self.C = fan_in_uniform(keys[4], (hidden_size, state_size), state_size, dtype)
+        self.D = normal(keys[5], (hidden_size, input_size), 1 / math.sqrt(input_size), dtype)
         self.constants = None
         self.input_size, self.output_size = input_size, hidden_size
 
@@ -95,36 +114,42 @@ class LinOSSCell(AbstractLinearCell):
         dtype = state_dtype(self.A)
         step = jax.nn.sigmoid(self.step_logit.astype(dtype))
         stiffness = jax.nn.relu(self.A.astype(dtype))
+        if self.scheme == "im":
+            return replace(self, constants=implicit(stiffness, step))
         damping = jnp.zeros_like(step) if self.G is None else jax.nn.relu(self.G.astype(dtype))
-        if self.scheme != "im":
-            stiffness = _oscillating(stiffness, damping, step)
-        block, gain = self._discretise(stiffness, damping, step)
-        return replace(self, constants=LinOSSConstants(stiffness, damping, step, block, gain))
+        return replace(self, constants=implicit_explicit(stiffness, damping, step))
 
     def transition(
         self, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] | None = None
     ) -> AffineMap:
         constants = self.prepare().constants
         assert constants is not None
-        stiffness, damping, step, block, gain = constants
+        block, gain = constants.block, constants.gain
+        assert block is not None and gain is not None
         if dt is not None:
-            block, gain = self._discretise(stiffness, damping, jnp.asarray(dt) * step)
-        return AffineMap(Block2x2(block), gain * (self.B @ x))
+            block, gain = power(constants, jnp.asarray(dt))
+        return AffineMap(Block2x2(block), gain * (self.B @ x)[None])
 
     def readout(
         self, state: Float[Array, "2 units"], x: Float[Array, " {self.input_size}"]
     ) -> Float[Array, " {self.output_size}"]:
         return self.C @ state[1] + self.D @ x
 
-    def _discretise(self, stiffness: Array, damping: Array, step: Array) -> tuple[Array, Array]:
-        if self.scheme == "im":
-            return implicit_oscillator(stiffness, step)
-        return imex_oscillator(stiffness, damping, step)
 
-
-def _oscillating(stiffness: Array, damping: Array, step: Array) -> Array:
-    """The stiffness, held to where the eigenvalues of a step are a conjugate pair."""
-    root = jnp.sqrt(1 + step * damping)
-    # The lower end, (root - 1) / step, without cancellation.
-    low, high = (damping / (root + 1)) ** 2, ((root + 1) / step) ** 2
-    return jnp.clip(stiffness, low, high)
+def _ring(key: PRNGKeyArray, units: tuple[int, ...], ring: tuple[float, float, float], dtype: Any):
+    """A, G and s of a step whose eigenvalues lie on a ring."""
+    r_min, r_max, max_phase = ring
+    if not (0 < r_min < r_max <= 1 and 0 < max_phase <= math.pi):
+        raise ValueError(
+            "expected 0 < r_min < r_max <= 1 and 0 < max_phase <= pi, "
+            f"got {r_min}, {r_max}, {max_phase}"
+        )
+    wide, keys = jnp.promote_types(dtype, jnp.float32), jr.split(key, 3)
+    squared = uniform(keys[0], units, r_min**2, r_max**2, wide)
+    phase = uniform(keys[1], units, 0.0, min(max_phase, WIDEST), wide)
+    step_logit = normal(keys[2], units, 0.5, wide)
+    step = jax.nn.sigmoid(step_logit)
+    # From the determinant r^2 = 1 / (1 + step G), and |1 - lambda|^2 = step^2 A r^2.
+    modulus = jnp.sqrt(squared)
+    distance = (1 - modulus) ** 2 + 4 * modulus * jnp.sin(phase / 2) ** 2
+    return distance / (step**2 * squared), (1 / squared - 1) / step, step_logit

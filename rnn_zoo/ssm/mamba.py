@@ -36,8 +36,10 @@ class MambaCell(AbstractLinearCell):
     `make_model("mamba", ...)` builds; `make_cell("mamba", ...)` is this cell. For long
     sequences, of tokens above all; linear: put it in a `Block`.
 
-    With `negative_eigenvalues` h is kept by $2 e^{dt\, \Delta A} - 1$, in (-1, 1), which tracks
-    states that the other cannot (Grazzi et al. 2024, arXiv:2411.12537). With
+    With `negative_eigenvalues` h is kept by $2 e^{\Delta A} - 1$, in (-1, 1), which tracks
+    states that the other cannot (Grazzi et al. 2024, arXiv:2411.12537). Such a cell counts
+    steps and is not `timed`: over a long gap this factor would go to -1, which turns the state
+    where it should be forgotten, so that it takes no dt. With
     `complex_eigenvalues`, the paper's other form, $A = -e^{\alpha} + i \beta$ starts as
     $-1/2 + n i$, `A_imag` holds $\beta$, B and C are complex (the real rows of each before its
     imaginary ones), the state too, and $y_c = 2\, \mathrm{Re} \sum_n C_n h_{cn}' + D_c u_c$.
@@ -56,7 +58,7 @@ class MambaCell(AbstractLinearCell):
     negative_eigenvalues: bool = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = True
+    untimed_with: ClassVar[str] = "negative_eigenvalues"
     ssm_parameters: ClassVar[tuple[str, ...]] = ("A_log", "A_imag", "D", "bias_dt")
 
     def __init__(
@@ -78,9 +80,11 @@ class MambaCell(AbstractLinearCell):
         """**Arguments:**
 
         - `state_size`: N, the state of one channel.
-        - `rank`: of the map to Delta, by default hidden_size / 16, rounded up.
+        - `rank`: of the map to Delta, by default hidden_size / 16, rounded up; in the authors'
+          block it is a 16th of the block's width, half of that.
         - `discretisation`: "euler" or "zoh".
-        - `step_range`: Delta starts log-uniform on it where u is 0.
+        - `step_range`: Delta starts log-uniform on it where u is 0; `weight_dt` starts uniform
+          on +-1 / sqrt(rank), which is the authors' `dt_scale` of 1.
         - `negative_eigenvalues`: whether the transition lies in (-1, 1) instead of (0, 1);
           `complex_eigenvalues`: in the unit disc, with twice the state. Not both.
         - `input_map`: False leaves W and b out, where x has `hidden_size` channels.
@@ -128,6 +132,11 @@ class MambaCell(AbstractLinearCell):
         return replace(
             self, A=A if self.A_imag is None else lax.complex(A, self.A_imag.astype(dtype))
         )
+
+    @property
+    def timed(self) -> bool:
+        """Whether the state decays with time: not where eigenvalues are negative."""
+        return not self.negative_eigenvalues
 
     def transition(
         self, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] = 1.0

@@ -10,9 +10,9 @@ import jax.random as jr
 from jax import lax
 from jaxtyping import Array, Float, Inexact, PRNGKeyArray
 
-from .._affine import AffineMap, Diagonal
+from .._affine import AffineMap, Block2x2, Diagonal
 from ..base import AbstractLinearCell, replace, state_dtype
-from ..init import check_sizes, fan_in_uniform, uniform, working_float
+from ..init import check_choice, check_sizes, fan_in_uniform, normal, uniform, working_float
 from .modes import check_eigenvalues, check_map
 
 
@@ -28,11 +28,15 @@ class RGLRUCell(AbstractLinearCell):
     h' = a \odot h + \sqrt{1 - a^2} \odot (i \odot u), \qquad y = h'$$
 
     State: h, (hidden,), zero at the start; 0 < a < 1. $W_r, W_i$ are block-diagonal with
-    `blocks` blocks. $e^{-\mathrm{softplus}(\Lambda)}$ starts uniform by area on the ring
-    `decay_range`. The slope of the root is held to 1000, so that a near 1 gives no infinite
-    gradient. The authors' code leaves the root out at the first step of a document; here
-    the equation holds at every step. For long memories that choose what to keep; linear:
-    put it in a `Block`.
+    `blocks` blocks. The slope of the root is held to 1000, so that a near 1 gives no infinite
+    gradient. For long memories that choose what to keep; linear: put it in a `Block`.
+
+    The authors' code leaves the root out at the first step of a document. With
+    `root_at_start=False` so does the cell, for weights that were trained so. It then has a
+    second row in its state, (2, hidden), which is 1 before the first step and 0 after it, and
+    $h' = a \odot h + (1 - m) \odot (i \odot u) \odot f + m \odot (i \odot u)$ with the root
+    m and that row f: linear in both, so that resets, masks, chunks and the parallel form all
+    keep to it, for some four times the arithmetic of the recurrence.
 
     With `negative_eigenvalues`, 2 a - 1 stands for a in the last line, in (-1, 1): such a state
     can turn its sign (Grazzi et al. 2024, arXiv:2411.12537). With `complex_eigenvalues`, appendix
@@ -49,6 +53,7 @@ class RGLRUCell(AbstractLinearCell):
     theta: Float[Array, " units"] | None
     rate: Inexact[Array, " units"] | None
     negative_eigenvalues: bool = eqx.field(static=True)
+    root_at_start: bool = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = False
@@ -60,7 +65,10 @@ class RGLRUCell(AbstractLinearCell):
         hidden_size: int,
         *,
         blocks: int = 1,
+        initialisation: str = "uniform",
         decay_range: tuple[float, float] = (0.9, 0.999),
+        max_phase: float = 0.1 * math.pi,
+        root_at_start: bool = True,
         negative_eigenvalues: bool = False,
         complex_eigenvalues: bool = False,
         input_map: bool = True,
@@ -68,10 +76,20 @@ class RGLRUCell(AbstractLinearCell):
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
-        """`blocks` divide the units, hidden_size or with `complex_eigenvalues` half of it, which
-        must then be even; 0 < low < high < 1 of `decay_range`; $8 \\theta$ starts uniform on
-        [0, 2 pi); `input_map=False` leaves W and b out, where x has `hidden_size` features.
-        ValueError for any other, or both kinds of eigenvalues."""
+        """**Arguments:**
+
+        - `blocks`: they divide the units, hidden_size or with `complex_eigenvalues` half of it,
+          which must then be even. Gate weights start as N(0, 1 / width) of a block's width.
+        - `initialisation`: "uniform", the paper's: $e^{-8\\, \\mathrm{softplus}(\\Lambda)}$, a
+          where r is 1, is uniform on `decay_range`; "ring", the authors' code: its eighth root
+          is uniform by area on the ring `decay_range`, which forgets eight times as fast.
+        - `decay_range`: 0 < low < high < 1.
+        - `max_phase`: $8 \\theta$ starts uniform on [0, max_phase), by default as in that code.
+        - `input_map`: False leaves W and b out, where x has `hidden_size` features.
+        - `root_at_start`: whether the root stands at the first step of a document too.
+
+        ValueError for any other, or both kinds of eigenvalues.
+        """
         check_sizes(input_size=input_size, hidden_size=hidden_size, blocks=blocks)
         check_eigenvalues(negative_eigenvalues, complex_eigenvalues)
         check_map(input_map, input_size, hidden_size)
@@ -95,20 +113,25 @@ class RGLRUCell(AbstractLinearCell):
         size = (hidden_size, input_size)
         self.weight_ih = fan_in_uniform(key_W, size, input_size, dtype) if input_map else None
         self.bias = jnp.zeros(hidden_size, dtype) if use_bias and input_map else None
-        self.weight_gates = fan_in_uniform(key_gates, (2, blocks, rows, width), width, dtype)
+        std = 1 / math.sqrt(width)
+        self.weight_gates = normal(key_gates, (2, blocks, rows, width), std, dtype)
         self.bias_gates = jnp.zeros((2, units), dtype) if use_bias else None
         wide = jnp.promote_types(dtype, jnp.float32)
-        squared = uniform(key_decay, (units,), low**2, high**2, wide)
-        # The inverse of softplus at -log of the decay.
-        self.Lambda = jnp.log(jnp.expm1(-0.5 * jnp.log(squared))).astype(dtype)
-        turn, key_turn = 2 * math.pi / SHARPNESS, jr.fold_in(key_decay, 0)
+        check_choice("initialisation", initialisation, ("uniform", "ring"))
+        drawn, root = (2, 2) if initialisation == "ring" else (1, SHARPNESS)
+        decay = uniform(key_decay, (units,), low**drawn, high**drawn, wide)
+        # The inverse of softplus at -log of the decay, which is this root of what is drawn.
+        self.Lambda = jnp.log(jnp.expm1(-jnp.log(decay) / root)).astype(dtype)
+        turn, key_turn = max_phase / SHARPNESS, jr.fold_in(key_decay, 0)
         self.theta = uniform(key_turn, (units,), 0.0, turn, dtype) if complex_eigenvalues else None
         self.rate, self.negative_eigenvalues = None, negative_eigenvalues
+        self.root_at_start = root_at_start
         self.input_size, self.output_size = input_size, hidden_size
 
-    def init_state(self) -> Inexact[Array, " units"]:
+    def init_state(self) -> Inexact[Array, "*rows units"]:
         zeros = jnp.zeros(self.Lambda.size, state_dtype(self.Lambda))
-        return zeros if self.theta is None else lax.complex(zeros, zeros)
+        state = zeros if self.root_at_start else jnp.stack([zeros, jnp.ones_like(zeros)])
+        return state if self.theta is None else lax.complex(state, jnp.zeros_like(state))
 
     def prepare(self) -> "RGLRUCell":
         if self.rate is not None:
@@ -132,11 +155,17 @@ class RGLRUCell(AbstractLinearCell):
         else:
             a, squared = jnp.exp(log_a), -jnp.expm1(2 * log_a.real)
         u = u if self.theta is None else lax.complex(*jnp.split(u, 2))
-        return AffineMap(Diagonal(a), bounded_sqrt(squared) * i * u)
+        root, written = bounded_sqrt(squared), i * u
+        if self.root_at_start:
+            return AffineMap(Diagonal(a), root * written)
+        none = jnp.zeros_like(a)
+        block = jnp.stack([jnp.stack([a, (1 - root) * written]), jnp.stack([none, none])])
+        return AffineMap(Block2x2(block), jnp.stack([root * written, none]))
 
     def readout(
-        self, state: Inexact[Array, " units"], x: Float[Array, " {self.input_size}"]
+        self, state: Inexact[Array, "*rows units"], x: Float[Array, " {self.input_size}"]
     ) -> Float[Array, " {self.output_size}"]:
+        state = state if self.root_at_start else state[0]
         return state if self.theta is None else jnp.concatenate([state.real, state.imag])
 
     def _gates(self, u: Array) -> Array:

@@ -81,8 +81,12 @@ class S4DCell(AbstractLinearCell):
 
         - `state_size`: N, even: real dimensions of the state of one channel.
         - `initialisation`: of the eigenvalues, n from 0: "lin" -1/2 + i pi n; "inv"
-          -1/2 + i N/pi (N/(2n+1) - 1); "legs" those of HiPPO-LegS.
-        - `discretisation`: "zoh" or "bilinear".
+          -1/2 + i N/pi (N/(2n+1) - 1); "legs" those of HiPPO-LegS. C starts as complex normal of
+          variance 1, times the input vector of the method, which only their product shows: 1,
+          and with "legs" that of HiPPO-LegS in its eigenvectors (as in the authors' code,
+          without the half that the theory asks for).
+        - `discretisation`: "zoh" or "bilinear"; over a gap that is long against 1 / |lambda|,
+          "bilinear" turns the sign of a state where "zoh" forgets it.
         - `step_range`: Delta starts log-uniform on it, one for each channel.
         - `input_map`: False leaves W and b out, where x has `hidden_size` channels.
 
@@ -103,7 +107,10 @@ class S4DCell(AbstractLinearCell):
         self.log_decay = jnp.broadcast_to(jnp.asarray(np.log(-eigenvalues.real), dtype), shape)
         self.frequency = jnp.broadcast_to(jnp.asarray(eigenvalues.imag, dtype), shape)
         self.log_step = log_uniform(key_step, (hidden_size,), step_range, dtype)
-        self.C = normal(key_C, (2, *shape), math.sqrt(0.5), dtype)
+        # The phases of the eigenvectors are arbitrary, and so are those of C: moduli will do.
+        weight = np.abs(legs_input(state_size)) if initialisation == "legs" else 1.0
+        C = normal(key_C, (2, *shape), math.sqrt(0.5), dtype)
+        self.C = C * jnp.broadcast_to(jnp.asarray(weight, dtype), C.shape)
         self.D = normal(key_D, (hidden_size,), 1.0, dtype)
         self.constants = None
         self.input_size, self.output_size = input_size, hidden_size
@@ -143,6 +150,12 @@ class S4DCell(AbstractLinearCell):
     def _project(self, x: Array) -> Array:
         u = x if self.weight_ih is None else self.weight_ih @ x
         return u if self.bias is None else u + self.bias
+
+
+def legs_input(state_size: int) -> NDArray[np.complexfloating]:
+    """V* B of HiPPO-LegS, B_n = sqrt(2n + 1), for the modes of `s4d_eigenvalues`."""
+    V = hippo_legs(state_size)[1]
+    return (V.conj().T @ np.sqrt(2 * np.arange(state_size) + 1))[state_size // 2 :]
 
 
 def s4d_eigenvalues(initialisation: str, state_size: int) -> NDArray[np.complexfloating]:

@@ -12,6 +12,7 @@ from jaxtyping import Array, ArrayLike, Complex, Float, PRNGKeyArray
 from numpy.typing import NDArray
 
 from .._affine import AffineMap, Diagonal
+from .._ranges import held
 from ..base import AbstractLinearCell, replace, state_dtype
 from ..init import check_choice, check_sizes, hippo_legs, log_uniform, normal, working_float
 from .discretise import DISCRETISATIONS
@@ -19,6 +20,7 @@ from .modes import joint_readout, read_modes, write_modes
 
 
 LARGEST_REAL_PART = -1e-4
+C_INITIALISATIONS = ("trunc_standard_normal", "lecun_normal", "complex_normal")
 
 
 class S5Constants(NamedTuple):
@@ -45,8 +47,9 @@ class S5Cell(AbstractLinearCell):
     h, (modes,) complex, zero at the start; modes is `state_size`, or half of it with
     `conj_sym`. Parameters are real: `Lambda_re`, `Lambda_im`, `log_step`, and B and C with a
     leading axis (real, imaginary). D is a full matrix (the authors' code, where input and
-    output have one size, keeps its diagonal), and B has the variance of its fan-in, the
-    input. For long and for irregular sequences; linear: put it in a `Block`.
+    output have one size, keeps its diagonal). B starts with variance 1 / input, its fan-in (in
+    the authors' code, which takes its other axis for that, 1 / state_size). For long and for
+    irregular sequences; linear: put it in a `Block`.
     """
 
     Lambda_re: Float[Array, " modes"]
@@ -73,6 +76,7 @@ class S5Cell(AbstractLinearCell):
         blocks: int = 1,
         conj_sym: bool = True,
         clip_eigs: bool = True,
+        C_init: str = "trunc_standard_normal",
         discretisation: str = "zoh",
         step_range: tuple[float, float] = (0.001, 0.1),
         dtype: Any = None,
@@ -84,8 +88,14 @@ class S5Cell(AbstractLinearCell):
         - `state_size`: by default `hidden_size`, rounded up to what `blocks` allow.
         - `blocks`: HiPPO matrices along the diagonal at the start; they divide the state.
         - `conj_sym`: keep one of each conjugate pair; the state of a block is then even.
-        - `clip_eigs`: hold Re Lambda to at most -1e-4 where it is used; the gradient passes.
-        - `discretisation`: "zoh" or "bilinear".
+        - `clip_eigs`: hold Re Lambda to at most -1e-4 where it is used; there the gradient
+          passes inwards only, so that Lambda stays near and comes back.
+        - `C_init`: as the authors draw C. Its parts are normal, cut in their tails, of deviation
+          1 / sqrt(state_size) with "trunc_standard_normal" and 1 / sqrt(state_size * hidden_size)
+          with "lecun_normal"; with "complex_normal" C of the modes itself is complex normal of
+          variance 1, without V.
+        - `discretisation`: "zoh" or "bilinear"; over a gap that is long against 1 / |Lambda|,
+          "bilinear" turns the sign of a state where "zoh" forgets it.
         - `step_range`: Delta starts log-uniform on it.
 
         ValueError for any other.
@@ -106,8 +116,8 @@ class S5Cell(AbstractLinearCell):
         self.Lambda_re = jnp.asarray(eigenvalues.real, dtype)
         self.Lambda_im = jnp.asarray(eigenvalues.imag, dtype)
         B = normal(key_B, (state_size, input_size), 1 / math.sqrt(input_size), dtype)
-        C = normal(key_C, (2, hidden_size, state_size), 1 / math.sqrt(state_size), dtype)
-        self.B, self.C = _adjoint(V, B).astype(dtype), _right(C, V).astype(dtype)
+        self.B = _adjoint(V, B).astype(dtype)
+        self.C = _output_matrix(C_init, key_C, hidden_size, V, dtype)
         self.D = normal(key_D, (hidden_size, input_size), 1 / math.sqrt(input_size), dtype)
         self.log_step = log_uniform(key_step, eigenvalues.shape, step_range, dtype)
         self.constants = None
@@ -124,9 +134,7 @@ class S5Cell(AbstractLinearCell):
         dtype = state_dtype(self.Lambda_re)
         real = self.Lambda_re.astype(dtype)
         if self.clip_eigs:
-            # The bracket is zero with the gradient one: clipped eigenvalues come back.
-            clipped = lax.stop_gradient(jnp.minimum(real, LARGEST_REAL_PART))
-            real = clipped + (real - lax.stop_gradient(real))
+            real = held(real, -math.inf, LARGEST_REAL_PART)
         eigenvalues = lax.complex(real, self.Lambda_im.astype(dtype))
         step = jnp.exp(self.log_step.astype(dtype))
         decay, gain = DISCRETISATIONS[self.discretisation](eigenvalues, step)
@@ -161,6 +169,21 @@ def s5_eigenvectors(
     eigenvalues, V = hippo_legs(size)
     kept = size // 2 if conj_sym else size
     return np.tile(eigenvalues[:kept], blocks), np.kron(np.eye(blocks), V[:, :kept])
+
+
+def _output_matrix(
+    name: str, key: PRNGKeyArray, outputs: int, V: NDArray[np.complexfloating], dtype: Any
+) -> Array:
+    """C V as (real, imaginary), or with "complex_normal" a matrix in its place."""
+    check_choice("C_init", name, C_INITIALISATIONS)
+    states, modes = V.shape
+    if name == "complex_normal":
+        return normal(key, (2, outputs, modes), math.sqrt(0.5), dtype)
+    fan = states if name == "trunc_standard_normal" else states * outputs
+    # The deviation of a normal number within two deviations.
+    std = 1 / math.sqrt(fan) / 0.87962566103423978
+    C = std * jr.truncated_normal(key, -2.0, 2.0, (2, outputs, states), dtype)
+    return _right(C, V).astype(dtype)
 
 
 def _adjoint(V: NDArray[np.complexfloating], B: Array) -> Array:
