@@ -126,8 +126,9 @@ def read_lru(given: Named, part: str = "") -> LRUCell:
 
 
 def rglru_from_arrays(arrays: Any, *, prefix: str = "", dtype: Any = None) -> RGLRUCell:
-    """An `RGLRUCell` without an input map from the parameters of `RGLRU` in recurrentgemma
-    (google-deepmind/recurrentgemma), of its JAX or its PyTorch form.
+    """An `RGLRUCell` without an input map, and without the root at the first step of a document,
+    from the parameters of `RGLRU` in recurrentgemma (google-deepmind/recurrentgemma), of its JAX
+    or its PyTorch form.
 
     | there | shape | here |
     |---|---|---|
@@ -158,6 +159,7 @@ def read_rglru(given: Named, part: str = "") -> RGLRUCell:
             blocks=blocks,
             complex_eigenvalues=turning,
             input_map=False,
+            root_at_start=False,
             dtype=given.dtype,
             key=jr.key(0),
         )

@@ -85,6 +85,7 @@ class RGLRUCell(AbstractLinearCell):
           is uniform by area on the ring `decay_range`, which forgets eight times as fast.
         - `decay_range`: 0 < low < high < 1.
         - `max_phase`: $8 \\theta$ starts uniform on [0, max_phase), by default as in that code.
+        - `input_map`: False leaves W and b out, where x has `hidden_size` features.
         - `root_at_start`: whether the root stands at the first step of a document too.
         - `input_map=False` leaves W and b out, where x has `hidden_size` features.
 
