@@ -121,9 +121,7 @@ _NEAR = 0.25
 _COSINE = tuple((-1) ** k / math.factorial(2 * k) for k in range(8))
 _SINC = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(8))
 _EXPREL = tuple(1 / math.factorial(k + 1) for k in range(16))
-_ARCSINE = tuple(
-    2 ** (2 * k + 1) / ((k + 1) ** 2 * math.comb(2 * k + 2, k + 1)) for k in range(24)
-)
+_ARCSINE = tuple(2 ** (2 * k + 1) / ((k + 1) ** 2 * math.comb(2 * k + 2, k + 1)) for k in range(24))
 
 
 def _enough(coefficients: tuple[float, ...], x: Array) -> tuple[float, ...]:
