@@ -52,7 +52,8 @@ def _registered(id: str, name: str, reference: dict[str, Any] | None = None, **o
 
     info = rz.cell_info(name)
     sizes = {"outputs": OUTPUTS[name]} if name in OUTPUTS else {}
-    return Case(id, build, name, reference or {}, linear=info.linear, timed=info.timed, **sizes)
+    timed = info.timed and "negative_eigenvalues" not in options
+    return Case(id, build, name, reference or {}, linear=info.linear, timed=timed, **sizes)
 
 
 def _wrapped(id: str, wrap: Callable[[Any], Any], name: str, **flags) -> Case:
@@ -328,6 +329,7 @@ MODES = [
     _registered("linoss-im", "linoss", {"scheme": "im"}, scheme="im"),
     _registered("linoss-damped", "linoss", {"scheme": "damped"}, scheme="damped", state_size=7),
     _registered("rglru-blocks", "rglru", blocks=H),
+    _registered("rglru-start", "rglru", {"start": True}, root_at_start=False),
     *(
         _registered(f"{name}-negative", name, {"negative": True}, negative_eigenvalues=True)
         for name in ("mingru", "minlstm", "rglru", "mamba")

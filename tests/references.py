@@ -180,7 +180,7 @@ def softplus(z):
     return np.logaddexp(0.0, z)
 
 
-def rglru(p, h, x, dt, negative=False, turning=False):
+def rglru(p, h, x, dt, negative=False, turning=False, start=False):
     u = p.weight_ih @ x + p.bias
     blocks, rows, width = p.weight_gates.shape[1:]
     gates = []
@@ -196,6 +196,11 @@ def rglru(p, h, x, dt, negative=False, turning=False):
         h = a * h + np.sqrt(1.0 - abs(a) ** 2) * i * (u[:half] + 1j * u[half:])
         return h, np.concatenate([h.real, h.imag])
     a = turned(np.exp(-8.0 * softplus(p.Lambda) * r), negative)
+    if start:
+        # The second row says how much of a first step this is: there the root is 1.
+        h, first = h
+        h = a * h + ((1.0 - first) * np.sqrt(1.0 - a**2) + first) * i * u
+        return np.stack([h, 0.0 * h]), h
     h = a * h + np.sqrt(1.0 - a**2) * i * u
     return h, h
 

@@ -125,7 +125,8 @@ class LinOSSCell(AbstractLinearCell):
         constants = self.prepare().constants
         assert constants is not None
         block, gain = constants.block, constants.gain
-        assert block is not None and gain is not None
+        assert block is not None
+        assert gain is not None
         if dt is not None:
             block, gain = power(constants, jnp.asarray(dt))
         return AffineMap(Block2x2(block), gain * (self.B @ x)[None])

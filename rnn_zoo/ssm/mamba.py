@@ -149,7 +149,8 @@ class MambaCell(AbstractLinearCell):
         step = jnp.asarray(dt) * jax.nn.softplus(self.weight_dt @ small + self.bias_dt)
         decay, gain = DISCRETISATIONS[self.discretisation](A, step[:, None])
         decay = 2 * decay - 1 if self.negative_eigenvalues else decay
-        return AffineMap(Diagonal(decay.ravel()), (gain * self._joined(B)[None] * u[:, None]).ravel())
+        written = gain * self._joined(B)[None] * u[:, None].astype(gain.dtype)
+        return AffineMap(Diagonal(decay.ravel()), written.ravel())
 
     def readout(
         self, state: Inexact[Array, " state"], x: Float[Array, " {self.input_size}"]

@@ -1,0 +1,75 @@
+"""Irregular time: states stay bounded for any sequence of gaps, and a long gap forgets."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import DEFAULTS, MODES, I, build, draw, ids, plain
+
+import rnn_zoo as rz
+from rnn_zoo._affine import Diagonal
+from rnn_zoo.scan import unroll
+
+
+STEPS = 20_000
+GAPS = np.random.default_rng(0)
+GAPS = np.stack(
+    [
+        np.ones(STEPS),
+        GAPS.uniform(0.5, 1.5, STEPS),
+        GAPS.uniform(0.1, 2.6, STEPS),
+        GAPS.exponential(1.0, STEPS),
+    ]
+)
+OSCILLATORS = [case for case in MODES if case.name == "linoss"]
+
+
+@pytest.mark.parametrize(**ids([case for case in DEFAULTS if case.timed] + OSCILLATORS))
+def test_random_gaps_grow_no_state(case):
+    cell = plain(case)
+
+    def one(leaf):
+        return jnp.ones_like(leaf) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
+
+    @jax.jit
+    def largest(xs, dt):
+        state, ys = unroll(cell, xs, jax.tree.map(one, cell.init_state()), dt=dt)
+        ends = [jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(state)]
+        return jnp.maximum(jnp.max(jnp.abs(ys)), jnp.max(jnp.stack(ends)))
+
+    sizes = jax.vmap(largest, (None, 0))(jnp.zeros((STEPS, I)), jnp.asarray(GAPS, jnp.float32))
+    # What the cell does at regular steps is the measure, also where its flow itself grows.
+    regular, *irregular = np.log(np.maximum(np.asarray(sizes, np.float64), 1.0))
+    assert np.isfinite(regular)
+    assert max(irregular) < 1.5 * regular + np.log(10)
+
+
+LONG = [c for c in DEFAULTS + MODES if c.timed and c.linear and "bilinear" not in c.id]
+
+
+@pytest.mark.parametrize(**ids([case for case in LONG if case.name != "linoss"]))
+def test_a_longer_gap_keeps_less_and_turns_no_sign(case):
+    """The bilinear rule, whose docstring says that it turns them, is no part of this."""
+    cell, x = build(case), draw(1, (I,))
+    dts = jnp.array([0.0, 0.3, 1.0, 4.0, 50.0, 1e4, 1e8])
+    linear = jax.vmap(lambda dt: cell.transition(x, dt).linear)(dts)
+    assert isinstance(linear, Diagonal)
+    kept = np.asarray(linear.a)
+    np.testing.assert_allclose(kept[0], 1)
+    assert (np.diff(abs(kept), axis=0) <= 1e-6).all()
+    assert abs(kept[-1]).max() < 1e-6
+    assert np.iscomplexobj(kept) or (kept >= 0).all()
+
+
+def test_negative_eigenvalues_take_no_time():
+    cell = rz.MambaCell(I, 4, negative_eigenvalues=True, key=jax.random.key(0))
+    assert not cell.timed
+    assert rz.MambaCell(I, 4, key=jax.random.key(0)).timed
+    message = r"takes no dt.*MambaCell \(without negative_eigenvalues\)"
+    with pytest.raises(TypeError, match=message):
+        cell.step(cell.init_state(), jnp.ones(I), 2.0)
+    model = rz.make_model(
+        "mamba", I, 2, hidden_size=4, negative_eigenvalues=True, key=jax.random.key(0)
+    )
+    with pytest.raises(TypeError, match=message):
+        model(jnp.ones((5, I)), dt=jnp.ones(5))
