@@ -11,7 +11,7 @@ import jax.random as jr
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._activations import function_field
+from .._activations import portable
 from .._affine import AffineMap, Diagonal
 from ..base import AbstractCell, AbstractLinearCell, contract, replace, state_dtype
 from ..init import check_sizes, glorot, orthogonal, uniform, working_float
@@ -46,7 +46,7 @@ class ElmanCell(AbstractCell):
     weight_ih: Float[Array, "hidden input"]
     weight_hh: Float[Array, "hidden hidden"]
     bias: Float[Array, " hidden"] | None
-    activation: Callable = function_field()
+    activation: Callable = eqx.field(static=True, converter=portable)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = False
@@ -98,7 +98,7 @@ class LeakyElmanCell(AbstractCell):
     weight_hh: Float[Array, "hidden hidden"]
     bias: Float[Array, " hidden"] | None
     leak: float = eqx.field(static=True)
-    activation: Callable = function_field()
+    activation: Callable = eqx.field(static=True, converter=portable)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = True
@@ -157,7 +157,7 @@ class WilsonCowanCell(AbstractCell):
     weight_hh: Float[Array, "hidden hidden"]
     bias: Float[Array, " hidden"] | None
     leak: float = eqx.field(static=True)
-    activation: Callable = function_field()
+    activation: Callable = eqx.field(static=True, converter=portable)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = True
@@ -219,7 +219,7 @@ class IndRNNCell(AbstractCell):
     bias: Float[Array, " hidden"] | None
     u: Float[Array, " hidden"] | None
     recurrent_range: tuple[float, float] = eqx.field(static=True)
-    activation: Callable = function_field()
+    activation: Callable = eqx.field(static=True, converter=portable)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = False

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
-from .._activations import function_field
+from .._activations import portable
 from .._checks import check_state, check_steps
 from ..base import AbstractCell, State, contract
 from .base import AbstractLayer, Directions, hide, mixed
@@ -16,7 +16,7 @@ from .base import AbstractLayer, Directions, hide, mixed
 class Elementwise(eqx.Module):
     """A function without parameters as a module without leaves."""
 
-    function: Callable = function_field()
+    function: Callable = eqx.field(static=True, converter=portable)
 
     def __call__(self, x: Array) -> Array:
         return self.function(x)
