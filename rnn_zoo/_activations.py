@@ -79,6 +79,8 @@ _PUBLIC = ("jax.numpy", "jax.nn", "jax.lax")
 def portable(function: Any) -> Any:
     """`function` for a static field, so that a copy of the module is an equal module.
 
+        activation: Callable = eqx.field(static=True, converter=portable)
+
     Plain functions, classes and modules are equal to their copies already and stay.
     """
     if isinstance(function, functools.partial):
@@ -98,11 +100,6 @@ def portable(function: Any) -> Any:
     name = _name_of(function)
     compared = type(function).__eq__ is not object.__eq__
     return function if name is None and compared else Function(function, name)
-
-
-def function_field() -> Any:
-    """A static field for a function, which is kept in its `portable` form."""
-    return eqx.field(static=True, converter=portable)
 
 
 def _name_of(function: Any) -> tuple[str, str] | None:

@@ -36,7 +36,7 @@ def lengths_to_mask(lengths: ArrayLike | Sequence, time: int) -> Bool[Array, "..
     elif np.any(outside):
         at = place(np.asarray(outside))
         raise ValueError(f"lengths must lie in [0, {time}], got {known[at]} at {list(at)}")
-    steps = jnp.arange(time).reshape((1,) * lengths.ndim + (time,))
+    steps = jnp.arange(time).reshape((1,) * jnp.ndim(lengths) + (time,))
     return steps < jnp.expand_dims(jnp.asarray(lengths, steps.dtype), -1)
 
 

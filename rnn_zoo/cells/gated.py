@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._activations import function_field
+from .._activations import portable
 from .._affine import AffineMap, Diagonal
 from ..base import AbstractCell, AbstractLinearCell, contract, state_dtype
 from ..init import (
@@ -237,7 +237,7 @@ class MinGRUCell(AbstractLinearCell):
 
     weight_ih: Float[Array, "2*hidden input"]
     bias: Float[Array, " 2*hidden"] | None
-    activation: Callable = function_field()
+    activation: Callable = eqx.field(static=True, converter=portable)
     negative_eigenvalues: bool = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
@@ -294,7 +294,7 @@ class MinLSTMCell(AbstractLinearCell):
 
     weight_ih: Float[Array, "3*hidden input"]
     bias: Float[Array, " 3*hidden"] | None
-    activation: Callable = function_field()
+    activation: Callable = eqx.field(static=True, converter=portable)
     negative_eigenvalues: bool = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._activations import function_field, lecun_tanh
+from .._activations import lecun_tanh, portable
 from .._dropout import Dropout, make_dropout
 from ..base import AbstractCell, contract, replace, state_dtype
 from ..init import check_positive, check_sizes, glorot, working_float
@@ -46,7 +46,7 @@ class CfCCell(AbstractCell):
     w_tau: Float[Array, " hidden"] | None
     dropout: Dropout | None
     mode: str = eqx.field(static=True)
-    activation: Callable = function_field()
+    activation: Callable = eqx.field(static=True, converter=portable)
     time_scale_factor: float = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)

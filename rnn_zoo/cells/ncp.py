@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._activations import function_field
+from .._activations import portable
 from ..base import AbstractCell, contract, replace, state_dtype
 from ..init import glorot, working_float
 from ..wiring import AutoNCPMap, NeuronMap
@@ -28,7 +28,7 @@ class NCPCell(AbstractCell):
     weight_ih: Float[Array, "units input"]
     weight_hh: Float[Array, "units units"]
     bias: Float[Array, " units"] | None
-    activation: Callable[[Array], Array] = function_field()
+    activation: Callable[[Array], Array] = eqx.field(static=True, converter=portable)
     wiring: NeuronMap = eqx.field(static=True)
     matrix: Float[Array, "units units"] | None
     input_matrix: Float[Array, "units input"] | None

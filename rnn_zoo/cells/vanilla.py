@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._activations import function_field
+from .._activations import portable
 from .._affine import AffineMap, Diagonal
 from .._ranges import held
 from ..base import AbstractCell, AbstractLinearCell, contract, replace, state_dtype
@@ -47,7 +47,7 @@ class ElmanCell(AbstractCell):
     weight_ih: Float[Array, "hidden input"]
     weight_hh: Float[Array, "hidden hidden"]
     bias: Float[Array, " hidden"] | None
-    activation: Callable = function_field()
+    activation: Callable = eqx.field(static=True, converter=portable)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = False
@@ -99,7 +99,7 @@ class LeakyElmanCell(AbstractCell):
     weight_hh: Float[Array, "hidden hidden"]
     bias: Float[Array, " hidden"] | None
     leak: float = eqx.field(static=True)
-    activation: Callable = function_field()
+    activation: Callable = eqx.field(static=True, converter=portable)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = True
@@ -163,7 +163,7 @@ class IndRNNCell(AbstractCell):
     bias: Float[Array, " hidden"] | None
     u: Float[Array, " hidden"] | None
     recurrent_range: tuple[float, float] = eqx.field(static=True)
-    activation: Callable = function_field()
+    activation: Callable = eqx.field(static=True, converter=portable)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = False

@@ -76,8 +76,7 @@ def _print_row(rows: list[dict], heading: bool) -> None:
     seconds = np.mean([row["seconds"] for row in rows])
     say(
         f"{rows[0]['cell']:<22}{rows[0]['parameters']:>11}{rows[0]['state']:>8}"
-        f"{np.mean(values):>15.4g}{ends:>24}{seconds:>9.1f}",
-        flush=True,
+        f"{np.mean(values):>15.4g}{ends:>24}{seconds:>9.1f}"
     )
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, PRNGKeyArray, PyTree
 
-from .._activations import function_field, portable
+from .._activations import portable
 from .._fixed import fix, unfix
 from .._numbers import exactly
 from ..base import AbstractCell, State, contract, show
@@ -21,7 +21,7 @@ class Adopted(AbstractCell):
     arrays: PyTree
     function: Any = eqx.field(static=True)
     initial: PyTree
-    output: Callable | None = function_field()
+    output: Callable | None = eqx.field(static=True, converter=portable)
     input_first: bool = eqx.field(static=True)
     gives_output: bool = eqx.field(static=True)
     timed: bool = eqx.field(static=True)

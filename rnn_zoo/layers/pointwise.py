@@ -8,7 +8,7 @@ import jax
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._activations import function_field
+from .._activations import portable
 from .._checks import check_state, check_steps
 from ..base import AbstractCell, State, contract
 from ..init import check_sizes
@@ -18,7 +18,7 @@ from .base import AbstractLayer, Directions, hide, mixed
 class Elementwise(eqx.Module):
     """A function without parameters as a module without leaves."""
 
-    function: Callable = function_field()
+    function: Callable = eqx.field(static=True, converter=portable)
 
     def __call__(self, x: Array) -> Array:
         return self.function(x)

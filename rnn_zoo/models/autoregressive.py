@@ -10,7 +10,7 @@ import jax.random as jr
 from jax import lax
 from jaxtyping import Array, ArrayLike
 
-from .._activations import function_field
+from .._activations import portable
 from .._checks import check_cell, check_key
 from .._numbers import exactly
 from ..base import AbstractCell, State, advance
@@ -32,7 +32,7 @@ class Autoregressive(eqx.Module):
     """
 
     model: Any
-    feedback: Callable[[Array, Any], Array] | None = function_field()
+    feedback: Callable[[Array, Any], Array] | None = eqx.field(static=True, converter=portable)
 
     def __init__(self, model: Any, *, feedback: Callable[[Array, Any], Array] | None = None):
         """TypeError for what does not step."""

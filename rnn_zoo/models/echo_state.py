@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._activations import function_field
+from .._activations import portable
 from .._checks import Steps, check_steps
 from .._numbers import exactly
 from ..base import State, advance, half_as, replace, working_dtype
@@ -49,7 +49,7 @@ class EchoStateNetwork(AbstractLayer):
     readout: eqx.nn.Linear | None
     space: ModelSpace | None
     pool: str | None = eqx.field(static=True)
-    features: Callable[[Array], Array] | None = function_field()
+    features: Callable[[Array], Array] | None = eqx.field(static=True, converter=portable)
     include_input: bool = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
 

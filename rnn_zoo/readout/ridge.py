@@ -56,12 +56,12 @@ class NormalEquations(eqx.Module):
         not bool. Where targets are traced, a sample that lacks some of its targets is a runtime
         error.
         """
-        features, targets = kept("features", features), kept("targets", targets)
+        R, Y = kept("features", features), kept("targets", targets)
         mask = None if mask is None else jnp.asarray(mask)
-        check_samples(features, targets, mask)
-        check_finite("features", features, mask, ("sample", "feature"))
-        targets, per_target = check_targets(targets, mask, ("sample", "output"))
-        return _of(features, targets, mask, per_target, True)
+        check_samples(R, Y, mask)
+        check_finite("features", R, mask, ("sample", "feature"))
+        Y, per_target = check_targets(Y, mask, ("sample", "output"))
+        return _of(R, Y, mask, per_target, True)
 
     def __add__(self, other: "NormalEquations") -> "NormalEquations":
         """Those of both sets of samples."""
