@@ -229,7 +229,7 @@ def linoss(p, state, x, dt, scheme="imex"):
     if scheme != "im":
         # tr M = 2 r cos(angle), for angles from 0 to 63 / 64 pi.
         r = 1.0 / np.sqrt(1.0 + step * G)
-        low, high = (1.0 + r**2 - 2.0 * r * np.cos(np.pi * np.array([[0.0], [63 / 64]])))
+        low, high = 1.0 + r**2 - 2.0 * r * np.cos(np.pi * np.array([[0.0], [63 / 64]]))
         A = np.clip(A, low / (step * r) ** 2, high / (step * r) ** 2)
     for k in range(len(A)):
         d = step[k]
