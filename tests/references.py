@@ -216,7 +216,7 @@ def mamba(p, state, x, dt, zoh=False, negative=False, turning=False):
         )
     else:
         B, C = read[:size], read[size:]
-    delta = dt * softplus(p.weight_dt @ low + p.bias_dt)
+    delta = (1.0 if negative else dt) * softplus(p.weight_dt @ low + p.bias_dt)
     h, y = state.reshape(-1, size).copy(), p.D * u
     for c in range(len(u)):
         A = -np.exp(p.A_log[c]) + (1j * p.A_imag[c] if turning else 0.0)
