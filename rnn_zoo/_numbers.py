@@ -31,7 +31,7 @@ def fits(value: Any) -> bool:
     """Whether JAX takes `value` as it is: a quick answer for what comes often."""
     if isinstance(value, np.ndarray):
         return value.dtype.kind in "fiub" and value.dtype.itemsize <= 4
-    return isinstance(value, jax.Array | float)
+    return isinstance(value, jax.Array) or (type(value) is float and abs(value) < 3e38)
 
 
 def on_host(value: Any) -> np.ndarray | None:

@@ -26,18 +26,18 @@ def lengths_to_mask(lengths: ArrayLike | Sequence, time: int) -> Bool[Array, "..
     nothing is cut off in silence.
     """
     known = on_host(lengths)
-    lengths = jnp.asarray(lengths) if known is None else known
-    if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise TypeError(f"expected integer lengths, got {lengths.dtype}")
-    outside = (lengths < 0) | (lengths > time)
+    counts: Any = jnp.asarray(lengths) if known is None else known
+    if not jnp.issubdtype(counts.dtype, jnp.integer):
+        raise TypeError(f"expected integer lengths, got {counts.dtype}")
+    outside = (counts < 0) | (counts > time)
     if known is None:
         message = f"lengths must lie in [0, {time}]"
-        lengths = runtime_error_if(jnp.asarray(lengths), jnp.any(outside), message)
+        counts = runtime_error_if(counts, jnp.any(outside), message)
     elif np.any(outside):
         at = place(np.asarray(outside))
         raise ValueError(f"lengths must lie in [0, {time}], got {known[at]} at {list(at)}")
-    steps = jnp.arange(time).reshape((1,) * jnp.ndim(lengths) + (time,))
-    return steps < jnp.expand_dims(jnp.asarray(lengths, steps.dtype), -1)
+    steps = jnp.arange(time).reshape((1,) * counts.ndim + (time,))
+    return steps < jnp.expand_dims(jnp.asarray(counts, steps.dtype), -1)
 
 
 def elapsed(
