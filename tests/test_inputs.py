@@ -4,6 +4,7 @@
 the messages are ours and not the checker's.
 """
 
+import functools
 import os
 import subprocess
 import sys
@@ -23,22 +24,27 @@ KEY = jr.key(0)
 X = jnp.ones((7, 3))
 
 
+@functools.cache
 def gru(**options):
     return rz.GRUCell(3, 4, key=KEY, **options)
 
 
+@functools.cache
 def leaky():
     return rz.LeakyElmanCell(3, 4, key=KEY)
 
 
+@functools.cache
 def layer():
     return rz.Recurrent(gru())
 
 
+@functools.cache
 def both():
     return rz.Bidirectional(gru(), gru())
 
 
+@functools.cache
 def model(**options):
     return rz.make_model("gru", 3, 2, hidden_size=4, key=KEY, **options)
 
@@ -132,10 +138,12 @@ BAD = {
 }  # fmt: skip
 
 
+@functools.cache
 def counter():
     return rz.adopt(lambda t, x: (t + 1, x), input_size=3, init_state=jnp.zeros(2, "int32"))
 
 
+@functools.cache
 def token_model():
     embedding = eqx.nn.Embedding(11, 3, key=KEY)
     return rz.SequenceModel(layer(), 2, encoder=embedding, key=KEY)
