@@ -185,7 +185,7 @@ def _engine(name: str | None) -> contextlib.AbstractContextManager:
     return contextlib.nullcontext() if name is None else engine(name)
 
 
-def _evaluate(cell, xs, state, dt, mask, reset, reverse, key, method, remat, name, *, keep_states):
+def _evaluate(cell, xs, state, dt, mask, reset, reverse, key, method, remat, *, keep_states):
     check_cell(cell)
     steps = check_steps(cell, xs, dt, mask, reset, key, reverse=reverse)
     state = check_state(cell, state)
