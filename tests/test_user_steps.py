@@ -122,12 +122,12 @@ def test_which_steps_the_engine_takes(name, monkeypatch):
     assert STEPS[name].known in (None, *taken)
 
 
-def spread(f, p, xs, mesh):
-    """`f(parameters, batch)` with the batch over the devices of a mesh."""
-    p = jax.device_put(p, NamedSharding(mesh, PartitionSpec()))
+def spread(f, p, state, xs, mesh):
+    """`f(parameters, state, batch)` with the batch over the devices of a mesh."""
+    p, state = jax.device_put((p, state), NamedSharding(mesh, PartitionSpec()))
     xs = jax.device_put(xs, NamedSharding(mesh, PartitionSpec("data")))
     with jax.set_mesh(mesh):
-        return jax.jit(f)(p, xs)
+        return jax.jit(f)(p, state, xs)
 
 
 @pytest.mark.parametrize("name", MESHES)
@@ -135,33 +135,32 @@ def test_a_step_over_devices_equals_the_scan_on_one(name):
     """The batch over two devices, on automatic and explicit meshes, and in `jax.shard_map`."""
     with float64():
         p, state, xs = arguments(name)
-        batch = jnp.stack([xs, 2 * xs, -xs, xs + 1])
+        at = p, state, jnp.stack([xs, 2 * xs, -xs, xs + 1])
 
         def of(run, mesh=None):
-            def batched(p, xs):
-                return jax.vmap(run, (None, None, 0))(p, state, xs)
-
+            batched = jax.vmap(run, (None, None, 0))
             if mesh is not None:
-                specs = {"in_specs": (PartitionSpec(), PartitionSpec("data"))}
-                out = PartitionSpec("data")
-                batched = jax.shard_map(batched, mesh=mesh, out_specs=out, **specs)
+                data = PartitionSpec("data")
+                specs = {"in_specs": (PartitionSpec(), PartitionSpec(), data), "out_specs": data}
+                batched = jax.shard_map(batched, mesh=mesh, **specs)
 
-            def value(p, xs):
-                results = batched(p, xs)
+            def value(p, xs, state):
+                results = batched(p, state, xs)
                 return size(results), numbers(results)
 
-            return jax.value_and_grad(value, (0, 1), has_aux=True)
+            return lambda p, state, xs: jax.value_and_grad(value, (0, 1), has_aux=True)(
+                p, xs, state
+            )
 
         ours, scan = runs(name)
-        expected = jax.jit(of(scan))(p, batch)
+        expected = jax.jit(of(scan))(*at)
         for kind in (AxisType.Auto, AxisType.Explicit):
             mesh = jax.make_mesh((2,), ("data",), axis_types=(kind,))
             for inner in (None, mesh):
                 try:
-                    found = spread(of(ours, inner), p, batch, mesh)
-                except Exception as e:  # what jax refuses of this step there, it refuses of us
+                    found = spread(of(ours, inner), *at, mesh)
+                except Exception:  # what jax refuses of this step there, it refuses of us
                     with pytest.raises(Exception):  # noqa: B017
-                        spread(of(partial(ours, plain=True), inner), p, batch, mesh)
-                    print("REFUSED", name, kind, inner is None)
+                        spread(of(partial(ours, plain=True), inner), *at, mesh)
                     continue
                 assert_same(found, expected, name)
