@@ -22,6 +22,7 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
 from ._chunks import Length, in_chunks
+from ._float_checks import seen_by_checkify
 from ._known import is_known
 from ._mesh import in_mesh, repeat
 from ._plain import scan, trace
@@ -258,3 +259,4 @@ _loop_p.def_abstract_eval(_abstract)
 mlir.register_lowering(_loop_p, mlir.lower_fun(_evaluate, multiple_results=True))
 batching.primitive_batchers[_loop_p] = _batch
 ad.primitive_jvps[_loop_p] = _push
+seen_by_checkify(_loop_p, _evaluate)

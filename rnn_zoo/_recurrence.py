@@ -22,6 +22,7 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Bool
 
 from ._affine import AbstractLinearMap, select, varies
+from ._float_checks import seen_by_checkify
 from ._mesh import vary, vary_alike, varying
 
 
@@ -302,6 +303,7 @@ mlir.register_lowering(_recurrence_p, mlir.lower_fun(_run, multiple_results=Fals
 ad.primitive_jvps[_recurrence_p] = _recurrence_jvp
 ad.primitive_transposes[_recurrence_p] = _recurrence_transpose
 batching.primitive_batchers[_recurrence_p] = _recurrence_batch
+seen_by_checkify(_recurrence_p, _run)
 
 
 # --- the primitive of its derivative --------------------------------------------------------------
