@@ -200,7 +200,13 @@ def test_float_checks_see_a_nan_inside_the_loop():
 
 
 @pytest.mark.parametrize("name", ["gru", "lru", pytest.param("linoss", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit], ids=["auto", "explicit"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(AxisType.Auto, id="auto", marks=pytest.mark.slow),
+        pytest.param(AxisType.Explicit, id="explicit"),
+    ],
+)
 def test_cells_over_devices(name, kind):
     """Values, gradients and shardings, without a word about the initial state."""
     with float64() as dtype:
