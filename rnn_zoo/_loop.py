@@ -160,6 +160,7 @@ class Run:
             kept = None
             if keep:
                 plan = self.plan
+                assert plan is not None, "without a plan the derivative is that of the scan"
                 kept = take(sums, plan.sites), [activations[n] for n in plan.activations]
             outputs = [r for i, r in enumerate(results[size:]) if i not in shared]
             return results[:size], outputs, kept

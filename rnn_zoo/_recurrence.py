@@ -51,10 +51,11 @@ def solve(
     - `algorithm`: a key of `ALGORITHMS`.
     """
     a = linear.a if varies(linear) else linear.a[None]
-    flags = {"mask": mask, "barrier": barrier}
-    names = tuple(name for name, flag in flags.items() if flag is not None)
+    given = {"mask": mask, "barrier": barrier}
+    flags = {name: flag for name, flag in given.items() if flag is not None}
+    names = tuple(flags)
     dtype = jnp.result_type(a, offsets)
-    operands = vary_alike(a.astype(dtype), offsets.astype(dtype), *(flags[name] for name in names))
+    operands = vary_alike(a.astype(dtype), offsets.astype(dtype), *flags.values())
     return _recurrence_p.bind(
         *operands,
         names=names,

@@ -38,8 +38,12 @@ def test_the_loop_takes_the_step_and_derivative_of_every_cell(case, monkeypatch)
 
     monkeypatch.setattr(_loop, "_takes", takes)
     monkeypatch.setattr(_loop, "make_plan", plan)
-    loss = lambda cell, xs: jnp.sum(unroll(cell, xs, state, method="sequential", **keywords)[1])  # noqa: E731
-    eqx.filter_eval_shape(eqx.filter_grad(loss), cell, xs)
+
+    def loss(at):
+        cell, xs = at
+        return jnp.sum(unroll(cell, xs, state, method="sequential", **keywords)[1])
+
+    eqx.filter_eval_shape(eqx.filter_grad(loss), (cell, xs))
     assert taken == [True]
     assert len(plans) == 1
     assert None not in plans
@@ -63,7 +67,7 @@ def results(cell, xs, state, keywords, **options):
 def test_the_plain_parallel_form_equals_the_engine(case, reverse):
     with float64() as dtype:
         cell = build(case, dtype)
-        at = inputs(cell)
+        at = cell, *inputs(cell)
         options = {"method": "parallel", "reverse": reverse}
         plain = results(*at, engine="scan", **options)
         assert_close(plain, results(*at, **options), 1e-10)
@@ -74,7 +78,7 @@ def test_the_plain_parallel_form_equals_the_engine(case, reverse):
 def test_the_plain_loop_equals_the_engine(case):
     with float64() as dtype:
         cell = build(case, dtype)
-        at = inputs(cell)
+        at = cell, *inputs(cell)
         for reverse in (False, True):
             plain = results(*at, engine="scan", reverse=reverse)
             assert_close(plain, results(*at, reverse=reverse), 1e-10)
