@@ -8,8 +8,7 @@ more than that, and what it does depends on how and when it is asked. So the loo
 if every operation in it stands here; any other step runs in `lax.scan`, which asks as jax does.
 """
 
-from jax.extend import core
-from jax.sharding import Sharding
+from jax.sharding import AxisType, Sharding
 
 
 # One number from those at the same place.
@@ -51,24 +50,40 @@ KNOWN = ELEMENTWISE | LAYOUT | REDUCTIONS | RANDOM | MANUAL
 
 JIT = ("jit", "pjit")
 
+# On a mesh with explicit axes these want to be told how their result is spread once more is mapped
+# over than `lax.scan` maps over: a state that all samples share, or the steps of a chunk.
+PLACED = frozenset(
+    """
+    conv_general_dilated dynamic_slice dynamic_update_slice gather scatter scatter-add scatter-sub
+    sort
+    """.split()
+)
+
 
 def is_known(jaxpr) -> bool:
-    """Whether every operation of a jaxpr stands here."""
-    return all(map(_is_known_equation, jaxpr.eqns)) and not any(map(_is_sharded, jaxpr.invars))
+    """Whether the loop understands every operation of a jaxpr."""
+    if any(map(_is_sharded, jaxpr.invars)):
+        return False
+    explicit = any(map(_on_explicit_mesh, jaxpr.invars))
+    return _all_in(KNOWN - PLACED if explicit else KNOWN, jaxpr)
 
 
-def _is_known_equation(equation) -> bool:
+def _all_in(names: frozenset, jaxpr) -> bool:
+    return all(_is_in(names, equation) for equation in jaxpr.eqns)
+
+
+def _is_in(names: frozenset, equation) -> bool:
     name, params = equation.primitive.name, equation.params
     if any(map(_is_sharded, equation.outvars)):
         return False
     if name in JIT:
-        return _is_plain(params) and is_known(params["jaxpr"].jaxpr)
+        return _is_plain(params) and _all_in(names, params["jaxpr"].jaxpr)
     if name == "custom_jvp_call":
         # A rule that is told which tangents are zero may give other answers for other questions.
-        return not params["symbolic_zeros"] and is_known(params["call_jaxpr"].jaxpr)
+        return not params["symbolic_zeros"] and _all_in(names, params["call_jaxpr"].jaxpr)
     if name == "remat2":
-        return is_known(params["jaxpr"])
-    return name in KNOWN and len(equation.outvars) > 0
+        return _all_in(names, params["jaxpr"])
+    return name in names and len(equation.outvars) > 0
 
 
 def _is_plain(params: dict) -> bool:
@@ -81,7 +96,8 @@ def _is_plain(params: dict) -> bool:
 
 def _is_sharded(atom) -> bool:
     """One sample's values spread over devices by an explicit axis: products then need decisions."""
-    if isinstance(atom, core.Literal):
-        return False
-    sharding = getattr(atom.aval, "sharding", None)
-    return sharding is not None and any(part is not None for part in sharding.spec)
+    return any(part is not None for part in atom.aval.sharding.spec)
+
+
+def _on_explicit_mesh(atom) -> bool:
+    return AxisType.Explicit in atom.aval.sharding.mesh.axis_types

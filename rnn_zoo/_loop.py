@@ -22,6 +22,7 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
 from ._chunks import Length, in_chunks
+from ._float_checks import seen_by_checkify
 from ._known import is_known
 from ._mesh import in_mesh, repeat
 from ._plain import scan, trace
@@ -159,6 +160,7 @@ class Run:
             kept = None
             if keep:
                 plan = self.plan
+                assert plan is not None, "without a plan the derivative is that of the scan"
                 kept = take(sums, plan.sites), [activations[n] for n in plan.activations]
             outputs = [r for i, r in enumerate(results[size:]) if i not in shared]
             return results[:size], outputs, kept
@@ -258,3 +260,4 @@ _loop_p.def_abstract_eval(_abstract)
 mlir.register_lowering(_loop_p, mlir.lower_fun(_evaluate, multiple_results=True))
 batching.primitive_batchers[_loop_p] = _batch
 ad.primitive_jvps[_loop_p] = _push
+seen_by_checkify(_loop_p, _evaluate)

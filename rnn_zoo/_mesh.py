@@ -5,7 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 from jax import lax
+from jax.sharding import AxisType
 from jaxtyping import Array
 
 
@@ -37,15 +39,23 @@ def repeat(array: Array, size: Any, like: Array, axis: int) -> Array:
     return beside(repeated, jnp.moveaxis(like, axis, 0), 1)
 
 
-def beside(array: Array, like: Array, rank: int = 0) -> Array:
+def beside(array: Array, like: Array | None = None, rank: int = 0) -> Array:
     """The same values, by their type spread over devices as the first `rank` axes of `like` are,
-    and different between devices where it is.
+    or, under `vmap`, as the axes are that it maps.
 
-    Asked of a mesh by name, JAX needs a context that says which; so the values are chosen from two
-    alike by a condition on `like`, which the compiler takes out again.
+    Asked of an explicit mesh by name, JAX needs a context that says which; so the values meet ones
+    that are spread as `like` is, and that the compiler takes out again.
     """
-    if not in_mesh([jax.typeof(like)]):
+    if like is None or AxisType.Explicit not in jax.typeof(like).sharding.mesh.axis_types:
         return array
-    condition = (like != like).any(tuple(range(rank, like.ndim)))
-    condition = condition.reshape(condition.shape + (1,) * (array.ndim - rank))
-    return jnp.where(condition, array, array)
+    true = (like != like).any(tuple(range(rank, like.ndim))) | True
+    return _times(array, true.reshape(true.shape + (1,) * (array.ndim - rank)))
+
+
+def _times(array: Array, true: Array) -> Array:
+    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        data = _times(jr.key_data(array), true[..., None])
+        return jr.wrap_key_data(data, impl=jr.key_impl(array))
+    if jnp.iscomplexobj(array):
+        return lax.complex(_times(array.real, true), _times(array.imag, true))
+    return array & true if array.dtype == bool else array * true.astype(array.dtype)

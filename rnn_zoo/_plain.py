@@ -60,8 +60,8 @@ def _each(maps: AffineMap, state: Array, length: Any) -> AffineMap:
         a = jnp.broadcast_to(a, (length, *a.shape))
     if offset.ndim == state.ndim:
         offset = jnp.broadcast_to(offset, (length, *offset.shape))
-    linear = type(maps.linear)(a.astype(jnp.result_type(a, offset)))
-    return AffineMap(linear, offset.astype(state.dtype))
+    kind: Any = type(maps.linear)
+    return AffineMap(kind(a.astype(state.dtype)), offset.astype(state.dtype))
 
 
 def scan(step: Callable, state: Any, inputs: Any, *, length: Any, reverse: bool) -> tuple[Any, Any]:

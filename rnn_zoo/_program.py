@@ -221,6 +221,11 @@ def perform(op: Op, values: dict[int, Array]) -> None:
     values.update(zip((ref.number for ref in op.results), results))
 
 
+def _array(constant: Any, ref: Ref) -> Array:
+    """NumPy arrays stand in a jaxpr as they are."""
+    return constant if isinstance(constant, jax.Array) else jnp.asarray(constant, ref.dtype)
+
+
 def _real(ref: Ref) -> bool:
     return jnp.issubdtype(ref.dtype, jnp.floating)
 
@@ -241,7 +246,7 @@ def read_program(closed: Any, state: int) -> tuple[Program, dict[int, Array]]:
     of_state = tuple(program.value(aval, STATE) for aval in variables[:state])
     of_inputs = tuple(program.value(aval, INPUTS) for aval in variables[state:])
     results = program.flatten(closed.jaxpr, [*constants, *of_state, *of_inputs])
-    values = {ref.number: a for ref, a in zip(constants, closed.consts)}
+    values = {ref.number: _array(a, ref) for ref, a in zip(constants, closed.consts)}
     avals = tuple(closed.out_avals)
     return program.finish(of_state, of_inputs, results, avals), values | program.found
 
@@ -272,7 +277,7 @@ class _Reader:
             if equation.primitive.name in JIT:
                 closed = equation.params["jaxpr"]
                 consts = [self.value(v.aval, CONSTANTS) for v in closed.jaxpr.constvars]
-                self.found |= {ref.number: a for ref, a in zip(consts, closed.consts)}
+                self.found |= {ref.number: _array(a, ref) for ref, a in zip(consts, closed.consts)}
                 results = self.flatten(closed.jaxpr, [*consts, *operands], scope)
             else:
                 level = max(map(self.level_of, operands), default=NOTHING)

@@ -22,6 +22,7 @@ from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Bool
 
 from ._affine import AbstractLinearMap, Diagonal, select, varies
+from ._float_checks import seen_by_checkify
 from ._mesh import vary, vary_alike, varying
 
 
@@ -50,10 +51,11 @@ def solve(
     - `algorithm`: a key of `ALGORITHMS`.
     """
     a = linear.a if varies(linear) else linear.a[None]
-    flags = {"mask": mask, "barrier": barrier}
-    names = tuple(name for name, flag in flags.items() if flag is not None)
+    given = {"mask": mask, "barrier": barrier}
+    flags = {name: flag for name, flag in given.items() if flag is not None}
+    names = tuple(flags)
     dtype = jnp.result_type(a, offsets)
-    operands = vary_alike(a.astype(dtype), offsets.astype(dtype), *(flags[name] for name in names))
+    operands = vary_alike(a.astype(dtype), offsets.astype(dtype), *flags.values())
     return _recurrence_p.bind(
         *operands,
         names=names,
@@ -321,6 +323,7 @@ mlir.register_lowering(_recurrence_p, mlir.lower_fun(_run, multiple_results=Fals
 ad.primitive_jvps[_recurrence_p] = _recurrence_jvp
 ad.primitive_transposes[_recurrence_p] = _recurrence_transpose
 batching.primitive_batchers[_recurrence_p] = _recurrence_batch
+seen_by_checkify(_recurrence_p, _run)
 
 
 # --- the primitive of its derivative --------------------------------------------------------------

@@ -16,7 +16,7 @@ from jax import lax
 from jaxtyping import Array
 
 from ._chunks import chunks_first, division, in_chunks, states_before
-from ._mesh import beside
+from ._mesh import beside, vary, varying
 from ._plan import is_zero, recall_step, smooth
 from ._program import total
 
@@ -119,7 +119,8 @@ class Derivative(NamedTuple):
                     values.append(kept[number])
                 elif number in plan.unread:
                     zero = jnp.zeros(site.result.shape, site.result.dtype)
-                    values.append(beside(zero, state[0]))
+                    zero = vary(zero, varying(site.result.aval))
+                    values.append(beside(zero, *state[:1]))
                 else:
                     values.append(site.value(sites[number], vectors))
                 return values[-1]

@@ -180,11 +180,14 @@ def _in_working_dtype(step: Callable, cell: AbstractCell, state, x, time, keywor
     return state, half_as(x, y)
 
 
-def half_as(xs: ArrayLike, ys: Array) -> Array:
-    """`ys` in the dtype of `xs` where that is a 16-bit one, else as they are."""
+def half_as(xs: ArrayLike, ys: Any) -> Any:
+    """`ys` in the dtype of `xs` where that is a 16-bit one, else as they are.
+
+    What is no array comes back as it is, for the check of outputs to name.
+    """
     given = jnp.result_type(xs)
     half = jnp.issubdtype(given, jnp.floating) and given.itemsize == 2
-    return ys.astype(given) if half else ys
+    return ys.astype(given) if half and hasattr(ys, "astype") else ys
 
 
 def working_dtype(cell: Any, x: ArrayLike) -> Any:

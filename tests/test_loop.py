@@ -230,6 +230,21 @@ def test_vmap_equals_vmap_of_scan(step, who):
         assert_same(*compiled(results, *both(step, 5)))
 
 
+def test_batches_of_batches():
+    """Of unlike sizes, each of other arguments."""
+    with float64():
+        p, h, xs = arguments(merged, 5)
+        many_h, many_xs = jnp.stack([h, h + 1]), jnp.stack([xs, 2 * xs, -xs])
+
+        def results(function):
+            inner = jax.vmap(function, (None, None, 0))
+            of_all = lambda *at: jax.vmap(inner, (None, 0, None), 1)(*at)  # noqa: E731
+            at = p, many_h, many_xs
+            return of_all(*at), gradient(of_all, at)
+
+        assert_same(*compiled(results, *both(merged, 5)))
+
+
 def assert_equals_scan(step, length):
     with float64():
         at = arguments(step, length)

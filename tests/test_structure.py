@@ -21,7 +21,7 @@ RANKS = {
     name: rank
     for rank, names in enumerate(
         [
-            ("_affine", "_known", "_mesh"),
+            ("_affine", "_float_checks", "_known", "_mesh"),
             ("_recurrence", "_program", "_chunks", "_plain"),
             ("_auto", "_plan"),
             ("_tangents",),
