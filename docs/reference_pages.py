@@ -56,6 +56,7 @@ ROOMS = {
     "rnn_zoo.init": "own",
     "rnn_zoo._affine": "own",
     "rnn_zoo._activations": "own",
+    "rnn_zoo._times": "evaluators",
     "rnn_zoo.registry": "evaluators",
     "rnn_zoo.scan": "evaluators",
     "rnn_zoo.cells.wrappers": "wrappers",
@@ -65,6 +66,7 @@ ROOMS = {
     "rnn_zoo.cells.modular": "wrappers",
     "rnn_zoo.cells.messages": "wrappers",
     "rnn_zoo.cells.vanilla": "vanilla",
+    "rnn_zoo.cells.wilson_cowan": "vanilla",
     "rnn_zoo.cells.gated": "gated",
     "rnn_zoo.cells.clockwork": "clockwork",
     "rnn_zoo.cells.oscillatory": "oscillatory",
@@ -220,7 +222,5 @@ HELPERS = {
         "euler",
         "exponential_euler",
         "exprel",
-        "implicit_oscillator",
-        "imex_oscillator",
     ),
 }

@@ -67,7 +67,8 @@ class Scope:
 
     def after(self):
         """The state after the step, all numbers one behind the other."""
-        (names,) = [names for names, right, _, _ in self.rows if re.search(r"\bstate\b", right)]
+        rows = [row for row in self.rows if re.search(r"\bstate\b", row[1])]
+        names = next(names for names, _, case, _ in rows if self.holds(case).all())
         return np.concatenate([np.ravel(self.value(f"{name}'")) for name in names])
 
     def output(self):
@@ -76,8 +77,7 @@ class Scope:
 
     def value(self, name, below=False):
         """Of a symbol or a field: below `where` fields come first, above it symbols."""
-        field = self.field(name)
-        if below and field is not MISSING:
+        if (field := self.field(name)) is not MISSING and below:
             return field
         if name not in self.known:
             rows = [row for row in self.rows if name in row[0]]

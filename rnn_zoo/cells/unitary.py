@@ -203,7 +203,8 @@ class ExpRNNCell(AbstractCell):
         signs = jnp.where(
             jnp.arange(self.output_size) < self.output_size - self.negative_ones, 1, -1
         )
-        return replace(self, matrix=jnp.linalg.solve(eye + A, eye - A) * signs.astype(A.dtype))
+        signs = signs.astype(A.dtype)[None]  # of the columns
+        return replace(self, matrix=jnp.linalg.solve(eye + A, eye - A) * signs)
 
     @contract
     def step(

@@ -100,7 +100,7 @@ class WilsonCowanCell(AbstractCell):
         if self.matrix is not None:
             return self
         raw = self.raw_weight_hh.astype(state_dtype(self.raw_weight_hh))
-        return replace(self, matrix=jax.nn.softplus(raw) * self._each((1.0, -1.0), raw.dtype))
+        return replace(self, matrix=jax.nn.softplus(raw) * self._each((1.0, -1.0), raw.dtype)[None])
 
     @contract
     def step(

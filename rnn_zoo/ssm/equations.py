@@ -45,10 +45,15 @@ EQUATIONS = {
         a = exp(-8 softplus(Lambda) * r)              otherwise
         v = complex(u)                                if complex_eigenvalues
         v = u                                         otherwise
-        h' = a * h + sqrt(1 - abs(a)^2) * (i * v)
+        m = sqrt(1 - abs(a)^2)                        if root_at_start
+        m = f + (1 - f) * sqrt(1 - abs(a)^2)          otherwise
+        h' = a * h + m * (i * v)
+        f' = 0 f
         y = [re(h'), im(h')]   if complex_eigenvalues
         y = h'                 otherwise
-        where W = weight_ih; b = bias; h = state
+        where W = weight_ih; b = bias
+              h = state          if root_at_start
+              h, f = parts(state)   otherwise
               B_r, B_i = parts(weight_gates); b_r, b_i = parts(bias_gates)
               complex_eigenvalues = given(theta)
     """,
