@@ -31,7 +31,7 @@ MUTANTS = {
     "dt dropped": ("cells/vanilla.py", "return -jnp.expm1(dt * math.log1p(-leak))", "return jnp.asarray(leak) + 0 * jnp.asarray(dt)", "test_equations.py -k dt_"),
     "wilson-cowan input outside": ("cells/wilson_cowan.py", "rate = self._rate(z if self.bias is None else z + self.bias)", "rate = self._rate(z - self.weight_ih @ x + self.bias) + self.weight_ih @ x", EQUATION.format("wilson")),
     "wilson-cowan inhibition excites": ("cells/wilson_cowan.py", "self._each((1.0, -1.0), raw.dtype)", "self._each((1.0, 1.0), raw.dtype)", EQUATION.format("wilson")),
-    "wilson-cowan signs by row": ("cells/wilson_cowan.py", "* self._each((1.0, -1.0), raw.dtype))", "* self._each((1.0, -1.0), raw.dtype)[:, None])", EQUATION.format("wilson")),
+    "wilson-cowan signs by row": ("cells/wilson_cowan.py", "* self._each((1.0, -1.0), raw.dtype)[None])", "* self._each((1.0, -1.0), raw.dtype)[:, None])", EQUATION.format("wilson")),
     "wilson-cowan rests above zero": ("cells/wilson_cowan.py", " - jax.nn.sigmoid(-gain * threshold)", "", EQUATION.format("wilson")),
     "wilson-cowan never tires": ("cells/wilson_cowan.py", "alpha * (1 - self.refractory * state) * rate", "alpha * rate", EQUATION.format("wilson_cowan-1972")),
     "wilson-cowan starts too strong": ("cells/wilson_cowan.py", "[:, kind] / read", "[:, kind]", "test_sources.py -k weights_of_the_paper"),
