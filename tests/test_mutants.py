@@ -287,7 +287,7 @@ MUTANTS = {
     "every module reads": ("cells/modular.py", "jnp.where(self.reads[:, None], x, jnp.zeros_like(x))", "jnp.broadcast_to(x, (self.messages.size, *x.shape))", "test_modular.py -k 'read_as_asked'"),
     "modules draw alike": ("cells/modular.py", "jr.split(key, self.messages.size)", "jnp.stack([key] * self.messages.size)", "test_modular.py -k modular_draws"),
     "unlike cells are stacked": ("cells/modular.py", "if any(form != first for form in others):", "if any(form[0] != first[0] for form in others):", "test_modular.py -k only_equal_cells"),
-    "edge messages without tanh": ("cells/messages.py", "e = jnp.tanh(sent + heard + edge)", "e = sent + heard + edge", "test_modular.py -k message_passing_steps"),
+    "edge messages without tanh": ("cells/messages.py", "e = jnp.tanh(sent + heard + jnp.atleast_2d(edge))", "e = sent + heard + jnp.atleast_2d(edge)", "test_modular.py -k message_passing_steps"),
     "both ends of an edge speak as the receiver": ("cells/messages.py", "(y @ self.weight_sender.T)[self.senders]", "(y @ self.weight_sender.T)[self.receivers]", "test_modular.py -k message_passing_steps"),
     "edge messages go back to the sender": ("cells/messages.py", "jax.ops.segment_sum(e, self.receivers, self.num_nodes)", "jax.ops.segment_sum(e, self.senders, self.num_nodes)", "test_modular.py -k along_their_edge"),
     "edge features of another edge": ("cells/messages.py", "return self.edge_features.value @", "return self.edge_features.value[::-1] @", "test_modular.py -k message_passing_steps"),

@@ -260,7 +260,7 @@ class MessagePassing(AbstractCell):
         sent = (y @ self.weight_sender.T)[self.senders]
         heard = (y @ self.weight_receiver.T)[self.receivers]
         edge = self._edge_term()
-        e = jnp.tanh(sent + heard + edge)
+        e = jnp.tanh(sent + heard + jnp.atleast_2d(edge))
         return jax.ops.segment_sum(e, self.receivers, self.num_nodes)
 
     def _edge_term(self) -> Array:
@@ -269,7 +269,7 @@ class MessagePassing(AbstractCell):
             return self.edge_term
         if self.edge_features is None or self.weight_edge is None:
             return self.bias
-        return self.edge_features.value @ self.weight_edge.T + self.bias
+        return self.edge_features.value @ self.weight_edge.T + self.bias[None]
 
     @contract
     def step(
