@@ -29,8 +29,19 @@ import jax
 try:
     from jax._src.interpreters import mlir
 
-    mlir.make_ir_context = functools.cache(mlir.make_ir_context)
-    forget_context = mlir.make_ir_context.cache_clear
+    make_context = mlir.make_ir_context
+    shared_context = functools.cache(make_context)
+    forget_context = shared_context.cache_clear
+
+    def _context():
+        # A program that is lowered while another one is has to have its own.
+        try:
+            within = mlir.ir.Context.current is not None
+        except ValueError:
+            within = False
+        return make_context() if within else shared_context()
+
+    mlir.make_ir_context = _context
 except (ImportError, AttributeError):
     forget_context = int
 
