@@ -102,7 +102,7 @@ def test_equals_ncps(name):
 @pytest.mark.parametrize(
     "name", [*NAMES[:2], *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[2:])]
 )
-def test_gradients_equal_those_of_ncps(name):
+def test_gradients_equal_those_of_ncps(name, monkeypatch):
     _, found = values(name)
     with float64():
         layer = load(name)
@@ -119,7 +119,8 @@ def test_gradients_equal_those_of_ncps(name):
         np.testing.assert_allclose(dt, found["grad/dt"], rtol=1e-10, atol=1e-10)
         for ours, key in zip(jax.tree.leaves(state), "hc"):
             np.testing.assert_allclose(ours, found[f"grad/{key}"], rtol=1e-10, atol=1e-10)
-        # Loading is a permutation and a constant, so it takes gradients to gradients.
+        # Loading is a permutation and a constant, so it takes gradients to gradients, of any sign.
+        monkeypatch.setattr("rnn_zoo.interop.ncps._check_ranges", lambda *_: None)
         theirs, constant = load(name, "grad/p/"), load(name, "grad/p/", 0.0)
         for one, two, zero in zip(*map(arrays, (grads, theirs, constant))):
             np.testing.assert_allclose(one, two - zero, rtol=1e-10, atol=1e-10)
