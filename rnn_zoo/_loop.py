@@ -24,7 +24,7 @@ from jaxtyping import Array
 from ._chunks import Length, in_chunks
 from ._float_checks import seen_by_checkify
 from ._known import is_known
-from ._mesh import in_mesh, repeat
+from ._mesh import in_mesh, repeat, vary_as
 from ._plain import scan, trace
 from ._plan import Plan, is_zero, make_plan, smooth
 from ._program import Program, perform, read_program
@@ -70,7 +70,7 @@ def loop(
         return [*jax.tree.leaves(after), *outputs]
 
     first = [jax.eval_shape(lambda a: a[0], column) for column in columns]
-    closed, leaves = trace(flat, leaves, first)
+    closed, leaves = trace(flat, vary_as(leaves, columns), first)
     if structure["state"] != of_state or not _takes(closed, leaves):
         state = jax.tree.unflatten(of_state, leaves)
         return lax.scan(step, state, inputs, length=length, reverse=reverse)

@@ -22,6 +22,16 @@ def vary(array: Array, axes: frozenset) -> Array:
     return lax.pcast(array, tuple(sorted(missing)), to="varying") if missing else array
 
 
+def vary_as(arrays: Sequence[Array], others: Sequence[Array]) -> list[Array]:
+    """All with the axes that one of the others varies along.
+
+    For the state before a loop: a derivative inside of a step would be summed over the devices of
+    a state that is one for all, as long as it is.
+    """
+    axes = frozenset().union(*(varying(jax.typeof(other)) for other in others))
+    return [vary(array, axes) for array in arrays] if axes else list(arrays)
+
+
 def vary_alike(*arrays: Array) -> list[Array]:
     """All with the axes that one of them varies along."""
     axes = frozenset().union(*(varying(jax.typeof(array)) for array in arrays))

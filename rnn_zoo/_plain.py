@@ -14,7 +14,7 @@ from jax import lax
 from jaxtyping import Array, Bool
 
 from ._affine import AffineMap, select, varies
-from ._mesh import in_mesh, vary, varying
+from ._mesh import in_mesh, vary, vary_as, varying
 
 
 def states(
@@ -76,7 +76,7 @@ def scan(step: Callable, state: Any, inputs: Any, *, length: Any, reverse: bool)
 
     if in_mesh([jax.typeof(a) for a in (*leaves, *columns)]):
         first = [jax.eval_shape(lambda a: a[0], column) for column in columns]
-        leaves = trace(flat, leaves, first)[1]
+        leaves = trace(flat, vary_as(leaves, columns), first)[1]
     return lax.scan(step, jax.tree.unflatten(tree, leaves), inputs, length=length, reverse=reverse)
 
 
