@@ -380,6 +380,16 @@ def test_computed_weights_of_torch_name_their_mend(name):
         from_torch({f"a.{k}": v for k, v in arrays.items()}, prefix="a.")
 
 
+def test_torch_modules_have_no_code_of_their_own():
+    module = torch_module("lstm")
+    module._forward_hooks, module._forward_pre_hooks = {}, {}
+    module.named_modules = lambda: [("", module)]
+    from_torch(module)
+    module._forward_hooks = {0: print}
+    with pytest.raises(TypeError, match="without forward hooks, got some on the module"):
+        from_torch(module)
+
+
 def test_real_torch_modules_with_code_of_their_own():
     torch = pytest.importorskip("torch")
     module = torch.nn.LSTM(3, 4)

@@ -241,7 +241,7 @@ MUTANTS = {
     "both dropouts from one key": ("layers/block.py", "kept[1], gs, steps, keys[2])", "kept[1], gs, steps, keys[1])", "test_blocks.py -k 'before_the_last or drops_twice'"),
     "exact gelu by tanh": ("layers/block.py", "return jax.nn.gelu(x, approximate=False)", "return jax.nn.gelu(x)", "test_blocks.py -k exact"),
     "subclasses are read as their base": ("interop/_plain_objects.py", "    if replaced:\n", "    if False:\n", "test_interop.py -k 'code_of and not real'"),
-    "hooks are not looked for": ("interop/torch_layers.py", 'check_hooks(module, ("torch",))', "None", "test_interop.py -k real_torch"),
+    "hooks are not looked for": ("interop/torch_layers.py", 'check_hooks(module, ("torch",))', "None", "test_interop.py -k no_code_of_their_own"),
     "explicit constraints are not looked at": ("interop/ncps.py", "        _check_ranges(arrays, adjacency, sensory)\n", "        pass\n", "test_ncps_parity.py -k outside_its"),
     "two cells look like two directions": ("interop/keras_layers.py", "if stacked is None and one[0].ndim", "if False and one[0].ndim", "test_interop.py -k two_directions"),
     "to_torch puts a sum side by side": ("interop/torch_layers.py", 'part.merge != "concat"', "False", "test_interop.py -k 'bad_to_torch and sum'"),
