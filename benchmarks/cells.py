@@ -60,52 +60,52 @@ def antisymmetric(cell, theirs):
 # Ours, theirs with the options that come nearest, and how weights are copied where they can be.
 PAIRS = {
     "elman": (
-        lambda: rz.ElmanCell(I, H, key=KEY),
+        lambda: rz.cells.ElmanCell(I, H, key=KEY),
         lambda: peer.ElmanRNNCell(I, H, nonlinearity=jnp.tanh, key=KEY),
         elman,
     ),
     "lstm": (
-        lambda: rz.LSTMCell(I, H, key=KEY),
+        lambda: rz.cells.LSTMCell(I, H, key=KEY),
         lambda: peer.LongShortTermMemory(I, H, key=KEY),
         lstm,
     ),
     "gru": (
-        lambda: rz.GRUCell(I, H, key=KEY),
+        lambda: rz.cells.GRUCell(I, H, key=KEY),
         lambda: peer.GatedRecurrentUnit(I, H, nonlinearity=jnp.tanh, key=KEY),
         None,
     ),
     "indrnn": (
-        lambda: rz.IndRNNCell(I, H, key=KEY),
+        lambda: rz.cells.IndRNNCell(I, H, key=KEY),
         lambda: peer.IndRNNCell(I, H, key=KEY),
         elman,
     ),
     "antisymmetric": (
-        lambda: rz.AntisymmetricCell(I, H, epsilon=0.1, gamma=0.0, key=KEY),
+        lambda: rz.cells.AntisymmetricCell(I, H, epsilon=0.1, gamma=0.0, key=KEY),
         lambda: peer.AntiSymmetricRNNCell(I, H, 0.1, 0.0, nonlinearity=jnp.tanh, key=KEY),
         antisymmetric,
     ),
     "gated_antisymmetric": (
-        lambda: rz.GatedAntisymmetricCell(I, H, epsilon=0.1, gamma=0.0, key=KEY),
+        lambda: rz.cells.GatedAntisymmetricCell(I, H, epsilon=0.1, gamma=0.0, key=KEY),
         lambda: peer.GatedAntiSymmetricRNNCell(I, H, 0.1, 0.0, nonlinearity=jnp.tanh, key=KEY),
         antisymmetric,
     ),
     "clockwork": (
-        lambda: rz.ClockworkCell(I, H, key=KEY),
+        lambda: rz.cells.ClockworkCell(I, H, key=KEY),
         lambda: peer.ClockWorkRNNCell(I, [H // 4] * 4, [1, 2, 4, 8], jnp.tanh, key=KEY),
         None,
     ),
     "lipschitz": (
-        lambda: rz.LipschitzCell(I, H, key=KEY),
+        lambda: rz.cells.LipschitzCell(I, H, key=KEY),
         lambda: peer.LipschitzRNNCell(I, H, 0.8, 0.01, 0.8, 0.01, 0.01, 0.1, key=KEY),
         None,
     ),
     "unitary": (
-        lambda: rz.UnitaryCell(I, H, key=KEY),
+        lambda: rz.cells.UnitaryCell(I, H, key=KEY),
         lambda: peer.UnitaryEvolutionRNNCell(I, H, key=KEY),
         None,
     ),
     "cornn": (
-        lambda: rz.CoRNNCell(I, H, key=KEY),
+        lambda: rz.cells.CoRNNCell(I, H, key=KEY),
         lambda: peer.CoupledOscillatoryRNNCell(
             I, H, 2.7, 4.7, 0.042, nonlinearity=jnp.tanh, key=KEY
         ),

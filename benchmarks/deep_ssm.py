@@ -49,7 +49,7 @@ def pair(z):
 
 
 def lru(theirs):
-    cell = rz.LRUCell(WIDTH, WIDTH, key=jr.key(0))
+    cell = rz.cells.LRUCell(WIDTH, WIDTH, key=jr.key(0))
     return eqx.tree_at(
         lambda c: [c.nu_log, c.theta_log, c.gamma_log, c.B, c.C, c.D],
         cell,
@@ -65,7 +65,7 @@ def lru(theirs):
 
 
 def s5(theirs):
-    cell = rz.S5Cell(WIDTH, WIDTH, state_size=WIDTH, conj_sym=False, key=jr.key(0))
+    cell = rz.cells.S5Cell(WIDTH, WIDTH, state_size=WIDTH, conj_sym=False, key=jr.key(0))
     return eqx.tree_at(
         lambda c: [c.Lambda_re, c.Lambda_im, c.log_step, c.B, c.C, c.D],
         cell,

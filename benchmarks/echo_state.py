@@ -22,7 +22,7 @@ from rows import Table, versions
 from timing import medians
 
 import rnn_zoo as rz
-from rnn_zoo._fixed import Fixed
+from rnn_zoo._common.fixed import Fixed
 from rnn_zoo.train import grid
 
 
@@ -50,7 +50,7 @@ def theirs(units, radius=0.9, leak=0.5):
 def ours(reservoir, radius=0.9, leak=0.5):
     """A cell with the matrices of an initialised reservoir of radius 0.9."""
     units, inputs = reservoir.Win.shape
-    cell = rz.EchoStateCell(inputs, units, spectral_radius=radius, leak=leak, key=jr.key(0))
+    cell = rz.cells.EchoStateCell(inputs, units, spectral_radius=radius, leak=leak, key=jr.key(0))
     arrays = reservoir.W.toarray() / 0.9, reservoir.Win.toarray()
     return eqx.tree_at(
         lambda c: (c.weight_hh, c.weight_ih), cell, tuple(Fixed(jnp.float32(a)) for a in arrays)

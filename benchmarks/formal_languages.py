@@ -93,7 +93,7 @@ def row(task, name):
             key_layers, key_head = jr.split(key)
             layers_of = {"num_layers": layers, "key": key_layers}
             width = chosen.pop("hidden_size")
-            deep = rz.layers.deep(rz.MambaCell, sizes[0], width, **layers_of, **chosen)
+            deep = rz.layers.deep(rz.cells.MambaCell, sizes[0], width, **layers_of, **chosen)
             return rz.SequenceModel(deep, sizes[1], pool=None, key=key_head)
         return rz.make_model(cell, *sizes, num_layers=layers, pool=None, key=key, **chosen)
 

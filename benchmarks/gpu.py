@@ -15,9 +15,10 @@ Sections, in the order of their worth:
 - cells: each registered cell, outputs and the gradient with respect to parameters and inputs, on
   the accelerator and on the host's CPU, matrix products at full precision. "error" is the largest
   difference of an array by its norm; above `TOLERANCE` the cell is wrong.
-- recurrence: h_t = a_t h_{t-1} + b_t by the algorithms of `rnn_zoo._recurrence` and by
+- recurrence: h_t = a_t h_{t-1} + b_t by the algorithms of `rnn_zoo._engine.recurrence` and by
   `lax.associative_scan`; "of_copy" is the rate at which the least bytes were moved, over that of a
-  large copy in the same run. From these rows follows the table of `rnn_zoo/_auto.py`, printed last.
+  large copy in the same run. From these rows follows the table of `rnn_zoo/_engine/backends.py`,
+  printed last.
 - layers: LSTM and GRU, outputs and a training step, against plain `lax.scan`, flax and cuDNN
   (`jax.experimental.rnn` and torch), products at the precision that each has by default.
 
@@ -48,8 +49,8 @@ import jax
 from gpu_sections import SECTIONS
 from rows import Table
 
-from rnn_zoo._auto import Choice
-from rnn_zoo._recurrence import ALGORITHMS
+from rnn_zoo._engine.backends import Choice
+from rnn_zoo._engine.recurrence import ALGORITHMS
 
 
 KEYS = ("jax", "accelerator", "section", "case", "pass")
@@ -128,7 +129,7 @@ class Run:
         print("\nskipped:", *(self.skipped or ["nothing"]), sep="\n    ")
         made = choices(self.recurrence, f"{self.about[1]}, jax {self.about[0]}, {date()}")
         if made:
-            print(f'\nAUTO of rnn_zoo/_auto.py:\n    "{self.device.platform}": (')
+            print(f'\nAUTO of rnn_zoo/_engine/backends.py:\n    "{self.device.platform}": (')
             for row in made:
                 print(f'        Choice({row.steps}, "{row.algorithm}", "{row.measured}"),')
             print("    ),")
@@ -140,7 +141,7 @@ class Run:
 def choices(
     measured: Mapping[tuple, Mapping[str, tuple[float, float]]], source: str
 ) -> tuple[Choice, ...]:
-    """The rows of `rnn_zoo/_auto.py` that follow from seconds (forward, gradient).
+    """The rows of `rnn_zoo/_engine/backends.py` that follow from seconds (forward, gradient).
 
     At each length that was measured wins the algorithm with the least geometric mean, over the
     cases and both passes, of its time over the best; within 5 % the one that stands first in

@@ -19,7 +19,7 @@ from jax.experimental import rnn as cudnn_rnn
 from timing import sampled
 
 import rnn_zoo as rz
-from rnn_zoo._recurrence import ALGORITHMS
+from rnn_zoo._engine.recurrence import ALGORITHMS
 
 
 TOLERANCE = 1e-4

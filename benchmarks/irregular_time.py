@@ -30,18 +30,18 @@ CURRICULUM = ((8, 4000, 4e-3), (16, 5000, 3e-3), (32, 12_000, 1e-3))
 
 
 def cfc(inputs, key):
-    return rz.CfCCell(inputs, SIZE, backbone_units=SIZE, key=key)
+    return rz.cells.CfCCell(inputs, SIZE, backbone_units=SIZE, key=key)
 
 
 def lstm(inputs, key):
-    return rz.LSTMCell(inputs, SIZE, key=key)
+    return rz.cells.LSTMCell(inputs, SIZE, key=key)
 
 
 def mixed_ltc(inputs, key):
     """Fewer neurons: six unfolds make a step of it dear."""
     wiring = rz.wiring.AutoNCPMap(inputs, SIZE // 2, SIZE // 4)
     keys = jr.split(key)
-    return rz.MixedMemory(rz.LTCCell(inputs, wiring, key=keys[0]), key=keys[1])
+    return rz.MixedMemory(rz.cells.LTCCell(inputs, wiring, key=keys[0]), key=keys[1])
 
 
 MODELS = {"lstm, no time": lstm, "cfc": cfc, "mixed memory of ltc": mixed_ltc}

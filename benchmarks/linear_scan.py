@@ -23,8 +23,8 @@ import numpy as np
 from jax import lax
 from timing import machine, medians
 
-from rnn_zoo._affine import Diagonal
-from rnn_zoo._recurrence import ALGORITHMS, solve
+from rnn_zoo._engine.recurrence import ALGORITHMS, solve
+from rnn_zoo.linear import Diagonal
 
 
 SHAPES = [(8, 1024, 64), (8, 4096, 128), (4, 17984, 64), (1, 65536, 64)]

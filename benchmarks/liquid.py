@@ -77,7 +77,7 @@ def memory():
     """LTC of 512 units, batch 32, 32 steps: temporary memory of the gradient."""
     for sparsity in (0.0, 0.5, 0.9, 0.97):
         wiring = rz.wiring.RandomMap(I, 512, 8, sparsity=sparsity)
-        layer = rz.Recurrent(rz.LTCCell(I, wiring, key=jax.random.key(0)))
+        layer = rz.Recurrent(rz.cells.LTCCell(I, wiring, key=jax.random.key(0)))
         params, rest = eqx.partition(layer, eqx.is_inexact_array)
 
         def loss(params, xs, rest=rest):

@@ -76,13 +76,13 @@ def model(cell, width, vocabulary, key):
     def block(key):
         key_block, key_cell = jr.split(key)
         options = {"state_size": STATES} if cell == "mamba" else {}
-        block = rz.MambaBlock(width, expand=1, key=key_block, **options)
+        block = rz.layers.MambaBlock(width, expand=1, key=key_block, **options)
         if cell != "mamba":
             own = rz.Recurrent(rz.make_cell(cell, width, width, key=key_cell))
             block = eqx.tree_at(lambda block: block.inner.layers[2], block, own)
         return rz.Block(block, mix="none", key=key)
 
-    embed = rz.Pointwise(eqx.nn.Linear(vocabulary, width, key=keys[0]), vocabulary, width)
+    embed = rz.layers.Pointwise(eqx.nn.Linear(vocabulary, width, key=keys[0]), vocabulary, width)
     layers = rz.Stacked([embed, block(keys[1]), block(keys[2])])
     return rz.SequenceModel(layers, vocabulary, pool=None, key=keys[3])
 

@@ -39,7 +39,7 @@ LYAPUNOV = 0.9056  # of the Lorenz system (Sprott, "Chaos and Time-Series Analys
 
 
 def network(seed, size, inputs, outputs, options, **model):
-    cell = rz.EchoStateCell(inputs, size, key=jr.key(seed), **options)
+    cell = rz.cells.EchoStateCell(inputs, size, key=jr.key(seed), **options)
     return rz.EchoStateNetwork(cell, outputs, **model)
 
 
@@ -115,7 +115,7 @@ def lorenz():
         return jnp.asarray(np.stack([whole[p : p + warm + ahead] for p in places]))
 
     def held(seed, ridge, options, stretches):
-        made = network(seed, 500, 3, 3, options, features=rz.half_squares)
+        made = network(seed, 500, 3, 3, options, features=rz.reservoir.half_squares)
         made = made.fit_readout(train[:-1], train[1:], ridge=ridge, washout=100)
         run = rz.Autoregressive(made)
 

@@ -35,7 +35,7 @@ from reference_pages import (
 )
 
 import rnn_zoo as rz
-from rnn_zoo._fixed import Fixed
+from rnn_zoo._common.fixed import Fixed
 from rnn_zoo.cells import equations
 
 

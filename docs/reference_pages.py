@@ -54,17 +54,17 @@ PAGES = {
 ROOMS = {
     "rnn_zoo.base": "own",
     "rnn_zoo.init": "own",
-    "rnn_zoo._affine": "own",
-    "rnn_zoo._activations": "own",
-    "rnn_zoo._times": "evaluators",
+    "rnn_zoo.linear": "own",
+    "rnn_zoo._common.activations": "own",
+    "rnn_zoo._common.times": "evaluators",
     "rnn_zoo.registry": "evaluators",
     "rnn_zoo.scan": "evaluators",
-    "rnn_zoo.cells.wrappers": "wrappers",
-    "rnn_zoo.cells.dropout": "wrappers",
-    "rnn_zoo.cells.mixed_memory": "wrappers",
-    "rnn_zoo.cells.strided": "wrappers",
-    "rnn_zoo.cells.modular": "wrappers",
-    "rnn_zoo.cells.messages": "wrappers",
+    "rnn_zoo.wrappers.simple": "wrappers",
+    "rnn_zoo.wrappers.variational": "wrappers",
+    "rnn_zoo.wrappers.mixed_memory": "wrappers",
+    "rnn_zoo.wrappers.strided": "wrappers",
+    "rnn_zoo.graphs.modular": "wrappers",
+    "rnn_zoo.graphs.messages": "wrappers",
     "rnn_zoo.cells.vanilla": "vanilla",
     "rnn_zoo.cells.wilson_cowan": "vanilla",
     "rnn_zoo.cells.gated": "gated",
@@ -74,13 +74,13 @@ ROOMS = {
     "rnn_zoo.cells.liquid": "liquid",
     "rnn_zoo.cells.ltc": "liquid",
     "rnn_zoo.cells.wired": "liquid",
-    "rnn_zoo.cells.reservoir": "reservoir",
-    "rnn_zoo.ssm": "state-space",
-    "rnn_zoo._dropout": "layers",
+    "rnn_zoo.cells.echo_state": "reservoir",
+    "rnn_zoo.cells": "state-space",
+    "rnn_zoo._common.dropout": "layers",
     "rnn_zoo.layers": "layers",
     "rnn_zoo.models": "models",
     "rnn_zoo.summary": "models",
-    "rnn_zoo.readout": "models",
+    "rnn_zoo.reservoir": "models",
     "rnn_zoo.train": "training",
     "rnn_zoo.metrics": "training",
     "rnn_zoo.data": "data",
@@ -113,14 +113,14 @@ assert jnp.allclose(ys[10:], rest, atol=1e-5)
 assert "lru" in rz.list_cells(linear=True)
 """,
     "wrappers": """\
-cell = rz.LayerNormed(rz.Residual(rz.GRUCell(3, 3, key=key)))
-slow = rz.Strided(rz.CfCCell(3, 8, key=key), 4)
+cell = rz.LayerNormed(rz.Residual(rz.cells.GRUCell(3, 3, key=key)))
+slow = rz.Strided(rz.cells.CfCCell(3, 8, key=key), 4)
 _, ys = rz.scan.unroll(cell, xs)
 _, zs = rz.scan.unroll(slow, xs)
 assert ys.shape == (20, 3) and zs.shape == (20, 8)
 """,
     "layers": """\
-layer = rz.Stacked([rz.GRUCell(3, 8, key=key), rz.LSTMCell(8, 5, key=key)])
+layer = rz.Stacked([rz.cells.GRUCell(3, 8, key=key), rz.cells.LSTMCell(8, 5, key=key)])
 ys = layer(xs, mask=jnp.arange(20) < 15)  # the last five steps do not happen
 state, first = layer.scan(xs[:10])
 state, rest = layer.scan(xs[10:], state)
@@ -131,7 +131,7 @@ assert ys.shape == (20, 5) and many.shape == (2, 20, 5)
 model = rz.make_model("s5", 3, 4, hidden_size=8, num_layers=2, pool="mean", key=key)
 assert model(xs).shape == (4,)
 
-network = rz.EchoStateNetwork(rz.EchoStateCell(3, 50, key=key), 1)
+network = rz.EchoStateNetwork(rz.cells.EchoStateCell(3, 50, key=key), 1)
 network = network.fit_readout(xs[None], xs[None, :, :1], ridge=1e-6, washout=5)
 assert network(xs).shape == (20, 1)
 """,

@@ -2,145 +2,77 @@
 
 Every cell is one step behind one contract (`rnn_zoo.base`); `Recurrent(cell)` turns it
 into a layer, `make_model(name, ...)` into a model, `batch(model)` maps it over samples.
+Here stands what is typed every day; all else is in its room: `rz.cells.LSTMCell`.
 """
 
-import importlib.metadata
-
-import equinox as eqx
+from importlib import metadata as _metadata
 
 from . import (
+    cells as cells,
     data as data,
     dynamics as dynamics,
+    graphs as graphs,
+    init as init,
     interop as interop,
     layers as layers,
+    linear as linear,
     metrics as metrics,
-    readout as readout,
+    models as models,
+    reservoir as reservoir,
     scan as scan,
     train as train,
     viz as viz,
     wiring as wiring,
+    wrappers as wrappers,
 )
-from ._activations import LeCunTanh as LeCunTanh, lecun_tanh as lecun_tanh
-from ._affine import AffineMap as AffineMap, Block2x2 as Block2x2, Diagonal as Diagonal
+from ._common.moved import moved as _moved
+from ._common.old_names import ROOT as _ROOT
+from ._common.times import elapsed as elapsed, lengths_to_mask as lengths_to_mask
 from .base import AbstractCell as AbstractCell, AbstractLinearCell as AbstractLinearCell
-from .cells import (
-    NCP as NCP,
-    AntisymmetricCell as AntisymmetricCell,
-    AutoNCP as AutoNCP,
-    CfCCell as CfCCell,
-    ClockworkCell as ClockworkCell,
-    ClockworkState as ClockworkState,
-    CoRNNCell as CoRNNCell,
-    EchoStateCell as EchoStateCell,
-    ElmanCell as ElmanCell,
-    ExpRNNCell as ExpRNNCell,
-    Frozen as Frozen,
-    GatedAntisymmetricCell as GatedAntisymmetricCell,
-    GRUCell as GRUCell,
-    HCoRNNCell as HCoRNNCell,
-    IndRNNCell as IndRNNCell,
-    LayerNormed as LayerNormed,
-    LeakyElmanCell as LeakyElmanCell,
-    LearnedInitialState as LearnedInitialState,
-    LEMCell as LEMCell,
-    LinearIndRNNCell as LinearIndRNNCell,
-    LipschitzCell as LipschitzCell,
-    LSTMCell as LSTMCell,
-    LSTMPCell as LSTMPCell,
-    LSTMState as LSTMState,
-    LTCCell as LTCCell,
-    MessagePassing as MessagePassing,
-    MessagePassingState as MessagePassingState,
-    MGUCell as MGUCell,
-    MinGRUCell as MinGRUCell,
-    MinLSTMCell as MinLSTMCell,
-    MixedMemory as MixedMemory,
-    MixedMemoryState as MixedMemoryState,
-    Modular as Modular,
-    ModularState as ModularState,
-    NCPCell as NCPCell,
-    OscillatorState as OscillatorState,
-    Residual as Residual,
-    StrideAwareCfC as StrideAwareCfC,
-    StrideAwareWiredCfCCell as StrideAwareWiredCfCCell,
-    Strided as Strided,
-    StridedState as StridedState,
-    UnICORNNCell as UnICORNNCell,
-    UnitaryCell as UnitaryCell,
-    VariationalDropout as VariationalDropout,
-    VariationalDropoutState as VariationalDropoutState,
-    WilsonCowanCell as WilsonCowanCell,
-    WiredCfCCell as WiredCfCCell,
-    Zoneout as Zoneout,
-    as_reservoir as as_reservoir,
-    random_oscillators as random_oscillators,
-)
-from .interop import adopt as adopt
-from .layers import (
+from .graphs.messages import MessagePassing as MessagePassing
+from .graphs.modular import Modular as Modular
+from .interop.adopting import adopt as adopt
+from .layers.batching import batch as batch
+from .layers.block import Block as Block
+from .layers.deep import (
     GRU as GRU,
     LRU as LRU,
     LSTM as LSTM,
     LTC as LTC,
     RNN as RNN,
     S5 as S5,
-    AbstractLayer as AbstractLayer,
-    Backward as Backward,
-    Bidirectional as Bidirectional,
-    Block as Block,
-    Cascade as Cascade,
     CfC as CfC,
-    FrozenBatchNorm as FrozenBatchNorm,
-    GriffinBlock as GriffinBlock,
     Mamba as Mamba,
-    MambaBlock as MambaBlock,
-    Parallel as Parallel,
-    Pointwise as Pointwise,
-    Recurrent as Recurrent,
-    Stacked as Stacked,
-    batch as batch,
 )
-from .models import (
-    Autoregressive as Autoregressive,
-    EchoStateNetwork as EchoStateNetwork,
-    ModelSpace as ModelSpace,
-    Sample as Sample,
-    SequenceModel as SequenceModel,
-    half_squares as half_squares,
-    make_model as make_model,
-)
+from .layers.recurrent import Bidirectional as Bidirectional, Recurrent as Recurrent
+from .layers.stacked import Stacked as Stacked
+from .models.autoregressive import Autoregressive as Autoregressive
+from .models.sequence import SequenceModel as SequenceModel, make_model as make_model
 from .registry import (
     CellInfo as CellInfo,
     cell_info as cell_info,
     list_cells as list_cells,
     make_cell as make_cell,
 )
-from .scan import elapsed as elapsed, lengths_to_mask as lengths_to_mask
-from .ssm import (
-    LinOSSCell as LinOSSCell,
-    LRUCell as LRUCell,
-    MambaCell as MambaCell,
-    RGLRUCell as RGLRUCell,
-    S4DCell as S4DCell,
-    S5Cell as S5Cell,
-    ShortConv as ShortConv,
-)
+from .reservoir.network import EchoStateNetwork as EchoStateNetwork
 from .streaming import Stream as Stream
 from .summary import summary as summary
-from .wiring import (
-    AutoNCPMap as AutoNCPMap,
-    FullyConnectedMap as FullyConnectedMap,
-    NCPMap as NCPMap,
-    NeuronMap as NeuronMap,
-    RandomMap as RandomMap,
-    auto_ncp as auto_ncp,
+from .wrappers.mixed_memory import MixedMemory as MixedMemory
+from .wrappers.simple import (
+    Frozen as Frozen,
+    LayerNormed as LayerNormed,
+    LearnedInitialState as LearnedInitialState,
+    Residual as Residual,
+    Zoneout as Zoneout,
 )
+from .wrappers.strided import Strided as Strided
+from .wrappers.variational import VariationalDropout as VariationalDropout
 
 
-Dense = eqx.nn.Linear
-Sequential = eqx.nn.Sequential
+__getattr__ = _moved(__name__, _ROOT)
 
 try:
-    __version__ = importlib.metadata.version("rnn-zoo")
-except importlib.metadata.PackageNotFoundError:
+    __version__ = _metadata.version("rnn-zoo")
+except _metadata.PackageNotFoundError:
     # A checkout on the path that was never installed.
     __version__ = "0+unknown"

@@ -17,7 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, PyTree
 
-from ._affine import AffineMap
+from ._common.checks import no_time_message, show
+from ._common.dtypes import half_as, working_dtype
+from .linear import AffineMap
 
 
 State = PyTree[Array]
@@ -150,7 +152,7 @@ def check_transition(cell: AbstractCell, step: Any, state: Any) -> None:
     if not isinstance(step, AffineMap) or not hasattr(state, "shape"):
         raise TypeError(
             f"expected {name} to have a state of one array and a transition that gives an "
-            f"rz.AffineMap, got {show(state)} and {show(step)}"
+            f"rz.linear.AffineMap, got {show(state)} and {show(step)}"
         )
     a, offset = step.linear.a, step.offset
     expected = step.linear.shape_for(state.shape)
@@ -180,55 +182,6 @@ def _in_working_dtype(step: Callable, cell: AbstractCell, state, x, time, keywor
     return state, half_as(x, y)
 
 
-def half_as(xs: ArrayLike, ys: Any) -> Any:
-    """`ys` in the dtype of `xs` where that is a 16-bit one, else as they are.
-
-    What is no array comes back as it is, for the check of outputs to name.
-    """
-    given = jnp.result_type(xs)
-    half = jnp.issubdtype(given, jnp.floating) and given.itemsize == 2
-    return ys.astype(given) if half and hasattr(ys, "astype") else ys
-
-
-def working_dtype(cell: Any, x: ArrayLike) -> Any:
-    """The real dtype that a cell or layer computes in, never below float32.
-
-    That of its state, or else of its parameters, or else of the input.
-    """
-    state = jax.eval_shape(cell.init_state)
-    for tree in (state, eqx.filter(cell, eqx.is_inexact_array), [jnp.asarray(x)]):
-        dtypes = [leaf.dtype for leaf in jax.tree.leaves(tree)]
-        inexact = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.inexact)]
-        if inexact:
-            real = [np.dtype(jnp.finfo(dtype).dtype) for dtype in inexact]
-            return jnp.dtype(functools.reduce(np.promote_types, [*real, np.dtype(np.float32)]))
-    return jnp.result_type(float)
-
-
-def state_dtype(parameter: Any) -> Any:
-    """The dtype of a carry beside this parameter: never below float32."""
-    return jnp.promote_types(parameter.dtype, jnp.float32)
-
-
-def no_time_message(name: str) -> str:
-    """What to say when a cell without a physical time is given a `dt`."""
-    timed = ", ".join(sorted(_timed_names()))
-    return f"{name} has no physical time and takes no dt; the timed cells are: {timed}"
-
-
-def _timed_names() -> set[str]:
-    cells = _subclasses(AbstractCell)
-    always = {c.__name__ for c in cells if getattr(c, "timed", None) is True}
-    # A cell that is timed but for one option names it.
-    depends = {c for c in cells if hasattr(c, "untimed_with")}
-    return always | {f"{c.__name__} (without {c.untimed_with})" for c in depends}
-
-
-def _subclasses(cls: type) -> list[Any]:
-    children = cls.__subclasses__()
-    return children + [deep for child in children for deep in _subclasses(child)]
-
-
 def replace(module: _Module, **fields: Any) -> _Module:
     """A copy of `module` with these fields exchanged; `__init__` is not run again."""
     new = object.__new__(type(module))
@@ -240,6 +193,11 @@ def replace(module: _Module, **fields: Any) -> _Module:
     return new
 
 
-def show(tree: PyTree) -> str:
-    """A tree with the dtypes and shapes of its arrays, for error messages."""
-    return eqx.tree_pformat(tree, struct_as_array=True)
+def check_cell(cell: Any) -> None:
+    """A TypeError for what is no cell."""
+    if not isinstance(cell, AbstractCell):
+        raise TypeError(
+            f"expected a cell, or a layer that steps, got {type(cell).__name__}: rz.adopt makes a "
+            "cell of a function f(h, x) or of another library's cell; layers that read a sequence "
+            "from its end run with layer.scan(xs)"
+        )

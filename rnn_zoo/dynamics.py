@@ -17,9 +17,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
-from ._checks import Steps, check_cell, check_state, check_steps
-from .base import AbstractCell, State, advance, show
-from .init import check_positive, check_sizes
+from ._common.checks import Steps, check_positive, check_sizes, check_state, check_steps, show
+from .base import AbstractCell, State, advance, check_cell
 from .scan import unroll
 
 

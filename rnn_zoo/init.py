@@ -1,32 +1,14 @@
 """Initialisers: a key and sizes to a real array."""
 
 import math
-from numbers import Integral
 from typing import Any
 
-import equinox as eqx
 import jax.nn.initializers as jinit
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import NDArray
-
-
-def working_float(dtype: Any = None) -> Any:
-    """The dtype of new parameters: the given real one, or JAX's default float."""
-    dtype = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise ValueError(f"expected a real dtype for the parameters, got {dtype}")
-    return dtype
-
-
-def check_sizes(**sizes: int) -> None:
-    """Every size is an integer of at least 1, or a ValueError names the first that is not."""
-    for name, size in sizes.items():
-        if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
-            raise ValueError(f"expected {name} to be an integer of at least 1, got {size!r}")
 
 
 def glorot(key: PRNGKeyArray, gates: int, rows: int, columns: int, dtype: Any) -> Array:
@@ -129,27 +111,3 @@ def skew(triangle: Float[Array, " triangle"], size: int) -> Float[Array, "{size}
     upper = jnp.zeros((size, size), triangle.dtype)
     upper = upper.at[jnp.triu_indices(size, 1)].set(triangle)
     return upper - upper.T
-
-
-def check_positive(name: str, value: float, *, zero: bool = False) -> float:
-    """A positive number (or, with `zero`, one that is not negative), or a ValueError."""
-    if not (value > 0 or (zero and value == 0)):
-        bound = "at least 0" if zero else "above 0"
-        raise ValueError(f"expected {name} {bound}, got {value}")
-    return float(value)
-
-
-def check_choice(name: str, value: str, known: Any) -> str:
-    """`value` where it is one of the known, or a ValueError."""
-    if value not in known:
-        raise ValueError(f"expected {name} to be one of {tuple(known)}, got {value!r}")
-    return value
-
-
-def check_traced(value: Any, holds: Any, expected: str) -> Any:
-    """`value` where the condition holds, else a ValueError; where it is traced, a runtime error."""
-    if isinstance(holds, Tracer):
-        return eqx.error_if(value, ~holds, f"expected {expected}")
-    if not holds:
-        raise ValueError(f"expected {expected}, got {value}")
-    return value

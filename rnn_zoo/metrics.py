@@ -8,9 +8,9 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from ._numbers import exactly
-from .init import check_sizes
-from .models.echo_state import EchoStateNetwork
+from ._common.checks import check_sizes
+from ._common.numbers import exactly
+from .reservoir.network import EchoStateNetwork
 
 
 def nmse(prediction: ArrayLike, target: ArrayLike) -> Float[Array, ""]:

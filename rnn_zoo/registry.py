@@ -12,10 +12,9 @@ from typing import Any
 
 from jaxtyping import PRNGKeyArray
 
-from . import cells, ssm
+from . import cells
 from .base import AbstractCell
-from .cells import equations as _of_cells
-from .ssm import equations as _of_ssm
+from .cells import equations as _of_cells, state_space_equations as _of_ssm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -233,7 +232,7 @@ _ROWS = (
     ),
     CellInfo(
         "lru",
-        ssm.LRUCell,
+        cells.LRUCell,
         "state-space",
         "Orvieto et al. 2023, arXiv:2303.06349",
         "h' = lambda * h + gamma * (B x), y = Re(C h') + D x",
@@ -242,7 +241,7 @@ _ROWS = (
     ),
     CellInfo(
         "s4d",
-        ssm.S4DCell,
+        cells.S4DCell,
         "state-space",
         "Gu et al. 2022, arXiv:2206.11893",
         "h' = exp(d lambda) * h + (exp(d lambda) - 1) / lambda * (W x), y = 2 Re(C h') + D W x",
@@ -252,7 +251,7 @@ _ROWS = (
     ),
     CellInfo(
         "s5",
-        ssm.S5Cell,
+        cells.S5Cell,
         "state-space",
         "Smith et al. 2023, arXiv:2208.04933",
         "h' = exp(d lambda) * h + (exp(d lambda) - 1) / lambda * (B x), y = 2 Re(C h') + D x",
@@ -262,7 +261,7 @@ _ROWS = (
     ),
     CellInfo(
         "rglru",
-        ssm.RGLRUCell,
+        cells.RGLRUCell,
         "state-space",
         "De et al. 2024, arXiv:2402.19427",
         "h' = a * h + sqrt(1 - a^2) * i(u) * u, a = exp(-8 sp(L) r(u)), u = W x",
@@ -270,7 +269,7 @@ _ROWS = (
     ),
     CellInfo(
         "mamba",
-        ssm.MambaCell,
+        cells.MambaCell,
         "state-space",
         "Gu & Dao 2023, arXiv:2312.00752",
         "h' = exp(d(u) A) * h + d(u) u B(u), y = C(u) h' + D u, u = W x",
@@ -280,7 +279,7 @@ _ROWS = (
     ),
     CellInfo(
         "linoss",
-        ssm.LinOSSCell,
+        cells.LinOSSCell,
         "state-space",
         "Rusch & Rus 2025, arXiv:2410.03943",
         "z' = z + d (B x - A y), y' = y + d z', out = C y' + D x",

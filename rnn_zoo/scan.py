@@ -15,16 +15,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
-from . import _plain
-from ._affine import AffineMap, select, varies
-from ._auto import PARALLEL, choose
-from ._checks import Steps, check_cell, check_output, check_state, check_step, check_steps
-from ._chunks import Length
-from ._loop import loop
-from ._mesh import in_mesh, vary_alike
-from ._recurrence import solve
-from ._times import elapsed as elapsed, lengths_to_mask as lengths_to_mask
-from .base import AbstractCell, State, advance, check_transition, half_as, working_dtype
+from ._common.checks import Steps, check_output, check_state, check_step, check_steps
+from ._common.dtypes import half_as, working_dtype
+from ._common.moved import moved as _moved
+from ._common.old_names import SCAN as _OLD
+from ._engine import plain as _plain
+from ._engine.backends import PARALLEL, choose
+from ._engine.chunks import Length
+from ._engine.loop import loop
+from ._engine.mesh import in_mesh, vary_alike
+from ._engine.recurrence import solve
+from .base import AbstractCell, State, advance, check_cell, check_transition
+from .linear import AffineMap, select, varies
 
 
 METHODS = ("auto", "sequential", "parallel")
@@ -297,3 +299,6 @@ def _with_first(offset: Array, start: Array, reverse: bool) -> Array:
 def flip(steps: Steps) -> Steps:
     """The same steps from the end; a scalar dt stays."""
     return jax.tree.map(lambda a: a[::-1] if jnp.ndim(a) else a, steps)
+
+
+__getattr__ = _moved(__name__, _OLD)

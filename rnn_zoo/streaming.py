@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
-from ._checks import check_cell
-from ._numbers import exactly, fits
-from .base import State
-from .layers import Recurrent
+from ._common.numbers import exactly, fits
+from .base import State, check_cell
+from .layers.recurrent import Recurrent
 
 
 class Stream:

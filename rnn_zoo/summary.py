@@ -8,9 +8,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from ._fixed import Fixed
+from ._common.fixed import Fixed
 from .base import AbstractCell
-from .layers import AbstractLayer
+from .layers.base import AbstractLayer
 
 
 HEAD = ("part", "class", "in -> out", "parameters", "fixed", "state", "")

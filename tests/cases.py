@@ -16,7 +16,7 @@ import pytest
 import references as refs
 
 import rnn_zoo as rz
-from rnn_zoo._fixed import Fixed
+from rnn_zoo._common.fixed import Fixed
 from rnn_zoo.base import advance, working_dtype
 
 
@@ -115,18 +115,20 @@ def _stacked(id: str, *names: str, dropout: float = 0.0) -> Case:
 def _complex_rglru(key, dtype=None, input_size=I, hidden_size=H):
     even, blocks = hidden_size + hidden_size % 2, 3 if hidden_size == H else 1
     options = {"blocks": blocks, "complex_eigenvalues": True, "dtype": dtype}
-    return rz.RGLRUCell(input_size, even, key=key, **options)
+    return rz.cells.RGLRUCell(input_size, even, key=key, **options)
 
 
 def _parallel(key, dtype=None, input_size=I, hidden_size=H):
     names = (("leaky_elman", hidden_size - 2), ("lru", 2)) if hidden_size > 2 else (("gru", 1),) * 2
-    return rz.Parallel([rz.make_cell(n, input_size, h, key=key, dtype=dtype) for n, h in names])
+    return rz.layers.Parallel(
+        [rz.make_cell(n, input_size, h, key=key, dtype=dtype) for n, h in names]
+    )
 
 
 def _cascade(key, dtype=None, input_size=I, hidden_size=H):
     first = rz.make_cell("gru", input_size, hidden_size, key=key, dtype=dtype)
     second = rz.make_cell("esn", hidden_size, 2, key=key, dtype=dtype)
-    return rz.Cascade([first, rz.Zoneout(second, 0.3)])
+    return rz.layers.Cascade([first, rz.Zoneout(second, 0.3)])
 
 
 def _block(key, dtype=None, input_size=I, hidden_size=H):
@@ -136,7 +138,7 @@ def _block(key, dtype=None, input_size=I, hidden_size=H):
 
 
 def _short_conv(key, dtype=None, input_size=I, hidden_size=H):
-    return rz.ShortConv(input_size, kernel_size=3, dtype=dtype, key=key)
+    return rz.cells.ShortConv(input_size, kernel_size=3, dtype=dtype, key=key)
 
 
 def _adopted(key, dtype=None, input_size=I, hidden_size=H):
@@ -152,19 +154,21 @@ def _feeding(cell):
 
 
 def _stride_bank(key, dtype=None, input_size=I, hidden_size=H):
-    return rz.StrideAwareCfC(
+    return rz.wrappers.StrideAwareCfC(
         input_size, hidden_size, strides=(1, 3), backbone_units=7, dtype=dtype, key=key
     )
 
 
 def _wired_bank(key, dtype=None, input_size=I, hidden_size=H):
     wiring = rz.wiring.FullyConnectedMap(input_size, hidden_size, 1)
-    return rz.StrideAwareWiredCfCCell(input_size, wiring, strides=(1, 2), dtype=dtype, key=key)
+    return rz.wrappers.StrideAwareWiredCfCCell(
+        input_size, wiring, strides=(1, 2), dtype=dtype, key=key
+    )
 
 
 def _dropping_cfc(key, dtype=None, input_size=I, hidden_size=H):
     options = {"backbone_units": 7, "backbone_dropout": 0.3}
-    return rz.CfCCell(input_size, hidden_size, dtype=dtype, key=key, **options)
+    return rz.cells.CfCCell(input_size, hidden_size, dtype=dtype, key=key, **options)
 
 
 def _modular(id: str, *names: str, **options) -> Case:
@@ -187,7 +191,7 @@ def _modular(id: str, *names: str, **options) -> Case:
 def _message_passing(key, dtype=None, input_size=I, hidden_size=H):
     """One feature at each node, in a triangle of edges and one of the opposite direction."""
     key_cell, key_self = jr.split(key)
-    cell = rz.LSTMCell(3, hidden_size, key=key_cell, dtype=dtype)
+    cell = rz.cells.LSTMCell(3, hidden_size, key=key_cell, dtype=dtype)
     features = np.array([[0.5, -1.0], [1.5, 0.3], [-0.7, 0.2], [0.1, 0.8]])
     edges = {"senders": np.array([0, 1, 2, 1]), "receivers": np.array([1, 2, 0, 0])}
     return rz.MessagePassing(
@@ -208,16 +212,18 @@ NCP = rz.wiring.AutoNCPMap(I, 8, 2)
 
 
 def _wired_ltc(key, dtype=None, input_size=I, hidden_size=H):
-    return rz.LTCCell(input_size, NCP, key=key, dtype=dtype)
+    return rz.cells.LTCCell(input_size, NCP, key=key, dtype=dtype)
 
 
 def _ncp(key, dtype=None, input_size=I, hidden_size=H):
-    return rz.NCPCell(rz.wiring.AutoNCPMap(input_size, hidden_size + 3, 2), dtype=dtype, key=key)
+    return rz.cells.NCPCell(
+        rz.wiring.AutoNCPMap(input_size, hidden_size + 3, 2), dtype=dtype, key=key
+    )
 
 
 def _random_wired(key, dtype=None):
     options = {"fully_recurrent": False, "time_scale_factor": 2.0}
-    return rz.WiredCfCCell(I, RANDOM, dtype=dtype, key=key, **options)
+    return rz.cells.WiredCfCCell(I, RANDOM, dtype=dtype, key=key, **options)
 
 
 def _same(z):

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from notation import FUNCTIONS, blocks, entrywise, of_cell, product
 
-from rnn_zoo._fixed import Fixed
+from rnn_zoo._common.fixed import Fixed
 
 
 TOKEN = re.compile(r"\d+(?:\.\d+)?(?:e-?\d+)?|[A-Za-z][\w.]*'?\(?|[-+*/^()\[\],]")

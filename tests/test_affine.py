@@ -5,7 +5,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from rnn_zoo._affine import AffineMap, Block2x2, Diagonal
+from rnn_zoo.linear import AffineMap, Block2x2, Diagonal
 
 
 P = 4

@@ -185,7 +185,7 @@ def normed(norm, x, eps):
 
 @pytest.mark.parametrize("norm", ["layer", "rms"])
 def test_norms_and_their_eps(norm):
-    block = rz.Block(rz.LRUCell(I, I, key=KEY), norm=norm, eps=0.5, key=KEY)
+    block = rz.Block(rz.cells.LRUCell(I, I, key=KEY), norm=norm, eps=0.5, key=KEY)
     block = eqx.tree_at(lambda b: b.norm.weight, block, jnp.arange(1.0, I + 1))
     before = normed(norm, np.asarray(XS, float), 0.5) * np.arange(1.0, I + 1)
     zs = unroll(block.layer.cell, before)[1]
@@ -194,7 +194,7 @@ def test_norms_and_their_eps(norm):
 
 
 def test_the_statistics_of_a_batch_norm_do_not_train():
-    norm = rz.FrozenBatchNorm(3, eps=0.1)
+    norm = rz.layers.FrozenBatchNorm(3, eps=0.1)
     mean, variance = np.array([1.0, -2.0, 0.5]), np.array([4.0, 0.25, 1.0])
     fixed = [type(norm.mean)(jnp.asarray(v, jnp.float32)) for v in (mean, variance)]
     norm = eqx.tree_at(lambda n: (n.mean, n.variance), norm, fixed)
@@ -204,14 +204,14 @@ def test_the_statistics_of_a_batch_norm_do_not_train():
     )
     trained = eqx.filter(norm, eqx.is_inexact_array)
     assert [a.shape for a in jax.tree.leaves(trained)] == [(3,), (3,)]
-    block = rz.Block(rz.LRUCell(I, I, key=KEY), norm="batch", key=KEY)
+    block = rz.Block(rz.cells.LRUCell(I, I, key=KEY), norm="batch", key=KEY)
     labels = rz.train.ssm_labels(eqx.filter(block, eqx.is_inexact_array))
     assert (labels.norm.weight, labels.norm.bias) == ("ssm", "ssm")
 
 
 @pytest.mark.parametrize("mix", ["glu", "half_glu1", "half_glu2", "gelu", "mlp"])
 def test_exact_gelu(mix):
-    cell = rz.LRUCell(I, I, key=KEY)
+    cell = rz.cells.LRUCell(I, I, key=KEY)
     exact, close = (rz.Block(cell, mix=mix, exact_gelu=e, key=KEY) for e in (True, False))
     z = jnp.linspace(-3, 3, I)
     inner = np.asarray(exact.mix.hidden(z)) if mix == "mlp" else z
@@ -225,7 +225,7 @@ def test_exact_gelu(mix):
 @pytest.mark.parametrize("broadcast", [False, True])
 def test_dropout_before_the_last_map(mix, broadcast):
     options = {"mix_dropout": 0.5, "broadcast_dropout": broadcast, "key": KEY}
-    block = noisy(rz.Block(rz.LRUCell(I, I, key=KEY), mix=mix, **options), 3)
+    block = noisy(rz.Block(rz.cells.LRUCell(I, I, key=KEY), mix=mix, **options), 3)
     zs = np.asarray(unroll(block.layer.cell, jax.vmap(block.norm)(XS))[1])
     inner = np.asarray(jax.vmap(block.mix.inner)(zs))
     keys = jr.split(KEY, T)
@@ -237,7 +237,7 @@ def test_dropout_before_the_last_map(mix, broadcast):
 
 
 def both_dropouts(broadcast):
-    cell = rz.LRUCell(I, I, key=KEY)
+    cell = rz.cells.LRUCell(I, I, key=KEY)
     options = {"dropout": 0.3, "mix_dropout": 0.4, "broadcast_dropout": broadcast}
     return noisy(rz.Block(cell, norm="rms", **options, key=KEY), 3)
 
@@ -261,7 +261,7 @@ def test_steps_of_a_block_that_drops_twice_equal_its_scan(broadcast):
 
 def test_the_draws_of_a_block_that_drops_once_stay():
     """What a seed gave before the second dropout came: two keys of each step's."""
-    block = rz.Block(rz.LRUCell(I, I, key=KEY), mix="none", dropout=0.5, key=KEY)
+    block = rz.Block(rz.cells.LRUCell(I, I, key=KEY), mix="none", dropout=0.5, key=KEY)
     keys = jr.split(KEY, T)
     zs = eqx.nn.inference_mode(block)(XS) - XS
     keep = np.stack([jr.bernoulli(jr.split(k)[1], 0.5, (I,)) for k in keys])
@@ -280,11 +280,11 @@ BAD_BLOCKS = {
 def test_bad_blocks(case):
     options, message = BAD_BLOCKS[case]
     with pytest.raises(ValueError, match=message):
-        rz.Block(rz.LRUCell(I, I, key=KEY), **options, key=KEY)
+        rz.Block(rz.cells.LRUCell(I, I, key=KEY), **options, key=KEY)
 
 
 def test_a_layer_of_ones_own_needs_no_prepare():
-    class Double(rz.AbstractLayer):
+    class Double(rz.layers.AbstractLayer):
         input_size: int = 2
         output_size: int = 2
         timed: bool = False
@@ -299,7 +299,7 @@ def test_a_layer_of_ones_own_needs_no_prepare():
         def scan(self, xs, state=None, *, dt=None, mask=None, reset=None, key=None):
             return (), 2 * jnp.asarray(xs)
 
-    stack = rz.Stacked([Double(), rz.GRUCell(2, 3, key=KEY)])
+    stack = rz.Stacked([Double(), rz.cells.GRUCell(2, 3, key=KEY)])
     assert_close(stack.prepare()(jnp.ones((4, 2))), stack(jnp.ones((4, 2))), 1e-6)
 
 
@@ -307,7 +307,9 @@ def test_a_layer_of_ones_own_needs_no_prepare():
 
 
 def make_sum():
-    return rz.Bidirectional(rz.GRUCell(I, 4, key=KEY), rz.LRUCell(I, 4, key=KEY), merge="sum")
+    return rz.Bidirectional(
+        rz.cells.GRUCell(I, 4, key=KEY), rz.cells.LRUCell(I, 4, key=KEY), merge="sum"
+    )
 
 
 def test_the_sum_of_both_directions():
@@ -338,9 +340,13 @@ def test_the_sum_in_models_and_files(tmp_path):
     program = interop.to_stablehlo(model)
     np.testing.assert_allclose(program.call(XS[None])[0], model(XS), atol=1e-5)
     with pytest.raises(ValueError, match='one output_size for merge="sum", got 4 and 5'):
-        rz.Bidirectional(rz.GRUCell(I, 4, key=KEY), rz.GRUCell(I, 5, key=KEY), merge="sum")
+        rz.Bidirectional(
+            rz.cells.GRUCell(I, 4, key=KEY), rz.cells.GRUCell(I, 5, key=KEY), merge="sum"
+        )
     with pytest.raises(ValueError, match="merge to be one of .*got 'mul'"):
-        rz.Bidirectional(rz.GRUCell(I, 4, key=KEY), rz.GRUCell(I, 4, key=KEY), merge="mul")
+        rz.Bidirectional(
+            rz.cells.GRUCell(I, 4, key=KEY), rz.cells.GRUCell(I, 4, key=KEY), merge="mul"
+        )
 
 
 # --- Mamba and Griffin ----------------------------------------------------------------------------
@@ -352,7 +358,7 @@ def numbers(tree):
 
 
 def test_mamba_has_the_size_of_its_code():
-    make = functools.partial(rz.MambaBlock, key=KEY)
+    make = functools.partial(rz.layers.MambaBlock, key=KEY)
     block = eqx.filter_eval_shape(lambda: make(768))
     assert block.inner.layers[2].cell.weight_dt.shape == (1536, 48)
     assert numbers(block) == 3_770_880
@@ -368,7 +374,7 @@ def test_a_model_named_mamba_is_mamba(tmp_path):
     first, *blocks, last = model.layer.layers
     hs = jax.vmap(first.function)(XS)
     for block in blocks:
-        assert isinstance(block.layer, rz.MambaBlock)
+        assert isinstance(block.layer, rz.layers.MambaBlock)
         hs = hs + block.layer(normed("rms", np.asarray(hs), 1e-5) * block.norm.weight)
     hs = normed("rms", np.asarray(hs), 1e-5) * last.function.weight
     np.testing.assert_allclose(model(XS), jax.vmap(model.head)(hs), rtol=1e-4, atol=1e-5)
@@ -381,7 +387,7 @@ def test_a_model_named_mamba_is_mamba(tmp_path):
     assert_close(jnp.stack(outputs), model(XS), 1e-5)
     rz.train.save(tmp_path / "mamba", model)
     assert eqx.tree_equal(rz.train.load(tmp_path / "mamba"), model)
-    assert isinstance(rz.make_cell("mamba", I, 4, key=KEY), rz.MambaCell)
+    assert isinstance(rz.make_cell("mamba", I, 4, key=KEY), rz.cells.MambaCell)
     with pytest.raises(TypeError, match="no option 'input_map'.*kernel_size"):
         rz.make_model("mamba", I, 2, input_map=False, key=KEY)
 
@@ -398,7 +404,7 @@ def test_mamba_in_both_directions_adds_them():
 
 
 def test_griffins_block_streams_and_forgets():
-    block = noisy(rz.GriffinBlock(I, width=4, blocks=2, key=KEY), 3)
+    block = noisy(rz.layers.GriffinBlock(I, width=4, blocks=2, key=KEY), 3)
     whole = block(XS, reset=jnp.arange(T) == 5)
     assert_close(whole, jnp.concatenate([block(XS[:5]), block(XS[5:])]), 1e-5)
     state, first = block.scan(XS[:3])

@@ -18,7 +18,7 @@ I, H = 3, 8
 
 @pytest.mark.parametrize("size", [1, 2, 7, 8])
 def test_the_unitary_matrix_keeps_the_norm(size):
-    cell = noisy(rz.UnitaryCell(I, size, key=KEY), 1)
+    cell = noisy(rz.cells.UnitaryCell(I, size, key=KEY), 1)
     h = draw(2, (size,)) + 1j * draw(3, (size,))
     np.testing.assert_allclose(jnp.linalg.norm(cell.evolve(h)), jnp.linalg.norm(h), rtol=1e-6)
 
@@ -27,14 +27,14 @@ def test_the_unitary_matrix_keeps_the_norm(size):
 @pytest.mark.parametrize("initialisation", ["cayley", "henaff"])
 def test_the_orthogonal_matrix_is_orthogonal(parametrisation, initialisation):
     options = {"parametrisation": parametrisation, "initialisation": initialisation}
-    cell = noisy(rz.ExpRNNCell(I, H, key=KEY, **options), 1)
+    cell = noisy(rz.cells.ExpRNNCell(I, H, key=KEY, **options), 1)
     matrix = cell.prepare().matrix
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(H), atol=2e-6)
 
 
 def test_exprnn_starts_with_rotation_blocks():
     for initialisation in ("cayley", "henaff"):
-        matrix = rz.ExpRNNCell(I, 7, initialisation=initialisation, key=KEY).prepare().matrix
+        matrix = rz.cells.ExpRNNCell(I, 7, initialisation=initialisation, key=KEY).prepare().matrix
         blocks = np.kron(np.eye(4), np.ones((2, 2)))[:7, :7]
         np.testing.assert_allclose(matrix * (1 - blocks), 0, atol=1e-6)
         assert (abs(np.asarray(matrix)[np.arange(0, 6, 2), np.arange(1, 7, 2)]) > 1e-3).all()
@@ -60,7 +60,7 @@ def test_antisymmetric_spectrum_is_imaginary_less_the_diffusion(name):
 
 
 def test_antisymmetric_jacobian_has_the_diffusion_on_its_diagonal():
-    cell = rz.AntisymmetricCell(I, H, epsilon=1.0, gamma=0.3, key=KEY)
+    cell = rz.cells.AntisymmetricCell(I, H, epsilon=1.0, gamma=0.3, key=KEY)
     jacobian = jax.jacfwd(lambda h: cell.step(h, jnp.zeros(I))[1])(jnp.zeros(H))
     np.testing.assert_allclose(np.diag(jacobian), 1 - 0.3, rtol=1e-6)
     # At rest with no input nothing moves: gamma is no constant shift.
@@ -74,7 +74,9 @@ def test_only_the_triangle_is_a_parameter():
 
 def test_lipschitz_reads_its_input_at_once_and_is_damped():
     for method in ("euler", "rk2"):
-        cell = rz.LipschitzCell(I, H, epsilon=0.5, gamma=0.3, beta=1.0, method=method, key=KEY)
+        cell = rz.cells.LipschitzCell(
+            I, H, epsilon=0.5, gamma=0.3, beta=1.0, method=method, key=KEY
+        )
         jacobian = jax.jacfwd(lambda x, cell=cell: cell.step(jnp.zeros(H), x)[1])(jnp.zeros(I))
         assert (abs(np.asarray(jacobian)) > 1e-4).all()
         A = cell.prepare().constants.A
@@ -84,10 +86,12 @@ def test_lipschitz_reads_its_input_at_once_and_is_damped():
 
 def test_midpoint_rule_is_of_second_order_and_euler_of_first():
     def error(method, steps):
-        cell = rz.LipschitzCell(I, H, epsilon=1.0, method=method, key=KEY)
+        cell = rz.cells.LipschitzCell(I, H, epsilon=1.0, method=method, key=KEY)
         xs = jnp.broadcast_to(draw(1, (I,)), (steps, I))
         fine = jnp.broadcast_to(draw(1, (I,)), (400, I))
-        exact = unroll(rz.LipschitzCell(I, H, epsilon=1.0, method="rk2", key=KEY), fine, dt=1 / 400)
+        exact = unroll(
+            rz.cells.LipschitzCell(I, H, epsilon=1.0, method="rk2", key=KEY), fine, dt=1 / 400
+        )
         return float(jnp.linalg.norm(unroll(cell, xs, dt=1 / steps)[0] - exact[0]))
 
     assert 1.7 < error("euler", 4) / error("euler", 8) < 2.3
@@ -95,7 +99,7 @@ def test_midpoint_rule_is_of_second_order_and_euler_of_first():
 
 
 def test_idle_clockwork_blocks_are_held_bit_for_bit_and_the_clock_goes_on():
-    cell = rz.ClockworkCell(I, H, key=KEY)
+    cell = rz.cells.ClockworkCell(I, H, key=KEY)
     xs = draw(1, (16, I))
     states, _ = trajectory(cell, xs)
     h = np.asarray(states.h)
@@ -109,7 +113,7 @@ def test_idle_clockwork_blocks_are_held_bit_for_bit_and_the_clock_goes_on():
 
 
 def test_clockwork_reads_slower_blocks_only():
-    cell = rz.ClockworkCell(I, H, periods=(4, 1), key=KEY)
+    cell = rz.cells.ClockworkCell(I, H, periods=(4, 1), key=KEY)
     assert cell.periods == (1, 4)
     matrix = np.asarray(cell.prepare().matrix)
     np.testing.assert_array_equal(matrix[4:, :4], 0)
@@ -121,11 +125,11 @@ def test_clockwork_reads_slower_blocks_only():
 @pytest.mark.parametrize("periods", [(0, 1), (1, 1), (1.5, 2), (), tuple(range(1, 10))])
 def test_clockwork_periods_are_checked(periods):
     with pytest.raises(ValueError, match="different integers from 1 up"):
-        rz.ClockworkCell(I, H, periods=periods, key=KEY)
+        rz.cells.ClockworkCell(I, H, periods=periods, key=KEY)
 
 
 def test_heterogeneous_ranges_are_respected():
-    cell = rz.HCoRNNCell(I, 500, gamma=(0.5, 1.5), epsilon=(10.0, 20.0), key=KEY)
+    cell = rz.cells.HCoRNNCell(I, 500, gamma=(0.5, 1.5), epsilon=(10.0, 20.0), key=KEY)
     for value, (low, high) in ((cell.stiffness.value, (0.5, 1.5)), (cell.damping.value, (10, 20))):
         assert low <= value.min() < low + 0.05 * (high - low)
         assert high - 0.05 * (high - low) < value.max() <= high
@@ -135,7 +139,7 @@ def test_time_stands_before_every_term_of_an_oscillator():
     """As delta goes to 0 the step goes to the identity, at first order."""
     for name in ("cornn", "hcornn", "unicornn", "lem"):
         cell = noisy(rz.make_cell(name, I, H, key=KEY), 1)
-        state = rz.OscillatorState(draw(2, (H,)), draw(3, (H,)))
+        state = rz.cells.OscillatorState(draw(2, (H,)), draw(3, (H,)))
         moves = []
         for dt in (1e-2, 5e-3):
             new, _ = cell.step(state, draw(4, (I,)), dt)

@@ -84,7 +84,7 @@ def streams():
 
 
 def fits():
-    network = rz.EchoStateNetwork(rz.EchoStateCell(I, 8, key=KEY), 2)
+    network = rz.EchoStateNetwork(rz.cells.EchoStateCell(I, 8, key=KEY), 2)
     xs, ys = draw(0, (9, I), jnp.float32), draw(1, (9, 2), jnp.float32)
     return lambda: network.fit_readout(xs, ys, ridge=1e-3)
 

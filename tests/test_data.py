@@ -10,7 +10,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from rnn_zoo import data
-from rnn_zoo.data import Batch, dynamics
+from rnn_zoo.data import Batch, systems as dynamics
 
 
 KEY = jax.random.key(0)

@@ -93,15 +93,15 @@ def test_state_vector_holds_what_moves():
         "c": jnp.array(7),
     }
     np.testing.assert_array_equal(state_vector(state), [1, 1, 1, 1, 2, 4, 3, 5])
-    clockwork = rz.ClockworkCell(3, 5, key=KEY)
+    clockwork = rz.cells.ClockworkCell(3, 5, key=KEY)
     assert state_vector(clockwork.init_state()).shape == (5,)
-    states, _ = trajectory(rz.LSTMCell(3, 4, key=KEY), draw(0, (6, 3)))
+    states, _ = trajectory(rz.cells.LSTMCell(3, 4, key=KEY), draw(0, (6, 3)))
     assert jax.vmap(state_vector)(states).shape == (6, 8)
 
 
 def test_an_antisymmetric_cell_has_its_spectrum_on_a_line():
     with float64():
-        cell = rz.AntisymmetricCell(3, 6, epsilon=0.1, gamma=0.05, key=KEY, dtype=jnp.float64)
+        cell = rz.cells.AntisymmetricCell(3, 6, epsilon=0.1, gamma=0.05, key=KEY, dtype=jnp.float64)
         at_rest = jacobians(cell, jnp.zeros((2, 3)))
         values = spectrum(at_rest)
         np.testing.assert_allclose(values.real, 1 - 0.1 * 0.05, atol=1e-12)
@@ -162,7 +162,7 @@ def test_the_henon_map_is_measured_per_step():
 def test_a_linear_cell_has_the_logarithms_of_its_eigenvalues():
     modulus = np.array([0.5, 0.2, 0.9])
     with float64():
-        cell = rz.LRUCell(3, 3, key=KEY, dtype=jnp.float64)
+        cell = rz.cells.LRUCell(3, 3, key=KEY, dtype=jnp.float64)
         cell = eqx.tree_at(lambda c: c.nu_log, cell, jnp.log(-jnp.log(modulus)))
         exponents = lyapunov_spectrum(cell, draw(0, (80, 3)), washout=60)
         expected = np.log([0.9, 0.9, 0.5, 0.5, 0.2, 0.2])  # each complex unit is two numbers
@@ -173,7 +173,7 @@ def test_a_linear_cell_has_the_logarithms_of_its_eigenvalues():
 
 def test_exponents_are_per_elapsed_time():
     with float64():
-        cell = rz.LeakyElmanCell(3, 4, leak=0.3, key=KEY, dtype=jnp.float64)
+        cell = rz.cells.LeakyElmanCell(3, 4, leak=0.3, key=KEY, dtype=jnp.float64)
         cell = eqx.tree_at(lambda c: c.weight_hh, cell, jnp.zeros((4, 4)))
         dt = jnp.asarray(np.random.default_rng(0).uniform(0.1, 2.0, 20))
         for time in (dt, 0.25, None):
@@ -229,7 +229,7 @@ def test_gradient_norms_are_the_product_of_the_jacobians():
 
 
 def test_gradients_vanish_in_an_elman_network():
-    norms = gradient_norms(rz.ElmanCell(3, 8, key=KEY), draw(0, (60, 3)))
+    norms = gradient_norms(rz.cells.ElmanCell(3, 8, key=KEY), draw(0, (60, 3)))
     assert norms[60] < 1e-4
     assert norms[60] < 1e-2 * norms[20]
 

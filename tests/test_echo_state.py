@@ -10,15 +10,14 @@ import pytest
 from cases import float64
 
 import rnn_zoo as rz
-from rnn_zoo.models import _fitting
-from rnn_zoo.readout import RecursiveLeastSquares
+from rnn_zoo.reservoir import RecursiveLeastSquares, fitting as _fitting
 
 
 KEY = jr.key(0)
 
 
 def cell(size=20, inputs=2, **options):
-    return rz.EchoStateCell(inputs, size, bias_scaling=0.3, key=KEY, **options)
+    return rz.cells.EchoStateCell(inputs, size, bias_scaling=0.3, key=KEY, **options)
 
 
 def series(time=60, batch=3, inputs=2, outputs=2, seed=0):
@@ -105,7 +104,7 @@ def test_time_steps_and_keys_reach_the_reservoir():
 
 def test_the_readout_sees_features_of_states_and_inputs():
     xs, ys = series()
-    options = {"include_input": True, "features": rz.half_squares}
+    options = {"include_input": True, "features": rz.reservoir.half_squares}
     network = rz.EchoStateNetwork(cell(), 2, **options).fit_readout(xs, ys, ridge=0.1)
     layer = rz.Recurrent(cell())
     R = np.concatenate([np.concatenate([layer(x), x], axis=1) for x in xs])
@@ -150,7 +149,7 @@ def test_model_space_holds_the_linear_model_of_each_sequence():
     lengths = np.array([60, 30, 44, 60, 25, 50])
     mask = rz.lengths_to_mask(jnp.asarray(lengths), 60)
     labels = np.arange(6) % 2
-    pool = rz.ModelSpace(4, ridge=0.5)
+    pool = rz.reservoir.ModelSpace(4, ridge=0.5)
     network = rz.EchoStateNetwork(cell(), 2, pool=pool).fit_readout(
         xs, labels, mask=mask, ridge=0.1
     )
@@ -184,9 +183,9 @@ def test_a_grid_of_settings_is_one_vmap():
 
 def test_any_layer_is_a_reservoir():
     xs, ys = series()
-    deep = rz.Cascade([cell(8), cell(6, inputs=8)])
-    wide = rz.Parallel([cell(8), rz.as_reservoir(rz.GRUCell(2, 5, key=KEY))])
-    oscillators = rz.random_oscillators(2, 9, key=KEY)
+    deep = rz.layers.Cascade([cell(8), cell(6, inputs=8)])
+    wide = rz.layers.Parallel([cell(8), rz.reservoir.as_reservoir(rz.cells.GRUCell(2, 5, key=KEY))])
+    oscillators = rz.reservoir.random_oscillators(2, 9, key=KEY)
     for layer, size in ((deep, 14), (wide, 13), (oscillators, 9)):
         network = rz.EchoStateNetwork(layer, 2).fit_readout(xs, ys, ridge=0.1)
         assert network.readout.weight.shape == (2, size)
@@ -217,7 +216,9 @@ def test_only_the_readout_changes_after_adamw():
 
 
 def test_random_oscillators_are_what_the_paper_draws():
-    reservoir = rz.random_oscillators(3, 40, spectral_radius=0.7, input_scaling=2.0, key=KEY)
+    reservoir = rz.reservoir.random_oscillators(
+        3, 40, spectral_radius=0.7, input_scaling=2.0, key=KEY
+    )
     inside = reservoir.cell
     radius = abs(np.linalg.eigvals(np.float64(inside.weight_hh))).max()
     np.testing.assert_allclose(radius, 0.7, rtol=1e-4)
@@ -302,9 +303,9 @@ def test_autoregressive_reads_its_own_outputs():
     model = linear_model()
     run = rz.Autoregressive(model)
     np.testing.assert_allclose(run(xs[0], 6), by_hand(model, xs[0], 6), atol=1e-5)
-    cell_alone = rz.Autoregressive(rz.GRUCell(2, 2, key=KEY))
+    cell_alone = rz.Autoregressive(rz.cells.GRUCell(2, 2, key=KEY))
     np.testing.assert_allclose(
-        cell_alone(xs[0], 4), by_hand(rz.GRUCell(2, 2, key=KEY), xs[0], 4), atol=1e-5
+        cell_alone(xs[0], 4), by_hand(rz.cells.GRUCell(2, 2, key=KEY), xs[0], 4), atol=1e-5
     )
 
 
@@ -348,12 +349,12 @@ def test_tokens_are_sampled_with_the_keys_given():
     layer = rz.GRU(4, 8, key=KEY)
     encoder = eqx.nn.Embedding(5, 4, key=KEY)
     model = rz.SequenceModel(layer, 5, encoder=encoder, pool=None, key=KEY)
-    run = rz.Autoregressive(model, feedback=rz.Sample(0.5))
+    run = rz.Autoregressive(model, feedback=rz.models.Sample(0.5))
     tokens = jnp.array([0, 3, 1])
     logits = run(tokens, 50, key=jr.key(1))
     assert logits.shape == (50, 5)
     assert not np.allclose(logits, run(tokens, 50, key=jr.key(2)))
-    greedy = rz.Autoregressive(model, feedback=rz.Sample(0.0))(tokens, 4)
+    greedy = rz.Autoregressive(model, feedback=rz.models.Sample(0.0))(tokens, 4)
     state, ys = model.scan(tokens)
     y = ys[-1]
     for said in greedy:
@@ -384,7 +385,7 @@ NETWORK = rz.EchoStateNetwork(cell(), 2)
         (lambda x, y: rz.EchoStateNetwork(cell(), 0), ValueError, "output_size"),
         (lambda x, y: NETWORK.fit_online(x[0], y[0, 1:]), ValueError, "ys of shape"),
         (lambda x, y: NETWORK.fit_force(y[0], x[0]), ValueError, "beside its own"),
-        (lambda x, y: rz.ModelSpace(0), ValueError, "components"),
+        (lambda x, y: rz.reservoir.ModelSpace(0), ValueError, "components"),
         (lambda x, y: rz.Autoregressive(jnp.tanh), TypeError, "cell"),
         (lambda x, y: rz.Autoregressive(linear_model())(x[0], 0), ValueError, "steps"),
         (lambda x, y: rz.Autoregressive(linear_model())(x[0, :0], 2), ValueError, "warm up"),
@@ -393,7 +394,7 @@ NETWORK = rz.EchoStateNetwork(cell(), 2)
             ValueError,
             "fed back",
         ),
-        (lambda x, y: rz.Sample(-1.0), ValueError, "temperature"),
+        (lambda x, y: rz.models.Sample(-1.0), ValueError, "temperature"),
     ],
 )
 def test_bad_input_is_named(call, error, message):
@@ -415,6 +416,8 @@ def test_pools_refuse_what_needs_steps():
     with pytest.raises(ValueError, match="no basis"):
         rz.EchoStateNetwork(cell(), 3, pool="model_space").normal_equations(xs, np.arange(3))
     with pytest.raises(ValueError, match="components"):
-        rz.EchoStateNetwork(cell(), 3, pool=rz.ModelSpace(99)).fit_readout(xs, np.arange(3))
+        rz.EchoStateNetwork(cell(), 3, pool=rz.reservoir.ModelSpace(99)).fit_readout(
+            xs, np.arange(3)
+        )
     with pytest.raises(ValueError, match="pool=None"):
         rz.Autoregressive(rz.make_model("gru", 2, 2, key=KEY))(xs[0], 3)

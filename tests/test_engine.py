@@ -15,7 +15,7 @@ from jax.experimental import checkify
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import rnn_zoo as rz
-from rnn_zoo import _loop, _plan
+from rnn_zoo._engine import loop as _loop, plan as _plan
 from rnn_zoo.scan import trajectory, unroll
 
 
@@ -102,7 +102,9 @@ def names_of(function, *at):
 
 
 def test_the_door_reaches_layers_and_functions_that_are_compiled_already():
-    layer = rz.Stacked([rz.GRUCell(I, H, key=jr.key(0)), rz.LRUCell(H, H, key=jr.key(1))])
+    layer = rz.Stacked(
+        [rz.cells.GRUCell(I, H, key=jr.key(0)), rz.cells.LRUCell(H, H, key=jr.key(1))]
+    )
     xs = jr.normal(jr.key(2), (6, I))
     run = jax.jit(lambda xs: layer(xs))
     ours = run(xs)
@@ -114,17 +116,17 @@ def test_the_door_reaches_layers_and_functions_that_are_compiled_already():
         assert not own & names
         assert_close(run(xs), ours, 1e-5)
     assert own <= names_of(run, xs)
-    cell = rz.LRUCell(I, H, key=jr.key(0))
+    cell = rz.cells.LRUCell(I, H, key=jr.key(0))
     plain = partial(unroll, cell, method="parallel", engine="scan")
     assert not {*own, "scan"} & names_of(plain, xs)
-    segments = partial(unroll, rz.GRUCell(I, H, key=jr.key(0)), remat=4, engine="scan")
-    assert_close(segments(xs), unroll(rz.GRUCell(I, H, key=jr.key(0)), xs), 1e-5)
+    segments = partial(unroll, rz.cells.GRUCell(I, H, key=jr.key(0)), remat=4, engine="scan")
+    assert_close(segments(xs), unroll(rz.cells.GRUCell(I, H, key=jr.key(0)), xs), 1e-5)
     with pytest.raises(ValueError, match="expected engine to be one of"):
         unroll(cell, xs, engine="fast")
 
 
 def test_nan_before_a_reset_does_not_pass_the_plain_forms():
-    cell = rz.LRUCell(I, H, key=jr.key(0))
+    cell = rz.cells.LRUCell(I, H, key=jr.key(0))
     xs = jr.normal(jr.key(1), (7, I)).at[1].set(jnp.nan)
     reset = jnp.arange(7) == 3
     for method in ("sequential", "parallel"):
@@ -248,7 +250,7 @@ def test_cells_over_devices(name, kind):
 
 
 def test_pmap():
-    cell, xs = rz.GRUCell(I, H, key=jr.key(0)), jr.normal(jr.key(1), (2, 2, 6, I))
+    cell, xs = rz.cells.GRUCell(I, H, key=jr.key(0)), jr.normal(jr.key(1), (2, 2, 6, I))
 
     def gradient(cell, xs):
         loss = lambda cell: jnp.sum(jax.vmap(lambda xs: unroll(cell, xs)[1])(xs) ** 2)  # noqa: E731
@@ -267,17 +269,19 @@ class Half(rz.AbstractLinearCell):
 
     a: jax.Array
     offset: jax.Array
-    kind: type = eqx.field(static=True, default=rz.Diagonal)
+    kind: type = eqx.field(static=True, default=rz.linear.Diagonal)
     size: int = eqx.field(static=True, default=2)
     input_size: int = eqx.field(static=True, default=2)
     output_size: int = eqx.field(static=True, default=2)
     timed: ClassVar[bool] = False
 
     def init_state(self):
-        return jnp.zeros((2, 2) if self.kind is rz.Block2x2 else 2)
+        return jnp.zeros((2, 2) if self.kind is rz.linear.Block2x2 else 2)
 
     def transition(self, x):
-        return rz.AffineMap(self.kind(self.a), self.offset + (x.sum() if self.a.ndim > 1 else x))
+        return rz.linear.AffineMap(
+            self.kind(self.a), self.offset + (x.sum() if self.a.ndim > 1 else x)
+        )
 
     def readout(self, state, x):
         return state.reshape(-1)[: self.size]
@@ -290,8 +294,8 @@ WRONG_MAPS = {
     "complex": Half(jnp.full(2, 0.5j), jnp.zeros(2)),
     "a complex offset": Half(jnp.full(2, 0.5), jnp.zeros(2, complex)),
     "an offset of another shape": Half(jnp.full(2, 0.5), jnp.zeros((2, 2))),
-    "a block of one column": Half(jnp.ones((2, 1, 2)), jnp.zeros((2, 2)), kind=rz.Block2x2),
-    "a block as a matrix": Half(jnp.ones((2, 2)), jnp.zeros((2, 2)), kind=rz.Block2x2),
+    "a block of one column": Half(jnp.ones((2, 1, 2)), jnp.zeros((2, 2)), kind=rz.linear.Block2x2),
+    "a block as a matrix": Half(jnp.ones((2, 2)), jnp.zeros((2, 2)), kind=rz.linear.Block2x2),
 }
 
 

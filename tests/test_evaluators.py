@@ -218,7 +218,7 @@ def test_draws_are_the_same_for_every_evaluator(case):
     # Masks of three inputs agree by chance now and then: one key that differs is enough.
     others = [unroll(cell, xs, key=other)[1] for other in jr.split(jr.key(99), 4)]
     assert not all(np.allclose(one_key, other) for other in others)
-    if isinstance(cell, rz.AbstractLayer):
+    if isinstance(cell, rz.layers.AbstractLayer):
         assert_close(one_key, cell(xs, key=key), 1e-6)
     quiet = eqx.nn.inference_mode(cell)
     assert_close(unroll(quiet, xs)[1], unroll(quiet, xs, key=key)[1], 0)
@@ -256,7 +256,7 @@ def test_a_constant_transition_is_never_broadcast_over_time(method):
         return [line for line in text.splitlines() if "multiply" in line and "x5xcomplex" in line]
 
     # Two products of each level carry states; more would be products of the eigenvalues.
-    shapes = [line.split()[-1] for line in products(rz.LRUCell(I, H, key=jr.key(0)))]
+    shapes = [line.split()[-1] for line in products(rz.cells.LRUCell(I, H, key=jr.key(0)))]
     shapes = [shape for shape in shapes if "<1x5" not in shape]
     assert all(shapes.count(shape) <= 2 for shape in shapes), shapes
 
@@ -275,14 +275,14 @@ def test_nan_before_a_reset_does_not_get_through(case):
 
 
 def test_auto_is_a_loop_on_cpu():
-    cell = rz.LRUCell(I, H, key=jr.key(0))
+    cell = rz.cells.LRUCell(I, H, key=jr.key(0))
     assert rz.scan.resolve_method(cell, "auto", T) == "loop"
     assert rz.scan.resolve_method(cell, "parallel", 0) == "sequential"
-    assert rz.scan.resolve_method(rz.GRUCell(I, H, key=jr.key(0)), "auto", T) == "sequential"
+    assert rz.scan.resolve_method(rz.cells.GRUCell(I, H, key=jr.key(0)), "auto", T) == "sequential"
 
 
 def test_trajectory_holds_the_state_of_masked_steps():
-    cell = rz.GRUCell(I, H, key=jr.key(0))
+    cell = rz.cells.GRUCell(I, H, key=jr.key(0))
     xs = jr.normal(jr.key(1), (4, I))
     states, ys = trajectory(cell, xs, mask=jnp.array([True, False, False, True]))
     np.testing.assert_array_equal(states[0], states[2])

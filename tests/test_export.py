@@ -76,7 +76,9 @@ def test_time_steps_and_tokens():
     program = rz.interop.to_stablehlo(layer, dt=True)
     np.testing.assert_allclose(program.call(xs, dt), rz.batch(layer)(xs, dt=dt), atol=1e-6)
     embedding = eqx.nn.Embedding(5, I, key=KEY)
-    model = rz.SequenceModel(rz.GRUCell(I, 4, key=KEY), 5, encoder=embedding, pool=None, key=KEY)
+    model = rz.SequenceModel(
+        rz.cells.GRUCell(I, 4, key=KEY), 5, encoder=embedding, pool=None, key=KEY
+    )
     tokens = jnp.array([[0, 4, 2], [1, 1, 3]])
     ours = rz.batch(model)(tokens)
     call = rz.interop.to_stablehlo(model).call

@@ -15,7 +15,7 @@ from rnn_zoo.cells import equations
 
 
 def _unclipped(key, dtype):
-    return rz.S5Cell(I, H, clip_eigs=False, dtype=dtype, key=key)
+    return rz.cells.S5Cell(I, H, clip_eigs=False, dtype=dtype, key=key)
 
 
 # The last one has a line that no case of the other laws runs.

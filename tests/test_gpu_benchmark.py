@@ -12,8 +12,8 @@ import pytest
 from jax.experimental import rnn as cudnn_rnn
 
 import rnn_zoo as rz
-from rnn_zoo import _auto
-from rnn_zoo._recurrence import ALGORITHMS
+from rnn_zoo._engine import backends as _auto
+from rnn_zoo._engine.recurrence import ALGORITHMS
 
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))

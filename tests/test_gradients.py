@@ -154,7 +154,7 @@ def test_weight_decay_changes_no_fixed_array(case):
     trained = train(cell)
     fixed = eqx.filter(cell, eqx.is_inexact_array, inverse=True)
     assert same(fixed, eqx.filter(trained, eqx.is_inexact_array, inverse=True))
-    if isinstance(cell, rz.Frozen | rz.EchoStateCell):
+    if isinstance(cell, rz.Frozen | rz.cells.EchoStateCell):
         assert not jax.tree.leaves(eqx.filter(cell, eqx.is_inexact_array))
         assert same(cell, trained)
     else:
@@ -162,7 +162,7 @@ def test_weight_decay_changes_no_fixed_array(case):
 
 
 def test_indrnn_comes_back_from_the_edge_of_its_range():
-    cell = rz.IndRNNCell(I, 4, recurrent_range=(0.9, 1.0), key=jr.key(0))
+    cell = rz.cells.IndRNNCell(I, 4, recurrent_range=(0.9, 1.0), key=jr.key(0))
     outside = rz.base.replace(cell, weight_hh=jnp.array([1.5, 3e8, 1.5, 1.01]))
     inside = rz.base.replace(cell, weight_hh=jnp.ones(4))
     xs = jr.normal(jr.key(1), (T, I))

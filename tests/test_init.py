@@ -42,28 +42,28 @@ def test_forget_bias_is_the_forget_gates(name, start):
 
 
 def test_lstmp_starts_like_an_lstm_of_its_cell_size():
-    cell = rz.LSTMPCell(40, 60, cell_size=90, forget_bias=2.0, key=KEY)
+    cell = rz.cells.LSTMPCell(40, 60, cell_size=90, forget_bias=2.0, key=KEY)
     np.testing.assert_array_equal(cell.bias, np.repeat([0.0, 2.0, 0.0, 0.0], 90))
     for weights, fans in [(cell.weight_ih, 130), (cell.weight_hh, 150), (cell.weight_hr, 150)]:
         assert 0.97 * np.sqrt(6 / fans) < abs(np.asarray(weights)).max() <= np.sqrt(6 / fans)
-    assert rz.LSTMPCell(3, 4, key=KEY).cell_size == 8
+    assert rz.cells.LSTMPCell(3, 4, key=KEY).cell_size == 8
 
 
 def test_lstm_forget_gate_at_zero_is_sigmoid_of_one():
-    cell = rz.LSTMCell(3, 4, key=KEY)
-    state, _ = cell.step(rz.LSTMState(jnp.zeros(4), jnp.ones(4)), jnp.zeros(3))
+    cell = rz.cells.LSTMCell(3, 4, key=KEY)
+    state, _ = cell.step(rz.cells.LSTMState(jnp.zeros(4), jnp.ones(4)), jnp.zeros(3))
     np.testing.assert_allclose(state.c, 1 / (1 + np.exp(-1.0)) * np.ones(4), rtol=1e-6)
 
 
 def test_indrnn_range():
-    weights = np.asarray(rz.IndRNNCell(3, 500, recurrent_range=(0.8, 0.9), key=KEY).weight_hh)
+    weights = np.asarray(rz.cells.IndRNNCell(3, 500, recurrent_range=(0.8, 0.9), key=KEY).weight_hh)
     assert weights.min() >= 0.8
     assert weights.max() <= 0.9
     assert weights.std() > 0.02
 
 
 def test_lru_ring():
-    cell = rz.LRUCell(3, 4000, r_min=0.5, r_max=0.9, max_phase=1.0, key=KEY)
+    cell = rz.cells.LRUCell(3, 4000, r_min=0.5, r_max=0.9, max_phase=1.0, key=KEY)
     modulus, phase = np.exp(-np.exp(cell.nu_log)), np.exp(cell.theta_log)
     assert modulus.min() >= 0.499
     assert modulus.max() <= 0.901
@@ -75,7 +75,7 @@ def test_lru_ring():
 
 
 def test_lru_is_stable_and_finite_on_the_whole_disk():
-    cell = rz.LRUCell(3, 4000, key=KEY)
+    cell = rz.cells.LRUCell(3, 4000, key=KEY)
     modulus = np.exp(-np.exp(np.asarray(cell.nu_log)))
     assert modulus.max() < 1
     for leaf in (cell.nu_log, cell.theta_log, cell.gamma_log):
@@ -83,7 +83,7 @@ def test_lru_is_stable_and_finite_on_the_whole_disk():
 
 
 def test_lru_projections():
-    cell = rz.LRUCell(50, 60, key=KEY)
+    cell = rz.cells.LRUCell(50, 60, key=KEY)
     np.testing.assert_allclose(np.std(cell.B), 1 / np.sqrt(2 * 50), rtol=0.05)
     np.testing.assert_allclose(np.std(cell.C), 1 / np.sqrt(60), rtol=0.05)
     np.testing.assert_allclose(np.std(cell.D), 1 / np.sqrt(50), rtol=0.05)

@@ -26,12 +26,12 @@ X = jnp.ones((7, 3))
 
 @functools.cache
 def gru(**options):
-    return rz.GRUCell(3, 4, key=KEY, **options)
+    return rz.cells.GRUCell(3, 4, key=KEY, **options)
 
 
 @functools.cache
 def leaky():
-    return rz.LeakyElmanCell(3, 4, key=KEY)
+    return rz.cells.LeakyElmanCell(3, 4, key=KEY)
 
 
 @functools.cache
@@ -66,7 +66,7 @@ BAD = {
     "dt length": (lambda: unroll(leaky(), X, dt=jnp.ones(6)), ValueError, r"dt as a scalar or of shape \(7,\)"),
     "dt dtype": (lambda: unroll(leaky(), X, dt=jnp.ones(7, bool)), TypeError, "dt of a real dtype"),
     "state shape": (lambda: layer()(X, jnp.zeros(5)), ValueError, r"f32\[4\], got f32\[5\]"),
-    "state structure": (lambda: rz.Recurrent(rz.LSTMCell(3, 4, key=KEY))(X, jnp.zeros(4)), ValueError, "like its init_state"),
+    "state structure": (lambda: rz.Recurrent(rz.cells.LSTMCell(3, 4, key=KEY))(X, jnp.zeros(4)), ValueError, "like its init_state"),
     "state kind": (lambda: layer()(X, jnp.zeros(4, int)), ValueError, "like its init_state"),
     "state of a stack": (lambda: rz.Stacked([gru()])(X, jnp.zeros(4)), ValueError, "as a tuple of 1, one entry each"),
     "method": (lambda: unroll(gru(), X, method="fast"), ValueError, "method to be one of"),
@@ -83,10 +83,10 @@ BAD = {
     "step of a bidirectional model": (lambda: model(bidirectional=True, pool=None).step(None, X[0]), TypeError, "Bidirectional"),
     "step of a pooled model": (lambda: model().step(None, X[0]), TypeError, "pool=None"),
     "dt of a step": (lambda: leaky().step(jnp.zeros(4), X[0], jnp.ones(4)), ValueError, "dt as a scalar"),
-    "dt of a linear step": (lambda: rz.MinGRUCell(3, 4, key=KEY).step(jnp.zeros(4), X[0], dt=0.5), TypeError, "no physical time"),
-    "state of a step": (lambda: rz.MinGRUCell(3, 4, key=KEY).step(jnp.zeros(1), X[0]), ValueError, r"f32\[4\], got f32\[1\]"),
+    "dt of a linear step": (lambda: rz.cells.MinGRUCell(3, 4, key=KEY).step(jnp.zeros(4), X[0], dt=0.5), TypeError, "no physical time"),
+    "state of a step": (lambda: rz.cells.MinGRUCell(3, 4, key=KEY).step(jnp.zeros(1), X[0]), ValueError, r"f32\[4\], got f32\[1\]"),
     "state of bidirectional": (lambda: both()(X, jnp.zeros((2, 4))), ValueError, "as a tuple of 2"),
-    "state of a map": (lambda: rz.Pointwise(jnp.tanh, 3, 3)(X, jnp.zeros(3)), ValueError, "like its init_state"),
+    "state of a map": (lambda: rz.layers.Pointwise(jnp.tanh, 3, 3)(X, jnp.zeros(3)), ValueError, "like its init_state"),
     "unroll a layer": (lambda: unroll(both(), X), TypeError, "expected a cell, or a layer that steps, got Bidirectional"),
     "unroll a function": (lambda: unroll(jnp.tanh, X), TypeError, "rz.adopt"),
     "complex": (lambda: layer()(X + 1j), TypeError, "real and imaginary part"),
@@ -105,20 +105,20 @@ BAD = {
     "dropout of one layer": (lambda: rz.GRU(3, 4, dropout=0.5, key=KEY), ValueError, "acts between layers"),
     "layers": (lambda: rz.Stacked([]), ValueError, "at least one layer"),
     "layer sizes": (lambda: rz.Stacked([gru(), gru()]), ValueError, "layer 0 gives 4 features and layer 1 reads 3"),
-    "directions": (lambda: rz.Bidirectional(gru(), rz.GRUCell(2, 4, key=KEY)), ValueError, "one input_size"),
+    "directions": (lambda: rz.Bidirectional(gru(), rz.cells.GRUCell(2, 4, key=KEY)), ValueError, "one input_size"),
     "not a cell": (lambda: rz.Recurrent(jnp.tanh), TypeError, "rz.adopt"),
-    "leak": (lambda: rz.LeakyElmanCell(3, 4, leak=0.0, key=KEY), ValueError, r"leak in \(0, 1\]"),
-    "range": (lambda: rz.IndRNNCell(3, 4, recurrent_range=(2.0, 1.0), key=KEY), ValueError, "recurrent_range"),
-    "ring": (lambda: rz.LRUCell(3, 4, r_min=0.9, r_max=0.5, key=KEY), ValueError, "r_min < r_max"),
-    "zoneout rate": (lambda: rz.Zoneout(rz.LSTMCell(3, 4, key=KEY), (0.1, 0.2, 0.3)), ValueError, "a tuple of 2"),
-    "mix": (lambda: rz.Block(rz.LRUCell(3, 3, key=KEY), mix="relu", key=KEY), ValueError, "mix to be one of"),
-    "mix of another size": (lambda: rz.Block(rz.LRUCell(3, 4, key=KEY), mix="gelu", key=KEY), ValueError, "gives the 3 features that it reads for mix='gelu', got 4"),
-    "state of a block with one mask": (lambda: rz.Block(rz.LRUCell(3, 3, key=KEY), dropout=0.5, broadcast_dropout=True, key=KEY)(X, jnp.zeros(3), key=KEY), ValueError, "as a tuple of 2"),
+    "leak": (lambda: rz.cells.LeakyElmanCell(3, 4, leak=0.0, key=KEY), ValueError, r"leak in \(0, 1\]"),
+    "range": (lambda: rz.cells.IndRNNCell(3, 4, recurrent_range=(2.0, 1.0), key=KEY), ValueError, "recurrent_range"),
+    "ring": (lambda: rz.cells.LRUCell(3, 4, r_min=0.9, r_max=0.5, key=KEY), ValueError, "r_min < r_max"),
+    "zoneout rate": (lambda: rz.Zoneout(rz.cells.LSTMCell(3, 4, key=KEY), (0.1, 0.2, 0.3)), ValueError, "a tuple of 2"),
+    "mix": (lambda: rz.Block(rz.cells.LRUCell(3, 3, key=KEY), mix="relu", key=KEY), ValueError, "mix to be one of"),
+    "mix of another size": (lambda: rz.Block(rz.cells.LRUCell(3, 4, key=KEY), mix="gelu", key=KEY), ValueError, "gives the 3 features that it reads for mix='gelu', got 4"),
+    "state of a block with one mask": (lambda: rz.Block(rz.cells.LRUCell(3, 3, key=KEY), dropout=0.5, broadcast_dropout=True, key=KEY)(X, jnp.zeros(3), key=KEY), ValueError, "as a tuple of 2"),
     "complex parameters": (lambda: gru(dtype=jnp.complex64), ValueError, "real dtype"),
     "residual sizes": (lambda: rz.Residual(gru()), ValueError, "input_size=3 and output_size=4: put a linear layer"),
     "dropout of a state rate": (lambda: rz.VariationalDropout(gru(), state_rate=1.0), ValueError, r"state_rate in \[0, 1\), got 1.0"),
     "variational no key": (lambda: unroll(rz.VariationalDropout(gru(), input_rate=0.5), X), RuntimeError, "needs key"),
-    "no map": (lambda: rz.NCP(10, key=KEY), TypeError, "expected a neuron map"),
+    "no map": (lambda: rz.cells.NCP(10, key=KEY), TypeError, "expected a neuron map"),
     "learned state": (lambda: rz.LearnedInitialState(gru(), jnp.zeros(3)), ValueError, r"f32\[4\], got f32\[3\]"),
     "adopt without sizes": (lambda: rz.adopt(jnp.tanh), ValueError, "input_size and init_state"),
     "adopt, state changes": (lambda: rz.adopt(lambda h, x: x, input_size=3, init_state=jnp.zeros(4)), ValueError, "a state like init_state"),

@@ -122,7 +122,9 @@ def test_torch_options():
     module.num_layers, module.dropout = 1, 0.3
     assert from_torch(module).dropout is None
     assert from_torch(torch_module("rnn_relu")).layers[0].cell.activation == jax.nn.relu
-    assert isinstance(from_torch(torch_module("lstm_proj")).layers[0].forward.cell, rz.LSTMPCell)
+    assert isinstance(
+        from_torch(torch_module("lstm_proj")).layers[0].forward.cell, rz.cells.LSTMPCell
+    )
 
 
 def test_torch_state_dicts():
@@ -254,8 +256,8 @@ TO_TORCH = {
     "rnn": lambda: rz.RNN(3, 4, num_layers=2, activation=jax.nn.relu, key=KEY),
     "lstm": lambda: rz.LSTM(3, 4, num_layers=2, bidirectional=True, dropout=0.2, key=KEY),
     "gru": lambda: rz.GRU(3, 4, use_bias=False, bidirectional=True, key=KEY),
-    "lstmp": lambda: rz.layers.deep(rz.LSTMPCell, 3, 4, num_layers=3, key=KEY),
-    "cell": lambda: rz.GRUCell(3, 4, key=KEY),
+    "lstmp": lambda: rz.layers.deep(rz.cells.LSTMPCell, 3, 4, num_layers=3, key=KEY),
+    "cell": lambda: rz.cells.GRUCell(3, 4, key=KEY),
 }
 
 
@@ -275,7 +277,7 @@ def test_to_torch_and_back(name, monkeypatch):
 
 def test_to_torch_fills_missing_biases(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", fake_torch())
-    with_bias, without_bias = (rz.GRUCell(4, 4, use_bias=b, key=KEY) for b in (True, False))
+    with_bias, without_bias = (rz.cells.GRUCell(4, 4, use_bias=b, key=KEY) for b in (True, False))
     module = to_torch(rz.Stacked([with_bias, without_bias]))
     assert module.bias
     np.testing.assert_array_equal(module.arrays["bias_ih_l1"], np.zeros(12))
@@ -283,11 +285,15 @@ def test_to_torch_fills_missing_biases(monkeypatch):
 
 
 def gru(hidden=4, **options):
-    return rz.GRUCell(4, hidden, key=KEY, **options)
+    return rz.cells.GRUCell(4, hidden, key=KEY, **options)
 
 
 BAD_TO_TORCH = {
-    "another cell": (lambda: rz.Recurrent(rz.MGUCell(3, 4, key=KEY)), TypeError, "got MGUCell"),
+    "another cell": (
+        lambda: rz.Recurrent(rz.cells.MGUCell(3, 4, key=KEY)),
+        TypeError,
+        "got MGUCell",
+    ),
     "a wrapped cell": (lambda: rz.Zoneout(gru(), 0.1), TypeError, "got Zoneout"),
     "a model": (lambda: rz.make_model("gru", 3, 2, key=KEY), TypeError, "got SequenceModel"),
     "a linear map": (
@@ -296,7 +302,7 @@ BAD_TO_TORCH = {
         "got Pointwise: torch has no module for it",
     ),
     "two kinds": (
-        lambda: rz.Stacked([gru(), rz.LSTMCell(4, 4, key=KEY)]),
+        lambda: rz.Stacked([gru(), rz.cells.LSTMCell(4, 4, key=KEY)]),
         ValueError,
         "layers of one kind .*got GRUCell, LSTMCell",
     ),
@@ -308,18 +314,22 @@ BAD_TO_TORCH = {
     ),
     "reset before": (lambda: gru(reset_after=False), ValueError, "reset_after=False"),
     "activation": (
-        lambda: rz.ElmanCell(3, 4, activation=jnp.sin, key=KEY),
+        lambda: rz.cells.ElmanCell(3, 4, activation=jnp.sin, key=KEY),
         ValueError,
         "jnp.tanh or jax.nn.relu.* got activation=.*sin",
     ),
-    "a projected cell": (lambda: rz.LSTMPCell(3, 4, key=KEY), TypeError, r"give rz.Recurrent"),
+    "a projected cell": (
+        lambda: rz.cells.LSTMPCell(3, 4, key=KEY),
+        TypeError,
+        r"give rz.Recurrent",
+    ),
     "a sum": (
         lambda: rz.Bidirectional(gru(), gru(), merge="sum"),
         ValueError,
         "side by side, as torch's, got merge='sum'",
     ),
     "a wide projection": (
-        lambda: rz.Recurrent(rz.LSTMPCell(3, 4, cell_size=4, key=KEY)),
+        lambda: rz.Recurrent(rz.cells.LSTMPCell(3, 4, cell_size=4, key=KEY)),
         ValueError,
         "fewer outputs than cells in an LSTMP, got 4 and 4",
     ),
@@ -693,7 +703,7 @@ def packed(cell):
 
 
 def packed_cell(cell):
-    if isinstance(cell, rz.GRUCell):
+    if isinstance(cell, rz.cells.GRUCell):
         return eqx.tree_at(lambda c: c.bias_n, cell, jnp.zeros_like(cell.bias_n))
     return cell
 
@@ -804,7 +814,7 @@ def as_bfloat16(tree):
         lambda: model(bidirectional=True, dropout=0.3),
         lambda: as_bfloat16(model("lru")),
         lambda: rz.make_cell("hcornn", 2, 3, key=KEY),
-        lambda: rz.scan.unroll(rz.LRUCell(2, 3, key=KEY), jnp.ones((4, 2)))[0],
+        lambda: rz.scan.unroll(rz.cells.LRUCell(2, 3, key=KEY), jnp.ones((4, 2)))[0],
         lambda: {
             "a": jnp.arange(3),
             "b": [jnp.array(2.5), np.ones((0, 3))],

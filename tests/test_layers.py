@@ -17,22 +17,22 @@ KEY = jr.key(0)
 
 
 def make_stack():
-    cells = [rz.LSTMCell(I, 4, key=KEY), rz.LeakyElmanCell(4, 5, key=KEY)]
-    return noisy(rz.Stacked([*cells, rz.LRUCell(5, 3, key=KEY)], dropout=0.4), 9)
+    cells = [rz.cells.LSTMCell(I, 4, key=KEY), rz.cells.LeakyElmanCell(4, 5, key=KEY)]
+    return noisy(rz.Stacked([*cells, rz.cells.LRUCell(5, 3, key=KEY)], dropout=0.4), 9)
 
 
 def make_block():
-    return noisy(rz.Block(rz.LRUCell(I, 5, key=KEY), dropout=0.3, key=KEY), 9)
+    return noisy(rz.Block(rz.cells.LRUCell(I, 5, key=KEY), dropout=0.3, key=KEY), 9)
 
 
 def make_shared_dropout():
-    cell = rz.S5Cell(I, I, key=KEY)
+    cell = rz.cells.S5Cell(I, I, key=KEY)
     options = {"mix": "half_glu2", "prenorm": False, "broadcast_dropout": True}
     return noisy(rz.Block(cell, dropout=0.4, **options, key=KEY), 9)
 
 
 def make_mamba():
-    block = rz.MambaBlock(I, kernel_size=3, state_size=2, key=KEY)
+    block = rz.layers.MambaBlock(I, kernel_size=3, state_size=2, key=KEY)
     return noisy(rz.Block(block, mix="none", key=KEY), 9)
 
 
@@ -130,7 +130,7 @@ MIXES = {
 @pytest.mark.parametrize("mix", MIXES)
 @pytest.mark.parametrize("prenorm", [True, False])
 def test_the_mixes_and_both_places_of_the_norm(mix, prenorm):
-    cell = rz.LRUCell(I, I, key=KEY)
+    cell = rz.cells.LRUCell(I, I, key=KEY)
     block = noisy(rz.Block(cell, mix=mix, prenorm=prenorm, key=KEY), 3)
     before = jax.vmap(block.norm)(XS) if prenorm else XS
     zs = unroll(block.layer.cell, before)[1]
@@ -142,7 +142,7 @@ def test_the_mixes_and_both_places_of_the_norm(mix, prenorm):
 def test_broadcast_dropout_draws_once_for_each_document():
     cell = rz.adopt(lambda h, x: (h, x), input_size=I, init_state=jnp.zeros(1))
     options = {"mix": "none", "dropout": 0.5, "broadcast_dropout": True}
-    block = rz.Block(rz.Stacked([cell, rz.LRUCell(I, I, key=KEY)]), **options, key=KEY)
+    block = rz.Block(rz.Stacked([cell, rz.cells.LRUCell(I, I, key=KEY)]), **options, key=KEY)
     reset = jnp.zeros(T, bool).at[4].set(True)
     dropped, masks = [], set()
     for seed in range(8):
@@ -166,14 +166,14 @@ def test_the_two_halves_of_a_glu_differ():
 
 
 def test_mlp_block():
-    block = rz.Block(rz.MinGRUCell(I, 5, key=KEY), mix="mlp", key=KEY)
+    block = rz.Block(rz.cells.MinGRUCell(I, 5, key=KEY), mix="mlp", key=KEY)
     assert block(XS).shape == (T, I)
     assert isinstance(block.mix, rz.layers.MLP)
 
 
 def test_dropout_between_layers_keeps_the_mean_and_is_off_in_inference():
     stack = rz.Stacked(
-        [rz.GRUCell(I, 50, key=KEY), rz.layers.Pointwise(lambda x: x, 50, 50)], dropout=0.5
+        [rz.cells.GRUCell(I, 50, key=KEY), rz.layers.Pointwise(lambda x: x, 50, 50)], dropout=0.5
     )
     quiet = eqx.nn.inference_mode(stack)(XS)
     keys = jr.split(jr.key(4), 400)
@@ -203,7 +203,7 @@ def test_rnn_activation():
 
 
 def test_bidirectional_is_both_directions_side_by_side():
-    forward, backward = rz.GRUCell(I, 4, key=KEY), rz.LSTMCell(I, 3, key=KEY)
+    forward, backward = rz.cells.GRUCell(I, 4, key=KEY), rz.cells.LSTMCell(I, 3, key=KEY)
     layer = rz.Bidirectional(forward, backward)
     (f, b), ys = layer.scan(XS)
     f_expected, ys_f = unroll(forward, XS)
@@ -283,7 +283,7 @@ def test_a_model_by_name_reads_tokens(name):
 
 
 def test_batch_maps_what_is_given():
-    layer = rz.Recurrent(rz.LeakyElmanCell(I, 4, key=KEY))
+    layer = rz.Recurrent(rz.cells.LeakyElmanCell(I, 4, key=KEY))
     xs = jr.normal(KEY, (3, T, I))
     plain = eqx.filter_vmap(layer)(xs)
     np.testing.assert_allclose(rz.batch(layer)(xs), plain, atol=1e-6)
@@ -328,14 +328,14 @@ def test_no_direction_of_a_pooled_model_is_dead(name, num_layers):
 
 
 def test_directions_pass_through_maps_and_blocks():
-    cell = rz.GRUCell(I, 4, key=KEY)
+    cell = rz.cells.GRUCell(I, 4, key=KEY)
     backward, both = rz.layers.Backward(cell), rz.Bidirectional(cell, cell)
-    same = rz.Pointwise(lambda x: x, 4, 4)
+    same = rz.layers.Pointwise(lambda x: x, 4, 4)
     assert rz.Stacked([cell, same]).directions() == ((0, 4, False),)
     assert rz.Stacked([backward, same]).directions() == ((0, 4, True),)
-    wide = rz.Pointwise(lambda x: x[:3], 8, 3)
+    wide = rz.layers.Pointwise(lambda x: x[:3], 8, 3)
     assert rz.Stacked([both, wide]).directions() == ((0, 3, False), (0, 3, True))
-    forward_block = rz.Block(rz.GRUCell(4, 4, key=KEY), key=KEY)
+    forward_block = rz.Block(rz.cells.GRUCell(4, 4, key=KEY), key=KEY)
     assert rz.Stacked([backward, forward_block]).directions() == ((0, 4, False), (0, 4, True))
     model = rz.SequenceModel(rz.Stacked([backward, same]), 2, key=KEY)
     jacobian = jax.jacrev(model)(XS)
@@ -356,7 +356,7 @@ def test_sixteen_bits_are_rounded_once():
 
 
 def test_batch_takes_keys_for_each_step():
-    layer = rz.Recurrent(rz.Zoneout(rz.GRUCell(I, 4, key=KEY), 0.5))
+    layer = rz.Recurrent(rz.Zoneout(rz.cells.GRUCell(I, 4, key=KEY), 0.5))
     xs = jr.normal(KEY, (2, T, I))
     keys = jr.split(jr.key(5), (2, T))
     ys = rz.batch(layer)(xs, key=keys)

@@ -9,8 +9,8 @@ from cases import I, T, float64
 from scipy.linalg import fractional_matrix_power
 
 import rnn_zoo as rz
+from rnn_zoo.cells.oscillate import implicit, implicit_explicit, power
 from rnn_zoo.scan import unroll
-from rnn_zoo.ssm.oscillate import implicit, implicit_explicit, power
 
 
 KEY = jr.key(0)
@@ -42,7 +42,7 @@ def test_two_real_oscillators_are_one_of_the_authors(scheme):
     C = rng.normal(size=(size, modes)) + 1j * rng.normal(size=(size, modes))
     D, xs = rng.normal(size=size), rng.normal(size=(T, size))
     with float64():
-        cell = rz.LinOSSCell(size, size, state_size=2 * modes, scheme=scheme, key=KEY)
+        cell = rz.cells.LinOSSCell(size, size, state_size=2 * modes, scheme=scheme, key=KEY)
         cell = rz.base.replace(
             cell,
             A=jnp.tile(A, 2),
@@ -61,7 +61,7 @@ def test_two_real_oscillators_are_one_of_the_authors(scheme):
 
 
 def test_linoss_starts_as_its_authors():
-    cell = rz.LinOSSCell(4, 200, state_size=900, scheme="damped", key=KEY)
+    cell = rz.cells.LinOSSCell(4, 200, state_size=900, scheme="damped", key=KEY)
     for matrix, fan in ((cell.B, 4), (cell.C, 900)):
         assert 0.99 * fan**-0.5 < abs(np.asarray(matrix)).max() <= fan**-0.5
         np.testing.assert_allclose(np.asarray(matrix).std(), (3 * fan) ** -0.5, rtol=0.05)
@@ -72,18 +72,18 @@ def test_linoss_starts_as_its_authors():
     np.testing.assert_allclose(np.quantile(squared, quarters), [0.8575, 0.905, 0.9525], atol=0.01)
     np.testing.assert_allclose(np.quantile(angle, quarters), np.pi * np.array(quarters), atol=0.15)
     np.testing.assert_allclose(np.asarray(cell.step_logit).std(), 0.5, rtol=0.1)
-    ring = rz.LinOSSCell(4, 64, scheme="damped", r_min=0.5, r_max=0.6, max_phase=0.1, key=KEY)
+    ring = rz.cells.LinOSSCell(4, 64, scheme="damped", r_min=0.5, r_max=0.6, max_phase=0.1, key=KEY)
     blocks = np.moveaxis(np.asarray(ring.prepare().constants.block, np.float64), -1, 0)
     eigenvalues = np.linalg.eigvals(blocks)
     assert (0.499 < abs(eigenvalues).min(), abs(eigenvalues).max() < 0.601) == (True, True)
     assert abs(np.angle(eigenvalues)).max() < 0.101
-    old = rz.LinOSSCell(4, 64, scheme="damped", initialisation="uniform", key=KEY)
+    old = rz.cells.LinOSSCell(4, 64, scheme="damped", initialisation="uniform", key=KEY)
     assert 0 <= min(old.A.min(), old.G.min(), old.step_logit.min())
     assert max(old.A.max(), old.G.max(), old.step_logit.max()) <= 1
     with pytest.raises(ValueError, match="expected 0 < r_min < r_max <= 1"):
-        rz.LinOSSCell(4, 4, scheme="damped", r_min=0.0, key=KEY)
+        rz.cells.LinOSSCell(4, 4, scheme="damped", r_min=0.0, key=KEY)
     with pytest.raises(ValueError, match="initialisation to be one of"):
-        rz.LinOSSCell(4, 4, initialisation="ring", key=KEY)
+        rz.cells.LinOSSCell(4, 4, initialisation="ring", key=KEY)
 
 
 # Free motion, its neighbourhood, the ordinary, and beyond the widest angle.
@@ -128,7 +128,7 @@ def test_powers_are_those_of_the_matrix_and_smooth(name):
 
 
 def test_a_state_is_held_near_the_widest_angle_in_float32():
-    cell = rz.LinOSSCell(I, 4, key=KEY)
+    cell = rz.cells.LinOSSCell(I, 4, key=KEY)
     cell = rz.base.replace(cell, A=jnp.full(4, 1e4))
     dt = jnp.asarray(np.random.default_rng(0).uniform(0.1, 2.6, 20_000), jnp.float32)
     state, _ = unroll(cell, jnp.zeros((20_000, I)), jnp.ones((2, 4)), dt=dt)

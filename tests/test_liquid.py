@@ -20,32 +20,32 @@ XS = draw(1, (T, I))
 
 
 def small(**options):
-    return rz.CfCCell(I, H, key=KEY, **{"backbone_units": 7, **options})
+    return rz.cells.CfCCell(I, H, key=KEY, **{"backbone_units": 7, **options})
 
 
 def test_lecun_tanh():
     z = np.linspace(-3, 3, 7)
-    for activation in (rz.lecun_tanh, rz.LeCunTanh()):
+    for activation in (rz.cells.lecun_tanh, rz.cells.LeCunTanh()):
         np.testing.assert_allclose(activation(jnp.asarray(z)), lecun_tanh(z), rtol=1e-6)
-    assert rz.LeCunTanh() == rz.LeCunTanh()
-    one, other = small(), small(activation=rz.LeCunTanh())
+    assert rz.cells.LeCunTanh() == rz.cells.LeCunTanh()
+    one, other = small(), small(activation=rz.cells.LeCunTanh())
     np.testing.assert_allclose(one.step(jnp.ones(H), XS[0])[1], other.step(jnp.ones(H), XS[0])[1])
-    net = rz.Sequential([rz.Dense(I, H, key=KEY), rz.LeCunTanh()])
+    net = eqx.nn.Sequential([eqx.nn.Linear(I, H, key=KEY), rz.cells.LeCunTanh()])
     assert net(XS[0]).shape == (H,)
 
 
 def test_cfc_starts_as_it_says():
-    cell = rz.CfCCell(40, 60, backbone_units=30, mode="pure", key=KEY)
+    cell = rz.cells.CfCCell(40, 60, backbone_units=30, mode="pure", key=KEY)
     np.testing.assert_array_equal(cell.A, 1)
     np.testing.assert_array_equal(cell.w_tau, 0)
     for layer, (rows, columns) in ((cell.backbone[0], (30, 100)), (cell.heads, (60, 30))):
         bound = np.sqrt(6 / (rows + columns))
         assert 0.95 * bound < abs(np.asarray(layer.weight)).max() <= bound
         assert abs(np.asarray(layer.bias)).max() <= 1 / np.sqrt(columns)
-    four = np.asarray(rz.CfCCell(40, 60, backbone_units=30, key=KEY).heads.weight)
+    four = np.asarray(rz.cells.CfCCell(40, 60, backbone_units=30, key=KEY).heads.weight)
     assert abs(four).max() <= np.sqrt(6 / 90)
     assert not np.allclose(four[:60], four[60:120])
-    assert rz.CfCCell(4, 5, key=KEY).backbone[0].weight.shape == (128, 9)
+    assert rz.cells.CfCCell(4, 5, key=KEY).backbone[0].weight.shape == (128, 9)
 
 
 def test_pure_time_constant_leaves_its_start():
@@ -130,7 +130,7 @@ def parts(memory):
 def test_the_memory_rewrites_the_state_before_time_passes():
     cell = small()
     memory = noisy(rz.MixedMemory(cell, key=KEY), 3, scale=0.2)
-    state = rz.MixedMemoryState(draw(4, (H,)), draw(5, (H,)))
+    state = rz.wrappers.MixedMemoryState(draw(4, (H,)), draw(5, (H,)))
     (h, c), _ = lstm(parts(memory), (np.asarray(state.h), np.asarray(state.c)), XS[0], 1.0)
     new, y = memory.step(state, XS[0], 0.3)
     np.testing.assert_allclose(new.c, c, rtol=1e-5, atol=1e-6)
@@ -140,11 +140,11 @@ def test_the_memory_rewrites_the_state_before_time_passes():
 
 
 def test_the_memory_feeds_the_cell_that_keeps_its_state():
-    inner = rz.CoRNNCell(2 * H, H, key=KEY)
+    inner = rz.cells.CoRNNCell(2 * H, H, key=KEY)
     memory = noisy(rz.MixedMemory(inner, "input", input_size=I, key=KEY), 3, scale=0.2)
     assert (memory.input_size, memory.output_size) == (I, H)
-    own = rz.OscillatorState(draw(4, (H,)), draw(5, (H,)))
-    state = rz.MixedMemoryState(own, draw(6, (2 * H,)))
+    own = rz.cells.OscillatorState(draw(4, (H,)), draw(5, (H,)))
+    state = rz.wrappers.MixedMemoryState(own, draw(6, (2 * H,)))
     seen = (np.concatenate([own.h, own.z]), np.asarray(state.c))
     (u, c), _ = lstm(parts(memory), seen, XS[0], 1.0)
     new, _ = memory.step(state, XS[0], 0.3)
@@ -154,21 +154,23 @@ def test_the_memory_feeds_the_cell_that_keeps_its_state():
 
 
 def test_memories_read_complex_states_and_leave_clocks_alone():
-    lru = rz.MixedMemory(rz.LRUCell(2 * H, H, key=KEY), "input", input_size=I, key=KEY)
-    clockwork = rz.MixedMemory(rz.ClockworkCell(H, H, key=KEY), "input", input_size=I, key=KEY)
+    lru = rz.MixedMemory(rz.cells.LRUCell(2 * H, H, key=KEY), "input", input_size=I, key=KEY)
+    clockwork = rz.MixedMemory(
+        rz.cells.ClockworkCell(H, H, key=KEY), "input", input_size=I, key=KEY
+    )
     for memory, width in ((lru, 2 * H), (clockwork, H)):
         assert not memory.linear
         state, y = memory.step(memory.init_state(), XS[0])
         assert state.c.shape == (width,)
         assert y.shape == (H,)
-    assert not rz.MixedMemory(rz.LeakyElmanCell(I, H, key=KEY), key=KEY).linear
+    assert not rz.MixedMemory(rz.cells.LeakyElmanCell(I, H, key=KEY), key=KEY).linear
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: rz.MixedMemory(rz.LSTMCell(I, H, key=KEY), key=KEY), 'real vector.*"input"'),
-        (lambda: rz.MixedMemory(rz.LRUCell(I, H, key=KEY), key=KEY), "one real vector"),
+        (lambda: rz.MixedMemory(rz.cells.LSTMCell(I, H, key=KEY), key=KEY), 'real vector.*"input"'),
+        (lambda: rz.MixedMemory(rz.cells.LRUCell(I, H, key=KEY), key=KEY), "one real vector"),
         (lambda: rz.MixedMemory(small(), "output", key=KEY), "variant to be one of"),
         (lambda: rz.MixedMemory(small(), "input", key=KEY), "input_size 5, got 3"),
         (lambda: rz.MixedMemory(small(), input_size=4, key=KEY), "expected input_size 3, got 4"),
@@ -183,7 +185,7 @@ def test_memories_that_do_not_fit_are_named(call, message):
 
 
 def test_a_strided_cell_acts_on_every_third_step_over_all_the_time_since():
-    cell = rz.LeakyElmanCell(I, H, key=KEY)
+    cell = rz.cells.LeakyElmanCell(I, H, key=KEY)
     strided = rz.Strided(cell, 3, 0.5)
     dt = jnp.linspace(0.1, 1.7, T)
     final, ys = unroll(strided, XS, dt=dt)
@@ -197,7 +199,7 @@ def test_a_strided_cell_acts_on_every_third_step_over_all_the_time_since():
 
 def test_a_longer_wait_makes_a_longer_step():
     """Between two acts a leaky cell moves by 1 - (1 - leak)^elapsed of the way."""
-    cell = rz.LeakyElmanCell(I, H, leak=0.2, key=KEY)
+    cell = rz.cells.LeakyElmanCell(I, H, leak=0.2, key=KEY)
     zero = rz.base.replace(cell, weight_hh=jnp.zeros((H, H)), weight_ih=jnp.zeros((H, I)))
     zero = rz.base.replace(zero, bias=jnp.ones(H))
     moved = []
@@ -213,14 +215,14 @@ def test_a_longer_wait_makes_a_longer_step():
 
 
 def test_a_stride_of_one_is_the_cell():
-    for cell in (small(), rz.GRUCell(I, H, key=KEY), rz.LRUCell(I, H, key=KEY)):
+    for cell in (small(), rz.cells.GRUCell(I, H, key=KEY), rz.cells.LRUCell(I, H, key=KEY)):
         strided = rz.Strided(cell, 1)
         assert not strided.linear
         np.testing.assert_allclose(unroll(strided, XS)[1], unroll(cell, XS)[1], atol=1e-6)
 
 
 def test_strides_hold_bit_for_bit_and_go_on_across_chunks():
-    cell = rz.Strided(rz.ClockworkCell(I, H, key=KEY), 4)
+    cell = rz.Strided(rz.cells.ClockworkCell(I, H, key=KEY), 4)
     states, ys = trajectory(cell, XS)
     np.testing.assert_array_equal(ys[1:4], np.tile(ys[0], (3, 1)))
     np.testing.assert_array_equal(states.inner.t, [1, 1, 1, 1, 2, 2, 2, 2, 3])
@@ -230,7 +232,7 @@ def test_strides_hold_bit_for_bit_and_go_on_across_chunks():
 
 
 def test_a_bank_of_strides_is_its_parts_side_by_side():
-    bank = rz.StrideAwareCfC(I, 7, strides=(1, 2, 4), backbone_units=6, key=KEY)
+    bank = rz.wrappers.StrideAwareCfC(I, 7, strides=(1, 2, 4), backbone_units=6, key=KEY)
     assert [cell.output_size for cell in bank.cells] == [3, 2, 2]
     assert [cell.stride for cell in bank.cells] == [1, 2, 4]
     state, _, ys = loop(bank, XS, dt=jnp.linspace(0.5, 1.5, T))
@@ -240,7 +242,7 @@ def test_a_bank_of_strides_is_its_parts_side_by_side():
 
 
 def test_a_bank_draws_independently():
-    bank = rz.StrideAwareCfC(I, 4, strides=(1, 1), backbone_dropout=0.5, key=KEY)
+    bank = rz.wrappers.StrideAwareCfC(I, 4, strides=(1, 1), backbone_dropout=0.5, key=KEY)
     assert bank.stochastic
     twins = rz.base.replace(bank, cells=(bank.cells[0], bank.cells[0]))
     _, y = twins.step(twins.init_state(), XS[0], key=KEY)
@@ -252,9 +254,9 @@ def test_a_bank_draws_independently():
     [
         (lambda: rz.Strided(small(), 0), "stride to be an integer of at least 1"),
         (lambda: rz.Strided(small(), 2, -1.0), "time_scale above 0"),
-        (lambda: rz.Strided(rz.GRUCell(I, H, key=KEY), 2, 0.5), "GRUCell has none"),
-        (lambda: rz.StrideAwareCfC(I, 2, key=KEY), r"3 for strides=\(1, 2, 4\), got 2"),
-        (lambda: rz.StrideAwareCfC(I, 2, strides=(), key=KEY), "one stride or more"),
+        (lambda: rz.Strided(rz.cells.GRUCell(I, H, key=KEY), 2, 0.5), "GRUCell has none"),
+        (lambda: rz.wrappers.StrideAwareCfC(I, 2, key=KEY), r"3 for strides=\(1, 2, 4\), got 2"),
+        (lambda: rz.wrappers.StrideAwareCfC(I, 2, strides=(), key=KEY), "one stride or more"),
     ],
 )
 def test_strides_that_do_not_fit_are_named(call, message):
@@ -322,7 +324,7 @@ def adamw_steps(cell, steps=3):
 @pytest.mark.parametrize("fully_recurrent", [True, False])
 def test_synapses_that_do_not_exist_stay_zero_in_training(fully_recurrent):
     wiring = ncp()
-    cell = rz.WiredCfCCell(I, wiring, fully_recurrent=fully_recurrent, key=KEY)
+    cell = rz.cells.WiredCfCCell(I, wiring, fully_recurrent=fully_recurrent, key=KEY)
     trained = adamw_steps(cell)
     assert not eqx.tree_equal(cell, trained)
     inter, command, motor = map(list, wiring.layers)
@@ -343,7 +345,7 @@ def test_synapses_that_do_not_exist_stay_zero_in_training(fully_recurrent):
 
 
 def test_weights_of_absent_synapses_are_not_used():
-    cell = rz.WiredCfCCell(I, ncp(), key=KEY)
+    cell = rz.cells.WiredCfCCell(I, ncp(), key=KEY)
     dirty = jax.tree.map(
         lambda p: jnp.where(p == 0, 7.0, p) if eqx.is_inexact_array(p) else p, cell.layers
     )
@@ -355,7 +357,7 @@ def test_weights_of_absent_synapses_are_not_used():
 def test_motor_neurons_hear_of_the_input_through_the_command_neurons_only():
     """f_1 and f_2 of a layer read the layer before; the state is in the order of the layers."""
     wiring = ncp()
-    cell = noisy(rz.WiredCfCCell(I, wiring, key=KEY), 1)
+    cell = noisy(rz.cells.WiredCfCCell(I, wiring, key=KEY), 1)
     assert (cell.output_size, cell.init_state().shape) == (2, (10,))
     state, y = cell.step(jnp.zeros(10), XS[0])
     np.testing.assert_array_equal(y, state[-2:])
@@ -369,7 +371,7 @@ def test_motor_neurons_hear_of_the_input_through_the_command_neurons_only():
 
 def test_one_layer_maps_give_their_motor_neurons():
     wiring = rz.wiring.FullyConnectedMap(I, H, 2)
-    cell = rz.WiredCfCCell(I, wiring, key=KEY)
+    cell = rz.cells.WiredCfCCell(I, wiring, key=KEY)
     state, y = cell.step(jnp.ones(H), XS[0])
     assert y.shape == (2,)
     np.testing.assert_array_equal(y, state[:2])
@@ -380,7 +382,7 @@ def test_recurrent_synapses_of_a_map_can_shape_the_cell():
     for self_connections in (True, False):
         wiring = rz.wiring.FullyConnectedMap(I, H, self_connections=self_connections)
         for fully_recurrent in (True, False):
-            cell = rz.WiredCfCCell(I, wiring, fully_recurrent=fully_recurrent, key=KEY)
+            cell = rz.cells.WiredCfCCell(I, wiring, fully_recurrent=fully_recurrent, key=KEY)
             outputs.append(np.asarray(cell.step(jnp.ones(H), XS[0])[1]))
     all_1, own_1, all_2, own_2 = outputs
     np.testing.assert_array_equal(all_1, own_1)
@@ -395,11 +397,11 @@ def test_wired_layers_and_sizes():
     with pytest.raises(ValueError, match="drawn for 3 inputs and the cell reads 2"):
         rz.CfC(I, ncp(), num_layers=2, key=KEY)
     with pytest.raises(ValueError, match="hidden_size of at least 4, got 3"):
-        rz.WiredCfCCell(I, 3, key=KEY)
-    bank = rz.StrideAwareWiredCfCCell(I, 9, strides=(1, 2), key=KEY)
+        rz.cells.WiredCfCCell(I, 3, key=KEY)
+    bank = rz.wrappers.StrideAwareWiredCfCCell(I, 9, strides=(1, 2), key=KEY)
     assert [cell.cell.wiring.units for cell in bank.cells] == [5, 4]
     with pytest.raises(ValueError, match=r"8 for strides=\(1, 2\), got 7"):
-        rz.StrideAwareWiredCfCCell(I, 7, strides=(1, 2), key=KEY)
+        rz.wrappers.StrideAwareWiredCfCCell(I, 7, strides=(1, 2), key=KEY)
 
 
 class Backwards(rz.wiring.NeuronMap):
@@ -412,9 +414,9 @@ class Backwards(rz.wiring.NeuronMap):
 
 def test_maps_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match="motor neurons in the last layer"):
-        rz.WiredCfCCell(I, Backwards([[0, 1], [2, 3]]), key=KEY)
+        rz.cells.WiredCfCCell(I, Backwards([[0, 1], [2, 3]]), key=KEY)
     with pytest.raises(ValueError, match="each of the 4 neurons once"):
-        rz.WiredCfCCell(I, Backwards([[1, 2], [0]]), key=KEY)
-    own = rz.WiredCfCCell(I, Backwards([[3, 1], [2, 0]]), key=KEY)
+        rz.cells.WiredCfCCell(I, Backwards([[1, 2], [0]]), key=KEY)
+    own = rz.cells.WiredCfCCell(I, Backwards([[3, 1], [2, 0]]), key=KEY)
     state, y = own.step(jnp.ones(4), XS[0])
     np.testing.assert_array_equal(y, state[-1:])

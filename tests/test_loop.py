@@ -12,8 +12,8 @@ from cases import draw, float64
 from jax import export, lax
 
 import rnn_zoo as rz
-from rnn_zoo import _chunks, _program
-from rnn_zoo._loop import loop
+from rnn_zoo._engine import chunks as _chunks, program as _program
+from rnn_zoo._engine.loop import loop
 from rnn_zoo.scan import unroll
 
 

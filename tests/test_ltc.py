@@ -43,7 +43,7 @@ def trained(cell, steps=5):
     ids=lambda m: type(m).__name__,
 )
 def test_parameters_are_those_of_the_synapses(wiring):
-    cell = rz.LTCCell(I, wiring, key=KEY)
+    cell = rz.cells.LTCCell(I, wiring, key=KEY)
     for part, count in (
         (cell.recurrent, wiring.synapse_count),
         (cell.sensory, wiring.sensory_synapse_count),
@@ -56,7 +56,7 @@ def test_parameters_are_those_of_the_synapses(wiring):
 
 
 def test_neurons_read_their_synapses_alone():
-    cell = rz.LTCCell(I, NCP, ode_unfolds=1, key=KEY)
+    cell = rz.cells.LTCCell(I, NCP, ode_unfolds=1, key=KEY)
     v = draw(2, (10,))
     jacobian = jax.jit(jax.jacobian(lambda v: cell.step(v, XS[0])[0]))(v)
     read = (NCP.adjacency.T != 0) | np.eye(10, dtype=bool)
@@ -66,7 +66,7 @@ def test_neurons_read_their_synapses_alone():
 
 
 def test_dt_zero_holds_values_and_gradients():
-    cell = rz.LTCCell(I, NCP, key=KEY)
+    cell = rz.cells.LTCCell(I, NCP, key=KEY)
     v = draw(2, (10,))
     np.testing.assert_array_equal(cell.step(v, XS[0], 0.0)[0], v)
     grads = jax.grad(lambda v, dt: jnp.sum(cell.step(v, XS[0], dt)[0] ** 2), argnums=(0, 1))(v, 0.0)
@@ -77,7 +77,7 @@ def test_dt_zero_holds_values_and_gradients():
 
 def test_times_of_a_batch_are_no_times_of_units():
     """A batch of as many samples as there are units: each sample has its own times."""
-    layer = rz.Recurrent(rz.LTCCell(I, NCP, key=KEY))
+    layer = rz.Recurrent(rz.cells.LTCCell(I, NCP, key=KEY))
     xs, dt = draw(3, (10, T, I)), jnp.abs(draw(4, (10, T)))
     ys = rz.batch(layer)(xs, dt=dt)
     for i in range(10):
@@ -85,7 +85,7 @@ def test_times_of_a_batch_are_no_times_of_units():
 
 
 def test_explicit_parameters_stay_in_their_range_where_they_are_used():
-    cell = trained(rz.LTCCell(I, NCP, constraint="explicit", key=KEY))
+    cell = trained(rz.cells.LTCCell(I, NCP, constraint="explicit", key=KEY))
     raw = jnp.concatenate([cell.recurrent.weight, cell.g_leak, cell.c_m])
     assert (raw < 0).any()
     constants = cell.prepare().constants
@@ -96,7 +96,7 @@ def test_explicit_parameters_stay_in_their_range_where_they_are_used():
 
 
 def test_a_parameter_comes_back_from_the_edge_of_its_range():
-    cell = rz.LTCCell(I, NCP, constraint="explicit", key=KEY)
+    cell = rz.cells.LTCCell(I, NCP, constraint="explicit", key=KEY)
     cell = eqx.tree_at(lambda c: c.g_leak, cell, jnp.full(10, -0.1))
 
     def slopes(sign):
@@ -111,7 +111,7 @@ def test_a_parameter_comes_back_from_the_edge_of_its_range():
 
 def test_initial_conductances_are_in_the_published_ranges():
     for constraint in ("implicit", "explicit"):
-        cell = rz.LTCCell(I, 40, constraint=constraint, key=KEY)
+        cell = rz.cells.LTCCell(I, 40, constraint=constraint, key=KEY)
         constants = cell.prepare().constants
         for value, low, high in (
             (constants.g_leak, 0.001, 1.0),
@@ -120,12 +120,12 @@ def test_initial_conductances_are_in_the_published_ranges():
         ):
             assert low <= value.min() < low + 0.1 * (high - low)
             assert high - 0.1 * (high - low) < value.max() <= high
-    theirs = rz.LTCCell(I, 40, initialisation="ncps", key=KEY).prepare().constants
+    theirs = rz.cells.LTCCell(I, 40, initialisation="ncps", key=KEY).prepare().constants
     assert theirs.recurrent.weight.min() > 0.69
 
 
 def test_polarity_starts_at_the_map_and_is_trained():
-    cell = rz.LTCCell(I, NCP, key=KEY)
+    cell = rz.cells.LTCCell(I, NCP, key=KEY)
     signs = NCP.adjacency[np.nonzero(NCP.adjacency)]
     np.testing.assert_array_equal(cell.recurrent.polarity, signs)
     assert (trained(cell).recurrent.polarity != signs).all()
@@ -144,7 +144,7 @@ def test_polarity_starts_at_the_map_and_is_trained():
 )
 def test_bad_options_are_named(given, message):
     with pytest.raises(ValueError, match=message):
-        rz.LTCCell(I, **{"hidden_size": NCP, **given}, key=KEY)
+        rz.cells.LTCCell(I, **{"hidden_size": NCP, **given}, key=KEY)
 
 
 def test_layers_take_a_map():
@@ -154,7 +154,7 @@ def test_layers_take_a_map():
 
 
 def test_ncp_keeps_absent_synapses_at_zero_and_masks_weights_not_states():
-    cell = rz.AutoNCP(I, 10, 2, key=KEY)
+    cell = rz.cells.AutoNCP(I, 10, 2, key=KEY)
     absent = NCP.adjacency.T == 0
     after = trained(cell)
     np.testing.assert_array_equal(np.asarray(after.weight_hh)[absent], 0)
@@ -166,5 +166,5 @@ def test_ncp_keeps_absent_synapses_at_zero_and_masks_weights_not_states():
     np.testing.assert_allclose(state, expected, rtol=1e-5)
     np.testing.assert_array_equal(y, state[:2])
     np.testing.assert_array_equal(np.sign(cell.weight_hh), NCP.adjacency.T)
-    relu = rz.NCP(NCP, jax.nn.relu, key=KEY)
+    relu = rz.cells.NCP(NCP, jax.nn.relu, key=KEY)
     assert (relu.step(h, x)[0] >= 0).all()

@@ -15,7 +15,7 @@ import optax
 import pytest
 
 import rnn_zoo as rz
-from rnn_zoo.readout import LeastMeanSquares, NormalEquations, RecursiveLeastSquares, ridge
+from rnn_zoo.reservoir import LeastMeanSquares, NormalEquations, RecursiveLeastSquares, ridge
 
 
 KEY = jr.key(0)
@@ -29,7 +29,7 @@ GAPS[1, 5:9] = np.nan
 
 
 def esn(outputs=3, **options):
-    return rz.EchoStateNetwork(rz.EchoStateCell(2, 12, key=KEY), outputs, **options)
+    return rz.EchoStateNetwork(rz.cells.EchoStateCell(2, 12, key=KEY), outputs, **options)
 
 
 def states(xs, mask=None):
@@ -107,7 +107,7 @@ def test_sequences_of_different_length_come_as_a_list():
     xs, ys = ([a[i, :n] for i, n in enumerate(lengths)] for a in (XS, YS))
     expected = esn().fit_readout(XS, YS, mask=mask, washout=3).readout
     assert_readout(esn().fit_readout(xs, ys, washout=3).readout, (expected.weight, expected.bias))
-    space = esn(pool=rz.ModelSpace(3), outputs=2)
+    space = esn(pool=rz.reservoir.ModelSpace(3), outputs=2)
     one = space.fit_readout(xs, [0, 1, 1], dt=[np.ones(n) for n in lengths])
     two = space.fit_readout(XS, np.array([0, 1, 1]), mask=mask)
     assert_readout(one.readout, (two.readout.weight, two.readout.bias), 1e-3)
@@ -173,7 +173,7 @@ PADDING = np.broadcast_to(np.arange(40) < 20, (3, 40))
 BAD = {
     "input": (lambda: esn().fit_readout(spoiled(XS, 2, 5, 1), YS), "finite xs, got nan at sequence 2, step 5, feature 1"),
     "input of a pool": (lambda: esn(pool="mean").fit_readout(spoiled(XS, 2, 5, 1), YS[:, 0]), "sequence 2, step 5, feature 1"),
-    "input of a space": (lambda: esn(pool=rz.ModelSpace(3)).fit_readout(spoiled(XS, 2, 5, 1), YS[:, 0]), "sequence 2, step 5, feature 1"),
+    "input of a space": (lambda: esn(pool=rz.reservoir.ModelSpace(3)).fit_readout(spoiled(XS, 2, 5, 1), YS[:, 0]), "sequence 2, step 5, feature 1"),
     "input online": (lambda: esn().fit_online(spoiled(XS[0], 5, 1), YS[0]), "finite xs, got nan at step 5, feature 1"),
     "time": (lambda: esn().fit_readout(XS, YS, dt=spoiled(DT, 1, 4)), "finite dt, got nan at sequence 1, step 4"),
     "infinite target": (lambda: esn().fit_readout(XS, np.where(YS > 1, np.inf, YS)), "finite targets, got inf.*NaN stands for a missing"),
@@ -195,7 +195,7 @@ BAD = {
 
 def grown():
     return rz.EchoStateNetwork(
-        rz.EchoStateCell(2, 12, key=KEY), 3, features=lambda r: jnp.exp(1e4 * r)
+        rz.cells.EchoStateCell(2, 12, key=KEY), 3, features=lambda r: jnp.exp(1e4 * r)
     )
 
 

@@ -13,8 +13,8 @@ from cases import arrays as arrays_of, assert_close, draw, float64, noisy, rando
 from references import REFERENCES
 
 import rnn_zoo as rz
-from rnn_zoo.cells.messages import MESSAGES
-from rnn_zoo.cells.modular import LoopedModules, StackedModules
+from rnn_zoo.graphs.messages import MESSAGES
+from rnn_zoo.graphs.modular import LoopedModules, StackedModules
 from rnn_zoo.scan import unroll
 
 
@@ -52,7 +52,7 @@ def as_tuple(states, count):
 
 
 def passing(cell=None, nodes=4, dtype=None, features=True, **options):
-    cell = rz.LSTMCell(I + M, H, dtype=dtype, key=KEY) if cell is None else cell
+    cell = rz.cells.LSTMCell(I + M, H, dtype=dtype, key=KEY) if cell is None else cell
     edge = np.random.default_rng(5).normal(size=(len(SENDERS), 2)) if features else None
     options = {"message_size": M, "edge_features": edge, "dtype": dtype, "key": KEY, **options}
     return noisy(rz.MessagePassing(cell, SENDERS, RECEIVERS, nodes, **options), 4)
@@ -113,8 +113,8 @@ def test_stacked_modules_equal_the_loop(name):
 
 def test_only_equal_cells_are_stacked():
     assert isinstance(make(MIXED).modules, LoopedModules)
-    one, two = rz.ElmanCell(I + M, 4, key=KEY), rz.ElmanCell(I + M, 5, key=KEY)
-    relu = rz.ElmanCell(I + M, 4, activation=jax.nn.relu, key=KEY)
+    one, two = rz.cells.ElmanCell(I + M, 4, key=KEY), rz.cells.ElmanCell(I + M, 5, key=KEY)
+    relu = rz.cells.ElmanCell(I + M, 4, activation=jax.nn.relu, key=KEY)
     quiet = eqx.nn.inference_mode(rz.Zoneout(one, 0.1))
     pairs = [(one, two), (one, relu), (quiet, rz.Zoneout(one, 0.1)), (one, rz.Frozen(one))]
     for pair in pairs:
@@ -147,7 +147,7 @@ def test_message_kinds_are_equal_at_the_start():
             cells = {}
             for kind in MESSAGES:
                 keys = jr.split(KEY, 4)
-                parts = [rz.GRUCell(I + M, H, dtype=dtype, key=k) for k in keys]
+                parts = [rz.cells.GRUCell(I + M, H, dtype=dtype, key=k) for k in keys]
                 options = {"message_size": M, "messages": kind, "key": KEY}
                 cells[kind] = rz.Modular(parts, wiring, **options)
                 np.testing.assert_array_equal(cells[kind].messages.matrix(), wiring)
@@ -221,7 +221,7 @@ def test_news_takes_one_step_for_each_edge(messages):
 
 
 def test_modular_draws_are_those_of_its_modules():
-    inner = rz.ElmanCell(I + M, 400, key=KEY)
+    inner = rz.cells.ElmanCell(I + M, 400, key=KEY)
     cell = rz.Modular([rz.Zoneout(inner, 0.5)] * 2, ring(2), message_size=M, key=KEY)
     assert cell.stochastic
     state = random_state(cell, 1)
@@ -244,7 +244,7 @@ def test_modular_draws_are_those_of_its_modules():
 
 def test_modular_cells_nest_stack_and_freeze():
     inner = rz.Modular(
-        [rz.GRUCell(I + 2 * M, H, key=k) for k in jr.split(KEY, 2)],
+        [rz.cells.GRUCell(I + 2 * M, H, key=k) for k in jr.split(KEY, 2)],
         ring(2),
         message_size=M,
         key=KEY,
@@ -253,7 +253,7 @@ def test_modular_cells_nest_stack_and_freeze():
     assert (outer.input_size, outer.output_size) == (I, 4 * H)
     assert isinstance(outer.modules, StackedModules)
     xs = draw(1, (T, I))
-    final, ys = rz.Stacked([outer, rz.LRUCell(4 * H, 5, key=KEY)]).scan(xs)
+    final, ys = rz.Stacked([outer, rz.cells.LRUCell(4 * H, 5, key=KEY)]).scan(xs)
     assert ys.shape == (T, 5)
     assert_close(unroll(rz.Frozen(outer), xs), unroll(outer, xs), 1e-6)
     assert not jax.tree.leaves(eqx.filter(rz.Frozen(outer), eqx.is_inexact_array))
@@ -261,7 +261,7 @@ def test_modular_cells_nest_stack_and_freeze():
 
 def test_modular_ensembles_are_one_vmap():
     def build(key):
-        parts = [rz.GRUCell(I + M, H, key=k) for k in jr.split(key, 3)]
+        parts = [rz.cells.GRUCell(I + M, H, key=k) for k in jr.split(key, 3)]
         return rz.Modular(parts, ring(3), message_size=M, messages="learned", key=key)
 
     keys, xs = jr.split(KEY, 2), draw(1, (T, I))
@@ -271,13 +271,13 @@ def test_modular_ensembles_are_one_vmap():
 
 def test_modular_dtypes():
     keys = jr.split(KEY, 2)
-    half = [rz.GRUCell(I + M, H, dtype=jnp.bfloat16, key=k) for k in keys]
+    half = [rz.cells.GRUCell(I + M, H, dtype=jnp.bfloat16, key=k) for k in keys]
     cell = rz.Modular(half, 0.3 * ring(2), message_size=M, dtype=jnp.bfloat16, key=KEY)
     assert cell.init_state().said.dtype == jnp.float32
     assert cell.messages.matrix()[0, 1] == np.float32(0.3)
     assert unroll(cell, jnp.ones((T, I)))[1].dtype == jnp.float32
     with float64() as dtype:
-        parts = [rz.GRUCell(I + M, H, dtype=d, key=KEY) for d in (jnp.float32, dtype)]
+        parts = [rz.cells.GRUCell(I + M, H, dtype=d, key=KEY) for d in (jnp.float32, dtype)]
         for own in (None, jnp.float32):
             mixed = rz.Modular(parts, ring(2), message_size=M, dtype=own, key=KEY)
             final, _ = unroll(mixed, draw(1, (T, I)))
@@ -290,7 +290,7 @@ def test_modular_dtypes():
 
 
 def bad_modular(cells=None, wiring=None, **options):
-    cells = [rz.GRUCell(I + M, H, key=KEY)] * 3 if cells is None else cells
+    cells = [rz.cells.GRUCell(I + M, H, key=KEY)] * 3 if cells is None else cells
     return rz.Modular(
         cells,
         ring(3) if wiring is None else wiring,
@@ -298,10 +298,13 @@ def bad_modular(cells=None, wiring=None, **options):
     )
 
 
-CELL = rz.GRUCell(I + M, H, key=KEY)
+CELL = rz.cells.GRUCell(I + M, H, key=KEY)
 BAD_MODULAR = {
     "no cells": ({"cells": []}, "at least one cell, got none"),
-    "other sizes": ({"cells": [CELL, rz.GRUCell(9, H, key=KEY)]}, r"one input_size.*got \[5, 9\]"),
+    "other sizes": (
+        {"cells": [CELL, rz.cells.GRUCell(9, H, key=KEY)]},
+        r"one input_size.*got \[5, 9\]",
+    ),
     "no room for x": ({"message_size": I + M}, r"x plus message_size=5.*got \[5, 5, 5\]"),
     "no message": ({"message_size": 0}, "message_size to be an integer of at least 1, got 0"),
     "wiring of two": ({"wiring": ring(2)}, r"shape \(3, 3\), \[source, target\].*got \(2, 2\)"),
@@ -424,12 +427,12 @@ def test_a_traced_graph_is_an_argument():
 
 
 def test_message_passing_takes_time_and_keys_as_its_cell():
-    timed = passing(rz.LeakyElmanCell(I + M, H, key=KEY))
+    timed = passing(rz.cells.LeakyElmanCell(I + M, H, key=KEY))
     assert timed.timed
     state = random_state(timed, 1)
     held, _ = timed.step(state, jnp.ones(4 * I), 0.0)
     np.testing.assert_array_equal(held.nodes, state.nodes)
-    noisy_nodes = passing(rz.Zoneout(rz.ElmanCell(I + M, 300, key=KEY), 0.5))
+    noisy_nodes = passing(rz.Zoneout(rz.cells.ElmanCell(I + M, 300, key=KEY), 0.5))
     assert noisy_nodes.stochastic
     state = random_state(noisy_nodes, 1)
     held = noisy_nodes.step(state, jnp.ones(4 * I), key=KEY)[0].nodes == state.nodes
@@ -489,7 +492,7 @@ def test_another_graph_has_features_of_the_same_size():
 def recall(wiring, steps=300, time=12):
     """Accuracy of module 4 on the bit that module 0 read at the first of `time` steps."""
     keys = jr.split(KEY, 10)
-    cells = [rz.GRUCell(1 + 8, 16, key=k) for k in keys[:8]]
+    cells = [rz.cells.GRUCell(1 + 8, 16, key=k) for k in keys[:8]]
     options = {"message_size": 8, "messages": "sparse", "reads": [0], "outputs": [4]}
     cell = rz.Modular(cells, wiring, key=keys[8], **options)
     model = rz.SequenceModel(rz.Recurrent(cell), 2, key=keys[9])

@@ -84,7 +84,7 @@ def load(name, prefix="p/", scale=1.0):
 def start(layer, found):
     """Our state from their h and c."""
     h = jnp.asarray(found["h"])
-    h = rz.MixedMemoryState(h, jnp.asarray(found["c"])) if "c" in found else h
+    h = rz.wrappers.MixedMemoryState(h, jnp.asarray(found["c"])) if "c" in found else h
     return (h, *layer.init_state()[1:])
 
 

@@ -109,7 +109,7 @@ def test_lengths_are_compared_in_all_their_bits():
 
 
 def leaky():
-    return rz.LeakyElmanCell(1, 2, key=KEY)
+    return rz.cells.LeakyElmanCell(1, 2, key=KEY)
 
 
 def layer():
@@ -121,7 +121,7 @@ def tokens():
 
 
 def esn(**options):
-    return rz.EchoStateNetwork(rz.EchoStateCell(1, 4, key=KEY), 1, **options)
+    return rz.EchoStateNetwork(rz.cells.EchoStateCell(1, 4, key=KEY), 1, **options)
 
 
 def stepping():
@@ -157,7 +157,7 @@ ENTRIES = {
     "fit_readout ys": lambda v: esn().fit_readout(ONES, v),
     "fit_online": lambda v: esn().fit_online(ONES, v),
     "fit_force": lambda v: esn().fit_force(v),
-    "autoregressive": lambda v: rz.Autoregressive(rz.LeakyElmanCell(1, 1, key=KEY))(v, 2),
+    "autoregressive": lambda v: rz.Autoregressive(rz.cells.LeakyElmanCell(1, 1, key=KEY))(v, 2),
     "nmse": lambda v: rz.metrics.nmse(v, ONES),
     "valid_prediction_time": lambda v: rz.metrics.valid_prediction_time(ONES, v),
     "lyapunov": lambda v: rz.dynamics.lyapunov_spectrum(leaky(), v),

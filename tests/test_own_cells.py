@@ -27,7 +27,7 @@ class Integrators(rz.AbstractLinearCell):
 
     def transition(self, x, dt=1.0):
         keep = jax.nn.sigmoid(self.theta) ** dt
-        return rz.AffineMap(rz.Diagonal(keep), (1 - keep) * (self.weight_ih @ x))
+        return rz.linear.AffineMap(rz.linear.Diagonal(keep), (1 - keep) * (self.weight_ih @ x))
 
     def readout(self, state, x):
         return state

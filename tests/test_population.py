@@ -146,7 +146,7 @@ def test_ctrl_c_keeps_what_there_is(at):
                 raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rnn_zoo.train.loop._Bar", lambda *_: Bar())
+        patch.setattr("rnn_zoo.train.fitting._Bar", lambda *_: Bar())
         result = fit(population(), task(), task(), steps=12, **options)
     assert (result.step, len(result.history)) == (at, 1)
     assert result.history[-1]["interrupted"] is True

@@ -9,7 +9,7 @@ import pytest
 from cases import float64
 
 import rnn_zoo as rz
-from rnn_zoo.readout import LeastMeanSquares, NormalEquations, RecursiveLeastSquares, ridge
+from rnn_zoo.reservoir import LeastMeanSquares, NormalEquations, RecursiveLeastSquares, ridge
 
 
 def samples(seed=0, n=300, features=12, outputs=2):
@@ -204,14 +204,14 @@ def test_valid_prediction_time_ends_at_the_first_large_error():
 def test_memory_capacity_is_bounded_by_the_units_and_full_for_a_linear_ring():
     key = jr.key(0)
     ring = {"topology": "ring", "leak": 1.0, "bias_scaling": 0.0}
-    linear = rz.EchoStateCell(1, 20, spectral_radius=0.9, input_scaling=0.01, key=key, **ring)
+    linear = rz.cells.EchoStateCell(1, 20, spectral_radius=0.9, input_scaling=0.01, key=key, **ring)
     by_lag = rz.metrics.memory_capacity(linear, key=key)
     assert by_lag.shape == (40,)
     # Jaeger's theorem: at most one input remembered for each unit; a linear ring reaches it, less
     # what float32 loses. Lags k and k + 20 share a unit with weights 1 and 0.9^20.
     assert 18.5 < by_lag.sum() < 20.2
     np.testing.assert_allclose(by_lag[:15], 1 - 0.9**40, atol=0.01)
-    bent = rz.EchoStateCell(1, 20, spectral_radius=0.9, input_scaling=3.0, key=key, **ring)
+    bent = rz.cells.EchoStateCell(1, 20, spectral_radius=0.9, input_scaling=3.0, key=key, **ring)
     assert rz.metrics.memory_capacity(bent, key=key).sum() < 0.7 * by_lag.sum()
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from cases import float64
 
-from rnn_zoo import _recurrence
-from rnn_zoo._affine import Block2x2, Diagonal
-from rnn_zoo._recurrence import ALGORITHMS, solve
+from rnn_zoo._engine import recurrence as _recurrence
+from rnn_zoo._engine.recurrence import ALGORITHMS, solve
+from rnn_zoo.linear import Block2x2, Diagonal
 
 
 P = 3

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import rnn_zoo as rz
-from rnn_zoo.cells.reservoir import TOPOLOGIES
+from rnn_zoo.cells.echo_state import TOPOLOGIES
 
 
 KEY = jr.key(0)
@@ -28,27 +28,29 @@ def recurrent(cell):
 @pytest.mark.parametrize("topology", TOPOLOGIES)
 @pytest.mark.parametrize("size", [1, 7, 100])
 def test_the_matrix_has_its_spectral_radius(topology, size):
-    cell = rz.EchoStateCell(2, size, spectral_radius=0.8, topology=topology, key=KEY)
+    cell = rz.cells.EchoStateCell(2, size, spectral_radius=0.8, topology=topology, key=KEY)
     np.testing.assert_allclose(radius(recurrent(cell)), 0.8, rtol=1e-4)
 
 
 @pytest.mark.parametrize("leak", [0.1, 0.5, 1.0])
 def test_the_leaky_form_has_its_spectral_radius(leak):
-    cell = rz.EchoStateCell(2, 60, spectral_radius=0.95, leak=leak, radius_of="leaky", key=KEY)
+    cell = rz.cells.EchoStateCell(
+        2, 60, spectral_radius=0.95, leak=leak, radius_of="leaky", key=KEY
+    )
     effective = (1 - leak) * np.eye(60) + leak * np.asarray(recurrent(cell))
     np.testing.assert_allclose(radius(effective), 0.95, rtol=1e-4)
 
 
 def test_a_draw_without_a_cycle_gets_one():
     for seed in range(20):
-        cell = rz.EchoStateCell(1, 6, connectivity=0.1, key=jr.key(seed))
+        cell = rz.cells.EchoStateCell(1, 6, connectivity=0.1, key=jr.key(seed))
         np.testing.assert_allclose(radius(recurrent(cell)), 0.9, rtol=1e-4)
 
 
 def test_topologies_are_what_they_say():
     def drawn(topology, size=64, **options):
         return np.asarray(
-            recurrent(rz.EchoStateCell(1, size, topology=topology, key=KEY, **options))
+            recurrent(rz.cells.EchoStateCell(1, size, topology=topology, key=KEY, **options))
         )
 
     ring = drawn("ring")
@@ -71,9 +73,9 @@ def test_topologies_are_what_they_say():
 
 def test_nothing_in_a_reservoir_trains():
     reservoirs = (
-        rz.EchoStateCell(2, 8, bias_scaling=0.5, key=KEY),
-        rz.EchoStateCell(2, 8, key=KEY).prepare(),
-        rz.as_reservoir(rz.HCoRNNCell(2, 8, key=KEY), spectral_radius=0.9),
+        rz.cells.EchoStateCell(2, 8, bias_scaling=0.5, key=KEY),
+        rz.cells.EchoStateCell(2, 8, key=KEY).prepare(),
+        rz.reservoir.as_reservoir(rz.cells.HCoRNNCell(2, 8, key=KEY), spectral_radius=0.9),
     )
     for cell in reservoirs:
         model = rz.SequenceModel(rz.Recurrent(cell), 1, key=KEY)
@@ -89,19 +91,21 @@ def test_nothing_in_a_reservoir_trains():
 
 
 def test_as_reservoir_scales_a_cell():
-    cell = rz.as_reservoir(rz.ElmanCell(2, 20, key=KEY), spectral_radius=0.7)
+    cell = rz.reservoir.as_reservoir(rz.cells.ElmanCell(2, 20, key=KEY), spectral_radius=0.7)
     np.testing.assert_allclose(radius(cell.cell.weight_hh), 0.7, rtol=1e-4)
     with pytest.raises(ValueError, match="no recurrent matrix"):
-        rz.as_reservoir(rz.LSTMCell(2, 5, key=KEY), spectral_radius=0.7)
+        rz.reservoir.as_reservoir(rz.cells.LSTMCell(2, 5, key=KEY), spectral_radius=0.7)
 
 
 def test_noise_takes_a_key():
-    cell = rz.EchoStateCell(2, 5, noise=0.1, key=KEY)
+    cell = rz.cells.EchoStateCell(2, 5, noise=0.1, key=KEY)
     xs = jnp.ones((4, 2))
     layer = rz.Recurrent(cell)
     assert not np.allclose(layer(xs, key=jr.key(1)), layer(xs, key=jr.key(2)))
     quiet = eqx.nn.inference_mode(layer)(xs)
-    np.testing.assert_allclose(quiet, rz.Recurrent(rz.EchoStateCell(2, 5, key=KEY))(xs), rtol=1e-6)
+    np.testing.assert_allclose(
+        quiet, rz.Recurrent(rz.cells.EchoStateCell(2, 5, key=KEY))(xs), rtol=1e-6
+    )
     with pytest.raises(RuntimeError, match="key"):
         layer(xs)
 
@@ -117,7 +121,9 @@ def test_a_grid_of_settings_is_one_vmap():
     }
 
     def run(options):
-        return rz.Recurrent(rz.EchoStateCell(1, 16, radius_of="leaky", key=KEY, **options))(xs)
+        return rz.Recurrent(rz.cells.EchoStateCell(1, 16, radius_of="leaky", key=KEY, **options))(
+            xs
+        )
 
     for i, ys in enumerate(jax.jit(jax.vmap(run))(settings)):
         one = run({name: float(values[i]) for name, values in settings.items()})
@@ -125,13 +131,13 @@ def test_a_grid_of_settings_is_one_vmap():
 
 
 def test_a_bad_setting_of_a_grid_is_a_runtime_error():
-    make = jax.jit(lambda leak: rz.EchoStateCell(1, 4, leak=leak, key=KEY).leak.value)
+    make = jax.jit(lambda leak: rz.cells.EchoStateCell(1, 4, leak=leak, key=KEY).leak.value)
     with pytest.raises(RuntimeError, match=r"leak in \(0, 1\]"):
         make(1.5)
 
 
 def test_leak_one_keeps_nothing_and_time_zero_everything():
-    cell = rz.EchoStateCell(2, 5, leak=1.0, key=KEY)
+    cell = rz.cells.EchoStateCell(2, 5, leak=1.0, key=KEY)
     state = jnp.ones(5)
     np.testing.assert_array_equal(cell.step(state, jnp.ones(2), 0.0)[0], state)
     x, W = np.ones(2), np.asarray(recurrent(cell), np.float64)
@@ -153,4 +159,4 @@ def test_leak_one_keeps_nothing_and_time_zero_everything():
 )
 def test_bad_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
-        rz.EchoStateCell(2, 5, key=KEY, **options)
+        rz.cells.EchoStateCell(2, 5, key=KEY, **options)

@@ -57,10 +57,10 @@ def test_inference_flags_come_back(tmp_path):
 @pytest.mark.parametrize(
     "model",
     [
-        rz.Frozen(rz.LRUCell(2, 3, key=KEY)),
+        rz.Frozen(rz.cells.LRUCell(2, 3, key=KEY)),
         model_for("elman", activation=jnp.sin),
         eqx.tree_at(lambda m: m.head, model_for(), eqx.nn.Linear(3, 7, key=KEY)),
-        eqx.tree_at(lambda m: m.layer, model_for(), rz.Recurrent(rz.GRUCell(2, 3, key=KEY))),
+        eqx.tree_at(lambda m: m.layer, model_for(), rz.Recurrent(rz.cells.GRUCell(2, 3, key=KEY))),
         as_bfloat16(model_for()),
         {"a key": jr.key(3), "a number": 2.5},
     ],

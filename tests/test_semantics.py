@@ -177,7 +177,7 @@ def test_elapsed():
 
 
 def test_elapsed_carries_the_time_of_masked_steps_over():
-    cell = rz.LeakyElmanCell(I, 4, key=jr.key(0))
+    cell = rz.cells.LeakyElmanCell(I, 4, key=jr.key(0))
     times = jnp.cumsum(jr.uniform(jr.key(1), (T,)))
     xs, mask = jr.normal(jr.key(2), (T, I)), jnp.asarray(MASK)
     with_gaps = unroll(cell, xs, mask=mask, dt=rz.elapsed(times, mask))[1][MASK]

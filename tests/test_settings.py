@@ -42,9 +42,9 @@ def test_models_promote_nothing_in_silence(name):
 
 def test_the_rest_promotes_nothing_in_silence():
     xs, ys = jnp.ones((2, 30, 1)), jnp.ones((2, 30, 1)) * jnp.arange(30.0)[None, :, None]
-    network = rz.EchoStateNetwork(rz.EchoStateCell(1, 8, key=jr.key(0)), 1)
+    network = rz.EchoStateNetwork(rz.cells.EchoStateCell(1, 8, key=jr.key(0)), 1)
     network = network.fit_readout(xs, ys, washout=2)
-    rule = rz.readout.RecursiveLeastSquares(forgetting=0.9)
+    rule = rz.reservoir.RecursiveLeastSquares(forgetting=0.9)
     network.fit_online(xs[0], ys[0], rule=rule)
     jax.eval_shape(lambda xs: rz.Autoregressive(network)(xs, 3), xs[0])
     jax.eval_shape(rz.metrics.nmse, ys, ys)

@@ -10,7 +10,7 @@ import pytest
 from cases import DEFAULTS, arrays, draw, float64, ids, noisy, plain
 
 import rnn_zoo as rz
-from rnn_zoo._ranges import held
+from rnn_zoo._common.ranges import held
 from rnn_zoo.scan import unroll
 
 
@@ -36,7 +36,7 @@ def test_gradients_pass_a_long_silence(case):
 
 
 def test_the_unitary_cell_hears_the_same_after_any_silence():
-    cell = rz.UnitaryCell(1, 32, key=KEY)
+    cell = rz.cells.UnitaryCell(1, 32, key=KEY)
     for silence in (0, 20, 100, 700):
         leaves = jax.tree.leaves(gradients(cell, silence))
         norm = np.sqrt(sum(np.sum(np.square(np.float64(leaf))) for leaf in leaves))
@@ -87,7 +87,7 @@ def descend(cell, part, sign, steps, rate=0.1):
 
 def test_independent_weights_stay_near_their_range_and_come_back():
     """Pushed outwards for 1100 steps of 0.1, and then back."""
-    for make in (rz.IndRNNCell, rz.LinearIndRNNCell):
+    for make in (rz.cells.IndRNNCell, rz.cells.LinearIndRNNCell):
         cell = make(2, 4, key=KEY)
         cell = rz.base.replace(cell, weight_ih=jnp.abs(cell.weight_ih))
         there = descend(cell, lambda c: c.weight_hh, -1, 1100)
@@ -97,7 +97,7 @@ def test_independent_weights_stay_near_their_range_and_come_back():
 
 
 def test_explicit_conductances_stay_near_their_range():
-    cell = rz.LTCCell(2, 4, constraint="explicit", key=KEY)
+    cell = rz.cells.LTCCell(2, 4, constraint="explicit", key=KEY)
     edges = {"g_leak": jnp.zeros(4), "c_m": jnp.full(4, 1e-5)}
     cell = rz.base.replace(cell, **edges)
     cell = eqx.tree_at(lambda cell: cell.recurrent.weight, cell, jnp.full(16, -0.5))
@@ -138,7 +138,7 @@ def test_scornn_is_that_of_its_authors():
         U, b, readout = rng.normal(size=(3, 6)), 0.1 * rng.normal(size=6), rng.normal(size=(6, 2))
         xs = rng.normal(size=(20, 3))
         options = {"parametrisation": "cayley", "negative_ones": 2, "dtype": dtype}
-        cell = rz.ExpRNNCell(3, 6, key=KEY, **options)
+        cell = rz.cells.ExpRNNCell(3, 6, key=KEY, **options)
         arrays = {
             "weight_hh": -triangle[np.triu_indices(6, 1)],
             "weight_ih": D[:, None] * U.T,
@@ -150,7 +150,7 @@ def test_scornn_is_that_of_its_authors():
 
 
 def test_scornn_starts_as_its_authors():
-    cell = rz.ExpRNNCell(3, 600, parametrisation="cayley", key=KEY)
+    cell = rz.cells.ExpRNNCell(3, 600, parametrisation="cayley", key=KEY)
     assert cell.negative_ones == 300
     matrix = np.asarray(cell.prepare().matrix)
     # Two by two blocks that turn by U(0, pi / 2).
@@ -164,7 +164,7 @@ def test_scornn_starts_as_its_authors():
 @pytest.mark.parametrize("negative", [0, 1, 4, 5])
 def test_scornn_turns_as_many_signs_as_asked(negative):
     options = {"parametrisation": "cayley", "negative_ones": negative}
-    matrix = noisy(rz.ExpRNNCell(3, 5, key=KEY, **options), 1).prepare().matrix
+    matrix = noisy(rz.cells.ExpRNNCell(3, 5, key=KEY, **options), 1).prepare().matrix
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(5), atol=1e-5)
     np.testing.assert_allclose(np.linalg.det(matrix), (-1) ** negative, rtol=1e-4)
 
@@ -172,7 +172,7 @@ def test_scornn_turns_as_many_signs_as_asked(negative):
 def test_the_unitary_matrix_is_that_of_its_authors():
     """Their code in real halves: angles turn the other way and v is conjugated."""
     with float64() as dtype:
-        cell = rz.UnitaryCell(2, 6, dtype=dtype, key=KEY)
+        cell = rz.cells.UnitaryCell(2, 6, dtype=dtype, key=KEY)
         p, h = arrays(cell), np.asarray(draw(1, (2, 6)))
 
         def turned(h, theta):
@@ -221,7 +221,7 @@ def test_lem_is_that_of_its_authors():
             return jnp.asarray(np.concatenate([parts[k] for k in order]))
 
         cell = rz.base.replace(
-            rz.LEMCell(3, size, dtype=dtype, key=KEY),
+            rz.cells.LEMCell(3, size, dtype=dtype, key=KEY),
             weight_ih=ordered(V, [1, 0, 3, 2]),
             weight_hh=ordered(W, [1, 0, 2]),
             weight_hz=jnp.asarray(Wz),
@@ -235,7 +235,7 @@ def test_lem_is_that_of_its_authors():
 
 def pair(leak):
     """One unit of each kind with the paper's weights, no bias, an input to E."""
-    cell = rz.WilsonCowanCell(1, 2, leak=leak, refractory=1.0, use_bias=False, key=KEY)
+    cell = rz.cells.WilsonCowanCell(1, 2, leak=leak, refractory=1.0, use_bias=False, key=KEY)
     raw = np.log(np.expm1(np.array([[16.0, 12.0], [15.0, 3.0]])))
     return rz.base.replace(cell, raw_weight_hh=jnp.asarray(raw), weight_ih=jnp.array([[1.0], [0]]))
 
@@ -271,7 +271,7 @@ def test_wilson_cowan_oscillates_as_the_paper_says():
 
 
 def test_wilson_cowan_keeps_its_signs_and_its_bounds():
-    cell = noisy(rz.WilsonCowanCell(3, 7, refractory=1.0, key=KEY), 1, 2.0)
+    cell = noisy(rz.cells.WilsonCowanCell(3, 7, refractory=1.0, key=KEY), 1, 2.0)
     matrix = np.asarray(cell.prepare().matrix)
     assert (matrix[:, :4] > 0).all()
     assert (matrix[:, 4:] < 0).all()
@@ -280,12 +280,12 @@ def test_wilson_cowan_keeps_its_signs_and_its_bounds():
 
 
 def test_wilson_cowan_starts_at_the_weights_of_the_paper():
-    cell = rz.WilsonCowanCell(3, 500, excitatory=400, key=KEY)
+    cell = rz.cells.WilsonCowanCell(3, 500, excitatory=400, key=KEY)
     kinds, matrix = (slice(400), slice(400, None)), np.asarray(cell.prepare().matrix)
     blocks = [[matrix[r, c].sum(1).mean() for c in kinds] for r in kinds]
     np.testing.assert_allclose(blocks, [[16, -12], [15, -3]], rtol=0.03)
-    assert rz.WilsonCowanCell(3, 5, key=KEY).excitatory == 3
-    assert rz.WilsonCowanCell(3, 1, key=KEY).excitatory == 1
+    assert rz.cells.WilsonCowanCell(3, 5, key=KEY).excitatory == 3
+    assert rz.cells.WilsonCowanCell(3, 1, key=KEY).excitatory == 1
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_wilson_cowan_starts_at_the_weights_of_the_paper():
 )
 def test_options_of_wilson_cowan_are_checked(options, message):
     with pytest.raises(ValueError, match=message):
-        rz.WilsonCowanCell(3, 5, key=KEY, **options)
+        rz.cells.WilsonCowanCell(3, 5, key=KEY, **options)
 
 
 # --- defaults -------------------------------------------------------------------------------------
@@ -341,23 +341,26 @@ def test_first_weights_are_those_of_the_authors():
 
 def test_first_weights_of_the_authors_are_offered():
     linear = {"initialisation": "linear", "key": KEY}
-    gru, lstm = rz.MinGRUCell(4, 300, **linear), rz.MinLSTMCell(4, 300, forget_bias=2.0, **linear)
+    gru, lstm = (
+        rz.cells.MinGRUCell(4, 300, **linear),
+        rz.cells.MinLSTMCell(4, 300, forget_bias=2.0, **linear),
+    )
     for cell in (gru, lstm):
         assert 0.49 < bound(cell.weight_ih) <= 0.5
     assert 0.49 < bound(gru.bias) <= 0.5
     assert 1.5 <= lstm.bias[:300].min() < 1.51 < 2.49 < lstm.bias[:300].max() <= 2.5
-    clockwork = rz.ClockworkCell(400, 100, initialisation="normal", key=KEY)
+    clockwork = rz.cells.ClockworkCell(400, 100, initialisation="normal", key=KEY)
     np.testing.assert_allclose(np.std(clockwork.weight_ih), 0.1, rtol=0.02)
-    plain, wide = (rz.CfCCell(3, 4, init_gain=gain, key=KEY) for gain in (1.0, 1.35))
+    plain, wide = (rz.cells.CfCCell(3, 4, init_gain=gain, key=KEY) for gain in (1.0, 1.35))
     np.testing.assert_allclose(wide.heads.weight, 1.35 * plain.heads.weight, rtol=1e-6)
     np.testing.assert_array_equal(wide.heads.bias, plain.heads.bias)
-    lipschitz = rz.LipschitzCell(3, 200, init_std=0.1, key=KEY)
+    lipschitz = rz.cells.LipschitzCell(3, 200, init_std=0.1, key=KEY)
     for M in (lipschitz.M_A, lipschitz.M_W):
         np.testing.assert_allclose(np.std(M), 0.1 / 200, rtol=0.02)
 
 
 def test_ltc_starts_as_the_code_of_its_paper():
-    cell = rz.LTCCell(3, 30, ode_unfolds=4, initialisation="original", key=KEY)
+    cell = rz.cells.LTCCell(3, 30, ode_unfolds=4, initialisation="original", key=KEY)
     constants = cell.prepare().constants
     np.testing.assert_allclose(constants.g_leak, 1, rtol=1e-5)
     np.testing.assert_allclose(constants.c_m, 1 / 8, rtol=1e-5)
@@ -365,7 +368,7 @@ def test_ltc_starts_as_the_code_of_its_paper():
 
 
 def test_stacked_unicornn_starts_small():
-    layers = [rz.UnICORNNCell(i, 64, key=jr.key(i)) for i in (1, 64, 64)]
+    layers = [rz.cells.UnICORNNCell(i, 64, key=jr.key(i)) for i in (1, 64, 64)]
     ys = rz.Stacked(layers)(draw(1, (1000, 1)))
     assert np.sqrt(np.mean(np.square(ys[-500:]))) < 0.5
 
@@ -373,8 +376,10 @@ def test_stacked_unicornn_starts_small():
 def test_the_radius_of_a_random_oscillators_network_may_be_that_of_its_flow():
     """The matrix that their code makes of the same draw where gamma and epsilon are 1."""
     options = {"delta": 0.3, "spectral_radius": 0.8, "gamma": (1.0, 1.0), "epsilon": (1.0, 1.0)}
-    draws = rz.random_oscillators(1, 20, key=KEY, **options).cell.weight_hh
-    ours = rz.random_oscillators(1, 20, radius_of="leaky", key=KEY, **options).cell.weight_hh
+    draws = rz.reservoir.random_oscillators(1, 20, key=KEY, **options).cell.weight_hh
+    ours = rz.reservoir.random_oscillators(
+        1, 20, radius_of="leaky", key=KEY, **options
+    ).cell.weight_hh
     W, leak = np.float64(draws), 0.3**2
     W = W * 2 / abs(W).max()  # U(-2, 2) again, nearly
     flow = leak * np.float64(ours) + (1 - leak) * np.eye(20)

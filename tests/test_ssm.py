@@ -10,11 +10,11 @@ import pytest
 from cases import MASK, I, T, assert_close, draw, float64, noisy
 
 import rnn_zoo as rz
+from rnn_zoo.cells import discretise
+from rnn_zoo.cells.rglru import bounded_sqrt
+from rnn_zoo.cells.s5 import _adjoint, s5_eigenvectors
 from rnn_zoo.init import hippo_legs
 from rnn_zoo.scan import trajectory, unroll
-from rnn_zoo.ssm import discretise
-from rnn_zoo.ssm.rglru import bounded_sqrt
-from rnn_zoo.ssm.s5 import _adjoint, s5_eigenvectors
 
 
 KEY = jr.key(0)
@@ -76,7 +76,7 @@ def test_diagonal_schemes_hold_at_zero_and_converge(name, eigenvalue):
 @pytest.mark.parametrize("scheme", ["im", "imex", "damped"])
 def test_oscillators_converge_to_their_flow_at_first_order(scheme):
     with float64():
-        cell = rz.LinOSSCell(I, 4, scheme=scheme, key=KEY, dtype=jnp.float64)
+        cell = rz.cells.LinOSSCell(I, 4, scheme=scheme, key=KEY, dtype=jnp.float64)
         cell = rz.base.replace(cell, A=jnp.array([0.7, 1.3, 2.0, 3.0]))
         if scheme == "damped":
             cell = rz.base.replace(cell, G=jnp.array([0.1, 0.3, 0.8, 0.0]))
@@ -134,7 +134,7 @@ def test_hippo_is_its_formula(size):
 def test_s5_starts_with_half_the_pairs_of_each_block():
     eigenvalues, V = s5_eigenvectors(12, blocks=2)
     full, W = hippo_legs(6)
-    cell = rz.S5Cell(40, 5, state_size=12, blocks=2, key=KEY)
+    cell = rz.cells.S5Cell(40, 5, state_size=12, blocks=2, key=KEY)
     np.testing.assert_allclose(cell.Lambda_re, -0.5, rtol=1e-6)
     np.testing.assert_allclose(cell.Lambda_im, np.tile(full.imag[:3], 2), rtol=1e-6)
     assert (np.asarray(cell.Lambda_im) < 0).all()
@@ -147,7 +147,7 @@ def test_s5_starts_with_half_the_pairs_of_each_block():
 
 
 def test_s5_input_matrix_is_real_before_its_change_of_basis():
-    cell = rz.S5Cell(3, 8, conj_sym=False, key=KEY)
+    cell = rz.cells.S5Cell(3, 8, conj_sym=False, key=KEY)
     V = s5_eigenvectors(8, conj_sym=False)[1]
     drawn = draw(1, (8, 3))
     real, imaginary = _adjoint(V, drawn)
@@ -163,13 +163,13 @@ def test_s5_input_matrix_is_real_before_its_change_of_basis():
 def test_s5_draws_its_output_matrix_in_the_three_ways_of_its_authors():
     V = s5_eigenvectors(64, conj_sym=False)[1]
     for name, std in {"trunc_standard_normal": 1 / 8, "lecun_normal": 1 / np.sqrt(64 * 50)}.items():
-        cell = rz.S5Cell(3, 50, state_size=64, conj_sym=False, C_init=name, key=KEY)
+        cell = rz.cells.S5Cell(3, 50, state_size=64, conj_sym=False, C_init=name, key=KEY)
         drawn = (np.asarray(cell.C[0]) + 1j * np.asarray(cell.C[1])) @ V.conj().T
         parts = np.concatenate([drawn.real.ravel(), drawn.imag.ravel()])
         np.testing.assert_allclose(parts.std(), std, rtol=0.03)
         # Cut at two deviations of the normal distribution, which are 2.27 of what is left.
         assert 2.1 * std < abs(parts).max() < 2.2741 * std
-    cell = rz.S5Cell(3, 50, state_size=64, C_init="complex_normal", key=KEY)
+    cell = rz.cells.S5Cell(3, 50, state_size=64, C_init="complex_normal", key=KEY)
     np.testing.assert_allclose(np.asarray(cell.C).std(axis=(1, 2)), np.sqrt(0.5), rtol=0.05)
     assert abs(np.asarray(cell.C)).max() > 2.3
 
@@ -187,7 +187,7 @@ def test_steps_start_log_uniform(name):
 
 def test_s4d_eigenvalues_are_the_papers():
     cells = {
-        name: rz.S4DCell(2, 3, state_size=8, initialisation=name, key=KEY)
+        name: rz.cells.S4DCell(2, 3, state_size=8, initialisation=name, key=KEY)
         for name in ("lin", "inv", "legs")
     }
     n = np.arange(4)
@@ -208,7 +208,7 @@ def test_s4d_eigenvalues_are_the_papers():
 
 @pytest.mark.parametrize("initialisation", ["uniform", "ring"])
 def test_rglru_starts_as_its_authors(initialisation):
-    cell = rz.RGLRUCell(1, 2000, blocks=50, initialisation=initialisation, key=KEY)
+    cell = rz.cells.RGLRUCell(1, 2000, blocks=50, initialisation=initialisation, key=KEY)
     decay = np.exp(-np.log1p(np.exp(np.asarray(cell.Lambda, np.float64))))
     # The paper draws a^8, its code a by area.
     decay, power = (decay**8, 1) if initialisation == "uniform" else (decay, 2)
@@ -224,14 +224,14 @@ def test_rglru_starts_as_its_authors(initialisation):
 
 
 def test_mamba_starts_with_the_integers():
-    cell = rz.MambaCell(2, 3, state_size=4, key=KEY)
+    cell = rz.cells.MambaCell(2, 3, state_size=4, key=KEY)
     np.testing.assert_allclose(cell.prepare().A, -np.tile([1, 2, 3, 4], (3, 1)), rtol=1e-6)
 
 
 def test_complex_forms_start_as_published():
-    cell = rz.MambaCell(2, 3, state_size=4, complex_eigenvalues=True, key=KEY)
+    cell = rz.cells.MambaCell(2, 3, state_size=4, complex_eigenvalues=True, key=KEY)
     np.testing.assert_allclose(cell.prepare().A, np.tile(-0.5 + 1j * np.arange(4), (3, 1)))
-    cell = rz.RGLRUCell(1, 4000, blocks=500, complex_eigenvalues=True, key=KEY)
+    cell = rz.cells.RGLRUCell(1, 4000, blocks=500, complex_eigenvalues=True, key=KEY)
     decay, phase = np.exp(cell.prepare().rate.real), cell.prepare().rate.imag
     assert (decay.min() > 0.8999, decay.max() < 0.9991) == (True, True)
     assert (phase.min() >= 0, phase.max() < np.pi / 10) == (True, True)
@@ -258,7 +258,7 @@ def test_eigenvalues_stay_inside_the_unit_circle(name, options):
 
 
 def test_s5_eigenvalues_are_clipped_and_come_back():
-    cell = rz.S5Cell(I, 6, key=KEY)
+    cell = rz.cells.S5Cell(I, 6, key=KEY)
     outside = rz.base.replace(cell, Lambda_re=jnp.array([0.5, 0.0, -0.5]))
     eigenvalues = outside.prepare().constants.eigenvalues
     np.testing.assert_allclose(eigenvalues.real, [-1e-4, -1e-4, -0.5])
@@ -279,7 +279,7 @@ def test_s5_eigenvalues_are_clipped_and_come_back():
 
 @pytest.mark.parametrize("scheme", ["im", "imex", "damped"])
 def test_oscillator_eigenvalues(scheme):
-    cell = noisy(rz.LinOSSCell(I, 32, scheme=scheme, key=KEY), 3, scale=4.0)
+    cell = noisy(rz.cells.LinOSSCell(I, 32, scheme=scheme, key=KEY), 3, scale=4.0)
     blocks = np.moveaxis(np.asarray(cell.prepare().constants.block, np.float64), -1, 0)
     modulus = abs(np.linalg.eigvals(blocks))
     assert modulus.max() < 1 + 1e-3
@@ -295,8 +295,8 @@ def test_oscillator_eigenvalues(scheme):
 
 
 def test_an_undamped_oscillator_keeps_its_volume_and_a_damped_one_its_stability():
-    free = rz.LinOSSCell(I, 8, key=KEY)
-    lossy = rz.LinOSSCell(I, 8, scheme="im", key=KEY)
+    free = rz.cells.LinOSSCell(I, 8, key=KEY)
+    lossy = rz.cells.LinOSSCell(I, 8, scheme="im", key=KEY)
     start = jnp.ones((2, 8))
     ends = {n: unroll(c, jnp.zeros((2000, I)), start)[0] for n, c in (("f", free), ("l", lossy))}
     assert 0.1 < abs(np.asarray(ends["f"])).max() < 10
@@ -313,7 +313,7 @@ def test_the_root_of_the_gate_has_a_bounded_slope():
 
 @pytest.mark.parametrize("kernel", [1, 3, 4])
 def test_short_convolution_is_the_convolution(kernel):
-    cell = rz.ShortConv(2, kernel_size=kernel, key=KEY)
+    cell = rz.cells.ShortConv(2, kernel_size=kernel, key=KEY)
     xs = np.asarray(draw(1, (T, 2)))
     expected = [np.convolve(xs[:, c], cell.weight[:, c])[:T] + cell.bias[c] for c in range(2)]
     state, ys = unroll(cell, xs)
@@ -324,7 +324,7 @@ def test_short_convolution_is_the_convolution(kernel):
 
 
 def test_mamba_block_is_its_equation():
-    block = noisy(rz.MambaBlock(I, kernel_size=2, state_size=3, key=KEY), 2)
+    block = noisy(rz.layers.MambaBlock(I, kernel_size=2, state_size=3, key=KEY), 2)
     xs = draw(1, (T, I))
     conv, _, ssm = (layer for layer in block.inner.layers)
     u, gate = np.split(np.asarray(xs @ block.project_in.weight.T), 2, axis=1)
@@ -336,7 +336,7 @@ def test_mamba_block_is_its_equation():
 
 
 def test_mamba_chooses_by_its_input():
-    cell = noisy(rz.MambaCell(I, 4, key=KEY), 1)
+    cell = noisy(rz.cells.MambaCell(I, 4, key=KEY), 1)
     one, two = (cell.transition(x) for x in draw(1, (2, I)))
     assert not np.allclose(one.linear.a, two.linear.a)
     # Delta, B and u all depend on x: the offset is no linear function of it.
@@ -384,7 +384,7 @@ def test_bad_options_are_named(what):
 
 def test_complex_pairs_need_an_even_size():
     with pytest.raises(ValueError, match="even hidden_size with complex_eigenvalues, from 2 up"):
-        rz.RGLRUCell(I, 5, complex_eigenvalues=True, key=KEY)
+        rz.cells.RGLRUCell(I, 5, complex_eigenvalues=True, key=KEY)
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -501,7 +501,7 @@ def test_lru_from_the_arrays_of_minimal_lru():
 
 
 def test_a_sequence_of_documents_streams_through_a_mamba_model():
-    block = rz.Block(rz.MambaBlock(I, state_size=2, key=KEY), mix="none", key=KEY)
+    block = rz.Block(rz.layers.MambaBlock(I, state_size=2, key=KEY), mix="none", key=KEY)
     xs, reset = draw(1, (T, I)), jnp.zeros(T, bool).at[4].set(True)
     whole = block(xs, reset=reset)
     assert_close(whole, jnp.concatenate([block(xs[:4]), block(xs[4:])]), 1e-5)
@@ -517,7 +517,7 @@ def test_rglru_can_leave_the_root_out_at_the_first_step_of_a_document(complex_ei
     first = np.isin(np.arange(time), [1, 6, 8])
     with float64():
         options = {"root_at_start": False, "complex_eigenvalues": complex_eigenvalues}
-        cell = noisy(rz.RGLRUCell(I, 4, key=KEY, dtype=jnp.float64, **options), 1)
+        cell = noisy(rz.cells.RGLRUCell(I, 4, key=KEY, dtype=jnp.float64, **options), 1)
         units = cell.Lambda.size
         h, expected = np.zeros(units, complex), np.zeros((time, 4))
         softplus = np.logaddexp(0, np.asarray(cell.Lambda))
@@ -542,7 +542,7 @@ def test_rglru_can_leave_the_root_out_at_the_first_step_of_a_document(complex_ei
 
 
 def test_powers_near_the_unit_circle_are_as_exact_as_the_loop():
-    cell = rz.LinearIndRNNCell(I, 8, key=KEY)
+    cell = rz.cells.LinearIndRNNCell(I, 8, key=KEY)
     u = jnp.asarray([0.9, 0.99, 0.999, -0.999, 0.9999, -0.9999, 0.99999, 1.0])
     cell = rz.base.replace(cell, weight_hh=u)
     xs = draw(1, (20_000, I))

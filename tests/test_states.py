@@ -47,7 +47,7 @@ def test_step_keeps_the_state_and_tells_the_truth_about_its_output(case):
     assert y.shape == (cell.output_size,)
     assert y.dtype == jnp.float32
     assert cell.input_size == I
-    fixed = isinstance(cell, rz.Block | rz.Residual | rz.ShortConv)
+    fixed = isinstance(cell, rz.Block | rz.Residual | rz.cells.ShortConv)
     assert cell.output_size == (I if fixed else case.outputs(H))
 
 
@@ -86,7 +86,7 @@ def test_float64_cell_is_float64(case):
     with float64() as dtype:
         cell = plain(case, dtype)
         parameters = jax.tree.leaves(eqx.filter(cell, eqx.is_inexact_array))
-        trained = set() if isinstance(cell, rz.EchoStateCell) else {jnp.dtype(dtype)}
+        trained = set() if isinstance(cell, rz.cells.EchoStateCell) else {jnp.dtype(dtype)}
         assert {p.dtype for p in parameters} == trained
         final, ys = unroll(cell, jr.normal(jr.key(1), (T, I)))
         assert ys.dtype == jnp.float64

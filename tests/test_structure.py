@@ -21,23 +21,21 @@ RANKS = {
     name: rank
     for rank, names in enumerate(
         [
-            ("_affine", "_float_checks", "_known", "_mesh"),
-            ("_recurrence", "_program", "_chunks", "_plain"),
-            ("_auto", "_plan"),
-            ("_tangents",),
-            ("_loop",),
+            ("linear",),
+            ("_engine",),
+            ("_common",),
             ("base",),
-            ("_activations", "_dropout", "_files", "_fixed", "_numbers", "_origins", "_ranges"),
             ("init", "wiring"),
-            ("readout",),
-            ("cells", "ssm"),
-            ("_checks", "registry"),
-            ("_times",),
+            ("cells",),
+            ("registry",),
             ("scan",),
             ("dynamics",),
+            ("wrappers",),
+            ("graphs",),
             ("layers",),
             ("interop",),
             ("models",),
+            ("reservoir",),
             ("metrics", "streaming", "summary"),
             ("data",),
             ("train",),
@@ -144,7 +142,7 @@ def test_registry_row_is_true(name):
     assert (info.linear, info.timed, info.stochastic) == (cell.linear, cell.timed, False)
     assert not cell.stochastic
     assert type(cell) is info.cls
-    assert getattr(rz, info.cls.__name__) is info.cls, "export it from rnn_zoo/__init__.py"
+    assert getattr(rz.cells, info.cls.__name__) is info.cls, "export it from rnn_zoo/cells"
     state = jax.tree.leaves(jax.eval_shape(cell.init_state))
     assert info.complex_state == any(jnp.issubdtype(s.dtype, jnp.complexfloating) for s in state)
 

@@ -30,7 +30,7 @@ def weights(name, layer, suffix):
 
 @pytest.mark.parametrize("name", ["rnn", "lstm", "gru"])
 def test_equals_torch(name):
-    cls = {"rnn": rz.ElmanCell, "lstm": rz.LSTMCell, "gru": rz.GRUCell}[name]
+    cls = {"rnn": rz.cells.ElmanCell, "lstm": rz.cells.LSTMCell, "gru": rz.cells.GRUCell}[name]
     with float64():
         layers = []
         for k, size in [(0, 3), (1, 2 * H)]:

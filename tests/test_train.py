@@ -142,7 +142,7 @@ def test_nothing_is_broadcast():
 
 
 def test_frozen_parts_do_not_train():
-    cell = rz.Frozen(rz.ElmanCell(1, 4, key=KEY))
+    cell = rz.Frozen(rz.cells.ElmanCell(1, 4, key=KEY))
     model = rz.SequenceModel(rz.Recurrent(cell), 2, key=KEY)
     assert sum(jax.tree.leaves(trainable(model))) == 2
     result = train(model, sign_task(), steps=5, optimizer=optax.adamw(0.1, weight_decay=0.5))
@@ -427,7 +427,7 @@ def truncated(k, model=None, data=None, **options):
 
 @pytest.mark.parametrize("k", [12, 30])
 def test_one_segment_is_full_backpropagation(k):
-    cell = rz.LearnedInitialState(rz.GRUCell(1, 4, key=KEY))
+    cell = rz.LearnedInitialState(rz.cells.GRUCell(1, 4, key=KEY))
     model = rz.SequenceModel(rz.Recurrent(cell), 1, pool=None, key=KEY)
     one, full = truncated(k, model), truncated(None, model)
     for a, b in zip(jax.tree.leaves(one.model), jax.tree.leaves(full.model)):

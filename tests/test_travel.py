@@ -13,7 +13,7 @@ import pytest
 from cases import EVERYTHING, H, I, ids, plain
 
 import rnn_zoo as rz
-from rnn_zoo import _activations
+from rnn_zoo._common import activations as _activations
 from rnn_zoo.layers.pointwise import Elementwise
 
 
@@ -51,13 +51,17 @@ MODELS = {
     "activation": lambda key: rz.make_model("elman", I, 2, activation=jax.nn.relu, key=key),
     "partial": lambda key: rz.make_model("cfc", I, 2, activation=LEAKY, key=key),
     "bidirectional": lambda key: rz.RNN(I, H, num_layers=2, bidirectional=True, key=key),
-    "mamba block": lambda key: rz.MambaBlock(I, key=key),
-    "pointwise": lambda key: rz.Pointwise(Elementwise(jnp.sin), I, I),
+    "mamba block": lambda key: rz.layers.MambaBlock(I, key=key),
+    "pointwise": lambda key: rz.layers.Pointwise(Elementwise(jnp.sin), I, I),
     "reservoir": lambda key: rz.EchoStateNetwork(
-        rz.make_cell("esn", I, 8, key=key), 2, features=rz.half_squares, pool="model_space"
+        rz.make_cell("esn", I, 8, key=key),
+        2,
+        features=rz.reservoir.half_squares,
+        pool="model_space",
     ),
     "sampling": lambda key: rz.Autoregressive(
-        rz.make_model("elman", 5, 5, embedding_size=3, pool=None, key=key), feedback=rz.Sample(0.5)
+        rz.make_model("elman", 5, 5, embedding_size=3, pool=None, key=key),
+        feedback=rz.models.Sample(0.5),
     ),
     "adopted function": lambda key: rz.adopt(
         jnp.add, input_size=H, init_state=jnp.zeros(H), output=jax.nn.relu
@@ -109,4 +113,4 @@ def test_functions_are_known_by_name_and_partials_by_their_parts():
     assert _activations.portable(nested) != _activations.portable(slope)
     local = jax.jit(lambda z: 2 * z)  # has no name, so it is copied as it is
     assert copy.deepcopy(_activations.portable(local)) == _activations.portable(local)
-    assert _activations.portable(rz.lecun_tanh) is rz.lecun_tanh
+    assert _activations.portable(rz.cells.lecun_tanh) is rz.cells.lecun_tanh

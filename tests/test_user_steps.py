@@ -12,8 +12,8 @@ from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from user_steps import STEPS, I, T, parameters
 
-from rnn_zoo import _loop
-from rnn_zoo._loop import loop
+from rnn_zoo._engine import loop as _loop
+from rnn_zoo._engine.loop import loop
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*os.fork")

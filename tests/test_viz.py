@@ -41,9 +41,9 @@ def test_kernel_is_what_the_cell_convolves_with(name):
 
 def test_kernels_need_a_linear_cell():
     with pytest.raises(TypeError, match="expected a linear cell, got LSTMCell"):
-        dynamics.impulse_response(rz.LSTMCell(2, 3, key=KEY), 5)
+        dynamics.impulse_response(rz.cells.LSTMCell(2, 3, key=KEY), 5)
     with pytest.raises(ValueError, match="lags"):
-        dynamics.impulse_response(rz.LRUCell(2, 3, key=KEY), 0)
+        dynamics.impulse_response(rz.cells.LRUCell(2, 3, key=KEY), 0)
 
 
 def test_time_constants_are_those_of_decay():

@@ -25,10 +25,10 @@ NAMES = {
     "random_seed": "seed",
 }
 KINDS = {
-    "FullyConnected": rz.FullyConnectedMap,
-    "Random": rz.RandomMap,
-    "NCP": rz.NCPMap,
-    "AutoNCP": rz.AutoNCPMap,
+    "FullyConnected": rz.wiring.FullyConnectedMap,
+    "Random": rz.wiring.RandomMap,
+    "NCP": rz.wiring.NCPMap,
+    "AutoNCP": rz.wiring.AutoNCPMap,
 }
 FANS = ("sensory_fanout", "inter_fanout", "recurrent_command_synapses", "motor_fanin")
 FIGURE = {
@@ -121,7 +121,7 @@ def test_sizes_and_counts(map):
 @pytest.mark.parametrize("way", ["json", "pickle", "deepcopy"])
 def test_stored_and_read_again(map, way):
     if way == "json":
-        read = rz.NeuronMap.from_json(map.to_json())
+        read = rz.wiring.NeuronMap.from_json(map.to_json())
     else:
         read = pickle.loads(pickle.dumps(map)) if way == "pickle" else copy.deepcopy(map)
     assert type(read) is type(map)
@@ -137,17 +137,17 @@ def test_stored_and_read_again(map, way):
 
 
 def test_a_read_map_keeps_its_arrays_where_the_seed_would_draw_others():
-    map = rz.AutoNCPMap(3, 8, 2)
+    map = rz.wiring.AutoNCPMap(3, 8, 2)
     content = json.loads(map.to_json())
     content["adjacency"][0][0] = 1
-    read = rz.NeuronMap.from_json(json.dumps(content))
+    read = rz.wiring.NeuronMap.from_json(json.dumps(content))
     assert read.adjacency[0, 0] == 1
     assert map.adjacency[0, 0] == 0
     assert read != map
 
 
 def test_layers_of_an_ncp():
-    map = rz.NCPMap(16, 12, 9, 4, **FIGURE)
+    map = rz.wiring.NCPMap(16, 12, 9, 4, **FIGURE)
     inter, command, motor = map.layers
     assert (len(inter), len(command), len(motor)) == (12, 9, 4)
     assert motor == (0, 1, 2, 3)
@@ -166,7 +166,7 @@ def test_layers_of_an_ncp():
 
 @pytest.mark.parametrize("seed", range(20))
 def test_no_neuron_of_an_ncp_is_left_out(seed):
-    map = rz.AutoNCPMap(2, 20, 3, sparsity=0.9, seed=seed)
+    map = rz.wiring.AutoNCPMap(2, 20, 3, sparsity=0.9, seed=seed)
     inter, command, motor = map.layers
     present = map.adjacency != 0
     assert (map.sensory_adjacency[:, inter] != 0).any(axis=0).all()
@@ -180,10 +180,10 @@ def test_auto_ncp_is_the_ncp_of_its_formulas():
         (28, 4): (15, 9, 7, 4, 9, 4),
         (16, 1): (9, 6, 4, 3, 6, 3),
     }.items():
-        auto = rz.auto_ncp(5, units, motor, seed=3)
-        ncp = rz.NCPMap(5, inter, command, motor, **dict(zip(FANS, fans)), seed=3)
-        assert type(auto) is rz.AutoNCPMap
-        assert auto == rz.AutoNCPMap(5, units, motor, seed=3)
+        auto = rz.wiring.auto_ncp(5, units, motor, seed=3)
+        ncp = rz.wiring.NCPMap(5, inter, command, motor, **dict(zip(FANS, fans)), seed=3)
+        assert type(auto) is rz.wiring.AutoNCPMap
+        assert auto == rz.wiring.AutoNCPMap(5, units, motor, seed=3)
         assert auto != ncp, "another class"
         assert auto.layers == ncp.layers
         np.testing.assert_array_equal(auto.adjacency, ncp.adjacency)
@@ -191,8 +191,8 @@ def test_auto_ncp_is_the_ncp_of_its_formulas():
 
 
 def test_sparsity_zero_and_one_are_there():
-    assert rz.RandomMap(3, 5, sparsity=0.0).synapse_count == 25
-    full, least = (rz.AutoNCPMap(3, 12, 2, sparsity=s) for s in (0.0, 1.0))
+    assert rz.wiring.RandomMap(3, 5, sparsity=0.0).synapse_count == 25
+    full, least = (rz.wiring.AutoNCPMap(3, 12, 2, sparsity=s) for s in (0.0, 1.0))
     inter, command, motor = full.layers
     assert full.sensory_synapse_count == 3 * len(inter)
     assert least.synapse_count < full.synapse_count
@@ -201,7 +201,7 @@ def test_sparsity_zero_and_one_are_there():
 def test_a_map_stands_in_a_static_field():
     class Holder(eqx.Module):
         weight: jax.Array
-        map: rz.NeuronMap = eqx.field(static=True)
+        map: rz.wiring.NeuronMap = eqx.field(static=True)
 
     traces = []
 
@@ -211,14 +211,14 @@ def test_a_map_stands_in_a_static_field():
         return holder.weight * holder.map.units
 
     for _ in range(2):
-        f(Holder(jax.numpy.ones(2), rz.AutoNCPMap(3, 8, 2)))
+        f(Holder(jax.numpy.ones(2), rz.wiring.AutoNCPMap(3, 8, 2)))
     assert len(traces) == 1
-    f(Holder(jax.numpy.ones(2), rz.AutoNCPMap(3, 8, 2, seed=1)))
+    f(Holder(jax.numpy.ones(2), rz.wiring.AutoNCPMap(3, 8, 2, seed=1)))
     assert len(traces) == 2
 
 
 def test_a_map_of_your_own():
-    class Ring(rz.NeuronMap):
+    class Ring(rz.wiring.NeuronMap):
         def __init__(self, input_size, units):
             adjacency = np.roll(np.eye(units, dtype=int), 1, axis=1)
             self.seal(
@@ -232,12 +232,12 @@ def test_a_map_of_your_own():
     assert map == Ring(2, 5) != Ring(2, 4)
     assert map.synapse_count == 5
     assert map.layers == ((0, 1, 2, 3, 4),)
-    assert type(rz.NeuronMap.from_json(map.to_json())) is Ring
+    assert type(rz.wiring.NeuronMap.from_json(map.to_json())) is Ring
 
 
 def test_the_graph():
     pytest.importorskip("networkx")
-    map = rz.AutoNCPMap(3, 8, 2)
+    map = rz.wiring.AutoNCPMap(3, 8, 2)
     graph = map.to_networkx()
     assert graph.number_of_nodes() == 3 + 8
     assert graph.number_of_edges() == map.synapse_count + map.sensory_synapse_count
@@ -250,10 +250,12 @@ def test_the_graph():
 def test_a_missing_networkx_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "networkx", None)
     with pytest.raises(ImportError, match=r"rnn-zoo\[wiring\]"):
-        rz.AutoNCPMap(3, 8, 2).to_networkx()
+        rz.wiring.AutoNCPMap(3, 8, 2).to_networkx()
 
 
-@pytest.mark.parametrize("map", [rz.AutoNCPMap(3, 9, 2), rz.FullyConnectedMap(2, 4, 1)], ids=str)
+@pytest.mark.parametrize(
+    "map", [rz.wiring.AutoNCPMap(3, 9, 2), rz.wiring.FullyConnectedMap(2, 4, 1)], ids=str
+)
 def test_the_picture_has_every_neuron_and_synapse(map):
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("Agg")
@@ -273,19 +275,19 @@ def test_the_picture_has_every_neuron_and_synapse(map):
 
 
 def ncp(*sizes, **changes):
-    return rz.NCPMap(*sizes, **(FIGURE | changes))
+    return rz.wiring.NCPMap(*sizes, **(FIGURE | changes))
 
 
 BAD = {
-    "inputs": (lambda: rz.FullyConnectedMap(0, 3), "input_size to be an integer of at least 1, got 0"),
-    "units": (lambda: rz.FullyConnectedMap(3, 0), "units to be an integer of at least 1"),
-    "bool": (lambda: rz.RandomMap(3, True), "units to be an integer of at least 1, got True"),
-    "outputs": (lambda: rz.FullyConnectedMap(3, 4, 5), "output_size to be an integer from 1 to units = 4, got 5"),
-    "no outputs": (lambda: rz.RandomMap(3, 4, 0), "output_size to be an integer from 1"),
-    "sparsity 1": (lambda: rz.RandomMap(3, 4, sparsity=1.0), r"sparsity, the share of synapses left out, in \[0, 1\), got 1.0"),
-    "sparsity -1": (lambda: rz.AutoNCPMap(3, 8, 2, sparsity=-1.0), r"in \[0, 1\], got -1.0"),
-    "sparsity nan": (lambda: rz.AutoNCPMap(3, 8, 2, sparsity=float("nan")), "got nan"),
-    "seed": (lambda: rz.AutoNCPMap(3, 8, 2, seed=-1), "seed to be an integer from 0"),
+    "inputs": (lambda: rz.wiring.FullyConnectedMap(0, 3), "input_size to be an integer of at least 1, got 0"),
+    "units": (lambda: rz.wiring.FullyConnectedMap(3, 0), "units to be an integer of at least 1"),
+    "bool": (lambda: rz.wiring.RandomMap(3, True), "units to be an integer of at least 1, got True"),
+    "outputs": (lambda: rz.wiring.FullyConnectedMap(3, 4, 5), "output_size to be an integer from 1 to units = 4, got 5"),
+    "no outputs": (lambda: rz.wiring.RandomMap(3, 4, 0), "output_size to be an integer from 1"),
+    "sparsity 1": (lambda: rz.wiring.RandomMap(3, 4, sparsity=1.0), r"sparsity, the share of synapses left out, in \[0, 1\), got 1.0"),
+    "sparsity -1": (lambda: rz.wiring.AutoNCPMap(3, 8, 2, sparsity=-1.0), r"in \[0, 1\], got -1.0"),
+    "sparsity nan": (lambda: rz.wiring.AutoNCPMap(3, 8, 2, sparsity=float("nan")), "got nan"),
+    "seed": (lambda: rz.wiring.AutoNCPMap(3, 8, 2, seed=-1), "seed to be an integer from 0"),
     "ncp inputs": (lambda: ncp(0, 10, 8, 4), "input_size to be an integer of at least 1"),
     "inter": (lambda: ncp(3, 0, 8, 4), "inter to be an integer of at least 1"),
     "command": (lambda: ncp(3, 10, 0, 4), "command to be an integer of at least 1"),
@@ -294,13 +296,13 @@ BAD = {
     "inter fanout": (lambda: ncp(3, 10, 8, 4, inter_fanout=9), "inter_fanout to be an integer from 1 to command = 8, got 9"),
     "motor fanin": (lambda: ncp(3, 10, 8, 4, motor_fanin=9), "motor_fanin to be an integer from 1 to command = 8, got 9"),
     "recurrent": (lambda: ncp(3, 10, 8, 4, recurrent_command_synapses=-1), "recurrent_command_synapses to be an integer of at least 0"),
-    "auto units": (lambda: rz.auto_ncp(3, 4, 2), r"units of at least output_size \+ 3 = 5, got 4"),
-    "auto outputs": (lambda: rz.auto_ncp(3, 4, 0), "output_size to be an integer of at least 1"),
-    "neuron": (lambda: rz.auto_ncp(3, 8, 2).neuron_type(8), "neuron to be an integer from 0 to units - 1 = 7, got 8"),
-    "json": (lambda: rz.NeuronMap.from_json("{}"), r"text of a neuron map's to_json\(\)"),
-    "no json": (lambda: rz.NeuronMap.from_json("ring"), "text of a neuron map"),
-    "json class": (lambda: rz.NeuronMap.from_json(rz.auto_ncp(3, 8, 2).to_json().replace("AutoNCPMap", "Wheel")), "expected one of the maps .*, got 'Wheel'"),
-    "polarities": (lambda: rz.NeuronMap.from_json(rz.auto_ncp(3, 8, 2).to_json().replace("-1", "-2")), "polarities -1, 0 or 1"),
+    "auto units": (lambda: rz.wiring.auto_ncp(3, 4, 2), r"units of at least output_size \+ 3 = 5, got 4"),
+    "auto outputs": (lambda: rz.wiring.auto_ncp(3, 4, 0), "output_size to be an integer of at least 1"),
+    "neuron": (lambda: rz.wiring.auto_ncp(3, 8, 2).neuron_type(8), "neuron to be an integer from 0 to units - 1 = 7, got 8"),
+    "json": (lambda: rz.wiring.NeuronMap.from_json("{}"), r"text of a neuron map's to_json\(\)"),
+    "no json": (lambda: rz.wiring.NeuronMap.from_json("ring"), "text of a neuron map"),
+    "json class": (lambda: rz.wiring.NeuronMap.from_json(rz.wiring.auto_ncp(3, 8, 2).to_json().replace("AutoNCPMap", "Wheel")), "expected one of the maps .*, got 'Wheel'"),
+    "polarities": (lambda: rz.wiring.NeuronMap.from_json(rz.wiring.auto_ncp(3, 8, 2).to_json().replace("-1", "-2")), "polarities -1, 0 or 1"),
 }  # fmt: skip
 
 

@@ -12,13 +12,13 @@ import pytest
 from cases import DEFAULTS, KINDS, I, T, assert_close, build, random_state
 
 import rnn_zoo as rz
-from rnn_zoo._fixed import Fixed
+from rnn_zoo._common.fixed import Fixed
 from rnn_zoo.scan import trajectory, unroll
 
 
 KEY = jr.key(0)
 XS = jr.normal(jr.key(1), (T, I))
-LSTM = rz.LSTMCell(I, 5, key=KEY)
+LSTM = rz.cells.LSTMCell(I, 5, key=KEY)
 
 
 def test_fixed_keeps_every_bit_through_jit_vmap_and_grad():
@@ -54,26 +54,26 @@ def test_learned_initial_state_starts_at_the_cells_own_and_learns():
     assert_close(unroll(learned, XS), unroll(LSTM, XS), 0)
     grads = eqx.filter_grad(lambda c: jnp.sum(unroll(c, XS)[1]))(learned)
     assert (np.asarray(grads.initial.h) != 0).all()
-    given = rz.LSTMState(jnp.ones(5), jnp.full(5, 2.0))
+    given = rz.cells.LSTMState(jnp.ones(5), jnp.full(5, 2.0))
     assert_close(rz.LearnedInitialState(LSTM, given).init_state(), given, 0)
 
 
 def test_learned_initial_state_is_reached_by_resets():
-    learned = rz.LearnedInitialState(LSTM, rz.LSTMState(jnp.ones(5), jnp.ones(5)))
+    learned = rz.LearnedInitialState(LSTM, rz.cells.LSTMState(jnp.ones(5), jnp.ones(5)))
     reset = jnp.zeros(T, bool).at[4].set(True)
     ys = unroll(learned, XS, reset=reset)[1]
     np.testing.assert_allclose(ys[4:], unroll(learned, XS[4:])[1], atol=1e-6)
 
 
 def test_learned_complex_state_has_real_parameters():
-    learned = rz.LearnedInitialState(rz.LRUCell(I, 5, key=KEY))
+    learned = rz.LearnedInitialState(rz.cells.LRUCell(I, 5, key=KEY))
     assert learned.initial.shape == (2, 5)
     assert learned.initial.dtype == jnp.float32
     assert learned.init_state().dtype == jnp.complex64
 
 
 def test_zoneout_holds_the_asked_share_of_units():
-    cell = rz.Zoneout(rz.LSTMCell(I, 400, key=KEY), (0.2, 0.7))
+    cell = rz.Zoneout(rz.cells.LSTMCell(I, 400, key=KEY), (0.2, 0.7))
     states, ys = trajectory(cell, XS, key=KEY)
     for name, rate in (("h", 0.2), ("c", 0.7)):
         values = np.asarray(getattr(states, name))
@@ -84,7 +84,7 @@ def test_zoneout_holds_the_asked_share_of_units():
 
 def test_zoneout_in_inference_is_the_mean():
     cell = eqx.nn.inference_mode(rz.Zoneout(LSTM, (0.2, 0.7)))
-    state = rz.LSTMState(jnp.ones(5), jnp.full(5, -1.0))
+    state = rz.cells.LSTMState(jnp.ones(5), jnp.full(5, -1.0))
     new, _ = LSTM.step(state, XS[0])
     zoned, y = cell.step(state, XS[0])
     np.testing.assert_allclose(zoned.h, 0.2 * state.h + 0.8 * new.h, rtol=1e-6)
@@ -95,7 +95,7 @@ def test_zoneout_in_inference_is_the_mean():
 class Jitted(rz.AbstractCell):
     """An LSTM whose step is divided into functions of its own, in one of four ways."""
 
-    cell: rz.LSTMCell
+    cell: rz.cells.LSTMCell
     road: str = eqx.field(static=True)
     input_size: int = eqx.field(static=True, default=I)
     output_size: int = eqx.field(static=True, default=5)
@@ -120,7 +120,7 @@ class Jitted(rz.AbstractCell):
         if self.road == "inner":
             (h, c), y = jax.jit(step)(self.cell, state, x)
             h, y = jax.jit(lambda h, y: (h, h))(h, y)
-            return rz.LSTMState(h, c), y
+            return rz.cells.LSTMState(h, c), y
         return jax.jit(step)(self.cell, state, x)
 
 
@@ -135,14 +135,14 @@ def test_zoneout_does_not_depend_on_how_a_step_is_divided(road):
 
 
 def test_zoneout_passes_outputs_that_are_no_state():
-    inner = rz.LRUCell(I, 5, key=KEY)
+    inner = rz.cells.LRUCell(I, 5, key=KEY)
     cell = rz.Zoneout(inner, 0.5)
     state = inner.init_state()
     assert_close(cell.step(state, XS[0], key=KEY)[1], inner.step(state, XS[0])[1], 0)
 
 
 def test_residual_adds_the_input():
-    cell = rz.LEMCell(I, I, key=KEY)
+    cell = rz.cells.LEMCell(I, I, key=KEY)
     ys = unroll(rz.Residual(cell), XS, dt=0.5)[1]
     np.testing.assert_allclose(ys, XS + unroll(cell, XS, dt=0.5)[1], rtol=1e-6)
 
@@ -187,9 +187,9 @@ def test_variational_dropout_drops_columns_of_the_recurrent_matrix(name):
 
 def test_variational_dropout_reaches_both_forms_of_the_gru_and_both_matrices():
     for make in (
-        lambda: rz.GRUCell(I, 5, reset_after=False, key=KEY),
-        lambda: rz.LEMCell(I, 5, key=KEY),
-        lambda: rz.CoRNNCell(I, 5, key=KEY),
+        lambda: rz.cells.GRUCell(I, 5, reset_after=False, key=KEY),
+        lambda: rz.cells.LEMCell(I, 5, key=KEY),
+        lambda: rz.cells.CoRNNCell(I, 5, key=KEY),
     ):
         states, ys = trajectory(rz.VariationalDropout(make(), state_rate=0.5), XS, key=KEY)
         cell = make()
@@ -201,7 +201,9 @@ def test_variational_dropout_reaches_both_forms_of_the_gru_and_both_matrices():
 
 
 def test_variational_dropout_draws_once_per_sequence_at_the_asked_rate():
-    cell = rz.VariationalDropout(rz.ElmanCell(500, 400, key=KEY), input_rate=0.2, state_rate=0.6)
+    cell = rz.VariationalDropout(
+        rz.cells.ElmanCell(500, 400, key=KEY), input_rate=0.2, state_rate=0.6
+    )
     reset = jnp.zeros(T, bool).at[4].set(True)
     states, _ = trajectory(cell, jnp.ones((T, 500)), reset=reset, key=KEY)
     for keep, rate in ((states.keep_input, 0.2), (states.keep_state[0], 0.6)):
@@ -212,7 +214,7 @@ def test_variational_dropout_draws_once_per_sequence_at_the_asked_rate():
 
 
 def test_variational_dropout_scales_inputs():
-    cell = rz.VariationalDropout(rz.ElmanCell(I, 5, key=KEY), input_rate=0.5)
+    cell = rz.VariationalDropout(rz.cells.ElmanCell(I, 5, key=KEY), input_rate=0.5)
     states, ys = trajectory(cell, XS, key=jr.key(3))
     keep = states.keep_input[0]
     assert 0 < keep.sum() < I
@@ -328,7 +330,9 @@ def test_adopted_equinox_cells_equal_equinox():
         for x, y in zip(XS, layer(XS)):
             state = inner(x, state)
             np.testing.assert_allclose(y, jax.tree.leaves(state)[0], atol=1e-6)
-        ours = {"GRUCell": rz.GRUCell, "LSTMCell": rz.LSTMCell}[make.__name__](I, 5, key=KEY)
+        ours = {"GRUCell": rz.cells.GRUCell, "LSTMCell": rz.cells.LSTMCell}[make.__name__](
+            I, 5, key=KEY
+        )
         names = [n for n in ("weight_ih", "weight_hh", "bias", "bias_n") if hasattr(ours, n)]
         ours = rz.base.replace(ours, **{n: getattr(inner, n) for n in names})
         np.testing.assert_allclose(unroll(ours, XS)[1], layer(XS), atol=1e-6)

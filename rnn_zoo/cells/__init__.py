@@ -1,14 +1,15 @@
 """Cells: one sample, one time step. One family per file."""
 
+from .._common.activations import LeCunTanh as LeCunTanh, lecun_tanh as lecun_tanh
+from .._common.moved import moved as _moved
+from .._common.old_names import CELLS as _OLD
+from . import discretise as discretise
 from .antisymmetric import (
     AntisymmetricCell as AntisymmetricCell,
     GatedAntisymmetricCell as GatedAntisymmetricCell,
 )
 from .clockwork import ClockworkCell as ClockworkCell, ClockworkState as ClockworkState
-from .dropout import (
-    VariationalDropout as VariationalDropout,
-    VariationalDropoutState as VariationalDropoutState,
-)
+from .echo_state import EchoStateCell as EchoStateCell
 from .gated import (
     GRUCell as GRUCell,
     LSTMCell as LSTMCell,
@@ -17,15 +18,12 @@ from .gated import (
     MinGRUCell as MinGRUCell,
     MinLSTMCell as MinLSTMCell,
 )
+from .linoss import LinOSSCell as LinOSSCell
 from .lipschitz import LipschitzCell as LipschitzCell
 from .liquid import CfCCell as CfCCell
+from .lru import LRUCell as LRUCell
 from .ltc import LTCCell as LTCCell
-from .messages import (
-    MessagePassing as MessagePassing,
-    MessagePassingState as MessagePassingState,
-)
-from .mixed_memory import MixedMemory as MixedMemory, MixedMemoryState as MixedMemoryState
-from .modular import Modular as Modular, ModularState as ModularState
+from .mamba import MambaCell as MambaCell
 from .ncp import NCP as NCP, AutoNCP as AutoNCP, NCPCell as NCPCell
 from .oscillatory import (
     CoRNNCell as CoRNNCell,
@@ -35,17 +33,10 @@ from .oscillatory import (
     UnICORNNCell as UnICORNNCell,
 )
 from .projected import LSTMPCell as LSTMPCell
-from .reservoir import (
-    EchoStateCell as EchoStateCell,
-    as_reservoir as as_reservoir,
-    random_oscillators as random_oscillators,
-)
-from .strided import (
-    StrideAwareCfC as StrideAwareCfC,
-    StrideAwareWiredCfCCell as StrideAwareWiredCfCCell,
-    Strided as Strided,
-    StridedState as StridedState,
-)
+from .rglru import RGLRUCell as RGLRUCell
+from .s4d import S4DCell as S4DCell
+from .s5 import S5Cell as S5Cell
+from .short_conv import ShortConv as ShortConv
 from .unitary import ExpRNNCell as ExpRNNCell, UnitaryCell as UnitaryCell
 from .vanilla import (
     ElmanCell as ElmanCell,
@@ -55,10 +46,6 @@ from .vanilla import (
 )
 from .wilson_cowan import WilsonCowanCell as WilsonCowanCell
 from .wired import WiredCfCCell as WiredCfCCell
-from .wrappers import (
-    Frozen as Frozen,
-    LayerNormed as LayerNormed,
-    LearnedInitialState as LearnedInitialState,
-    Residual as Residual,
-    Zoneout as Zoneout,
-)
+
+
+__getattr__ = _moved(__name__, _OLD)

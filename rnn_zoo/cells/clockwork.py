@@ -9,8 +9,10 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from ..base import AbstractCell, contract, replace, state_dtype
-from ..init import check_choice, check_sizes, glorot, normal, working_float
+from .._common.checks import check_choice, check_sizes
+from .._common.dtypes import state_dtype, working_float
+from ..base import AbstractCell, contract, replace
+from ..init import glorot, normal
 
 
 class ClockworkState(NamedTuple):

@@ -9,17 +9,12 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._activations import portable
-from .._affine import AffineMap, Diagonal
-from ..base import AbstractCell, AbstractLinearCell, contract, state_dtype
-from ..init import (
-    check_choice,
-    check_sizes,
-    fan_in_uniform,
-    glorot,
-    orthogonal,
-    working_float,
-)
+from .._common.activations import portable
+from .._common.checks import check_choice, check_sizes
+from .._common.dtypes import state_dtype, working_float
+from ..base import AbstractCell, AbstractLinearCell, contract
+from ..init import fan_in_uniform, glorot, orthogonal
+from ..linear import AffineMap, Diagonal
 
 
 class LSTMState(NamedTuple):

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from ..base import AbstractCell, contract, replace, state_dtype
-from ..init import check_positive, check_sizes, fan_in_uniform, normal, working_float
+from .._common.checks import check_positive, check_sizes
+from .._common.dtypes import state_dtype, working_float
+from ..base import AbstractCell, contract, replace
+from ..init import fan_in_uniform, normal
 
 
 METHODS = ("euler", "rk2")

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._activations import lecun_tanh, portable
-from .._dropout import Dropout, make_dropout
-from ..base import AbstractCell, contract, replace, state_dtype
-from ..init import check_positive, check_sizes, glorot, working_float
+from .._common.activations import lecun_tanh, portable
+from .._common.checks import check_positive, check_sizes
+from .._common.dropout import Dropout, make_dropout
+from .._common.dtypes import state_dtype, working_float
+from ..base import AbstractCell, contract, replace
+from ..init import glorot
 
 
 MODES = ("default", "pure", "no_gate")

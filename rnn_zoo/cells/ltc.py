@@ -11,10 +11,13 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._ranges import held
-from ..base import AbstractCell, contract, replace, state_dtype
-from ..init import check_positive, check_sizes, uniform, working_float
-from ..wiring import FullyConnectedMap, NeuronMap
+from .._common.checks import check_positive, check_sizes
+from .._common.dtypes import state_dtype, working_float
+from .._common.ranges import held
+from ..base import AbstractCell, contract, replace
+from ..init import uniform
+from ..wiring.base import NeuronMap
+from ..wiring.dense import FullyConnectedMap
 from .wired import check_inputs
 
 

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._activations import portable
-from ..base import AbstractCell, contract, replace, state_dtype
-from ..init import glorot, working_float
-from ..wiring import AutoNCPMap, NeuronMap
+from .._common.activations import portable
+from .._common.dtypes import state_dtype, working_float
+from ..base import AbstractCell, contract, replace
+from ..init import glorot
+from ..wiring.base import NeuronMap
+from ..wiring.ncp import AutoNCPMap
 
 
 class NCPCell(AbstractCell):

@@ -8,16 +8,11 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._fixed import Fixed
-from ..base import AbstractCell, contract, state_dtype
-from ..init import (
-    check_positive,
-    check_sizes,
-    fan_in_uniform,
-    leaky_kaiming,
-    uniform,
-    working_float,
-)
+from .._common.checks import check_positive, check_sizes
+from .._common.dtypes import state_dtype, working_float
+from .._common.fixed import Fixed
+from ..base import AbstractCell, contract
+from ..init import fan_in_uniform, leaky_kaiming, uniform
 
 
 class OscillatorState(NamedTuple):

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ..base import AbstractCell, contract, state_dtype
-from ..init import check_sizes, glorot, working_float
+from .._common.checks import check_sizes
+from .._common.dtypes import state_dtype, working_float
+from ..base import AbstractCell, contract
+from ..init import glorot
 from .gated import LSTMState
 
 

@@ -11,8 +11,10 @@ import jax.random as jr
 from jax import lax
 from jaxtyping import Array, Complex, Float, Int, PRNGKeyArray
 
-from ..base import AbstractCell, contract, replace, state_dtype
-from ..init import check_choice, check_sizes, glorot, skew, uniform, working_float
+from .._common.checks import check_choice, check_sizes
+from .._common.dtypes import state_dtype, working_float
+from ..base import AbstractCell, contract, replace
+from ..init import glorot, skew, uniform
 
 
 def mod_relu(z: Complex[Array, " hidden"], bias: Float[Array, " hidden"]) -> Array:

@@ -10,11 +10,13 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._activations import portable
-from .._affine import AffineMap, Diagonal
-from .._ranges import held
-from ..base import AbstractCell, AbstractLinearCell, contract, replace, state_dtype
-from ..init import check_sizes, glorot, leaky_kaiming, orthogonal, uniform, working_float
+from .._common.activations import portable
+from .._common.checks import check_sizes
+from .._common.dtypes import state_dtype, working_float
+from .._common.ranges import held
+from ..base import AbstractCell, AbstractLinearCell, contract, replace
+from ..init import glorot, leaky_kaiming, orthogonal, uniform
+from ..linear import AffineMap, Diagonal
 
 
 def leak_over(leak: float, dt: ArrayLike) -> Array:

@@ -10,8 +10,10 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from ..base import AbstractCell, contract, replace, state_dtype
-from ..init import check_positive, check_sizes, glorot, uniform, working_float
+from .._common.checks import check_positive, check_sizes
+from .._common.dtypes import state_dtype, working_float
+from ..base import AbstractCell, contract, replace
+from ..init import glorot, uniform
 from .vanilla import check_leak, leak_over
 
 

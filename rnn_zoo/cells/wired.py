@@ -8,9 +8,11 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from ..base import AbstractCell, advance, contract, replace, state_dtype
-from ..init import check_sizes
-from ..wiring import NeuronMap, auto_ncp
+from .._common.checks import check_sizes
+from .._common.dtypes import state_dtype
+from ..base import AbstractCell, advance, contract, replace
+from ..wiring.base import NeuronMap
+from ..wiring.ncp import auto_ncp
 from .liquid import CfCCell
 
 

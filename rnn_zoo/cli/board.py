@@ -28,8 +28,8 @@ import numpy as np
 import optax
 
 from .. import data, train
-from ..data import Dataset
-from ..models import SequenceModel, make_model
+from ..data.dataset import Dataset
+from ..models.sequence import SequenceModel, make_model
 from ..registry import cell_info, list_cells
 from ..summary import count_numbers
 from .recipes import fitting, loss_for, say

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from ..summary import count_numbers
-from ..train import trainable
+from ..train.step import trainable
 from ..viz._axes import matplotlib_module
 from .recipes import (
     Recipe,

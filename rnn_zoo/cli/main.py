@@ -5,9 +5,9 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from ..data import list_datasets
+from ..data.catalogue import list_datasets
 from ..registry import cell_info, list_cells
-from ..train import NonFiniteLossError
+from ..train.fitting import NonFiniteLossError
 from . import board, compare, train
 from .recipes import load, recipe_for, say
 

@@ -10,8 +10,9 @@ import jax.random as jr
 import optax
 
 from .. import data, train
-from ..data import Batch, Dataset
-from ..models import make_model
+from ..data.batches import Batch
+from ..data.dataset import Dataset
+from ..models.sequence import make_model
 from ..registry import cell_info
 
 

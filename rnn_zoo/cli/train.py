@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from .. import train, viz
-from ..data import Dataset
+from ..data.dataset import Dataset
 from ..viz._axes import matplotlib_module
 from .recipes import (
     build,

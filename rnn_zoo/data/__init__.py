@@ -6,6 +6,7 @@ from .batches import (
     pad_sequences as pad_sequences,
     windows as windows,
 )
+from .catalogue import list_datasets as list_datasets, load as load
 from .chaos import (
     double_scroll as double_scroll,
     henon as henon,
@@ -23,14 +24,6 @@ from .dataset import (
     Baseline as Baseline,
     Dataset as Dataset,
     DatasetInfo as DatasetInfo,
-)
-from .dynamics import (
-    multiple_sinusoids as multiple_sinusoids,
-    multiple_sinusoids_series as multiple_sinusoids_series,
-    narma as narma,
-    narma10 as narma10,
-    narma10_series as narma10_series,
-    narma_series as narma_series,
 )
 from .files import (
     co2_weekly as co2_weekly,
@@ -65,7 +58,6 @@ from .memory import (
     n_bit_flip_flop as n_bit_flip_flop,
     selective_copy as selective_copy,
 )
-from .registry import list_datasets as list_datasets, load as load
 from .series import (
     double_scroll_series as double_scroll_series,
     henon_series as henon_series,
@@ -77,6 +69,14 @@ from .series import (
     multi_scroll_series as multi_scroll_series,
     rabinovich_fabrikant_series as rabinovich_fabrikant_series,
     rossler_series as rossler_series,
+)
+from .systems import (
+    multiple_sinusoids as multiple_sinusoids,
+    multiple_sinusoids_series as multiple_sinusoids_series,
+    narma as narma,
+    narma10 as narma10,
+    narma10_series as narma10_series,
+    narma_series as narma_series,
 )
 from .text import (
     Alphabet as Alphabet,

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
-from .._numbers import checked, exactly
+from .._common.numbers import checked, exactly
 from ._random import generator
 
 

@@ -1,6 +1,8 @@
 """To and from other libraries."""
 
-from .adopt import Adopted as Adopted, adopt as adopt
+from .._common.moved import moved as _moved
+from .._common.old_names import INTEROP as _OLD
+from .adopting import Adopted as Adopted, adopt as adopt
 from .arrays import (
     lru_from_arrays as lru_from_arrays,
     rglru_from_arrays as rglru_from_arrays,
@@ -24,3 +26,6 @@ from .safetensors_files import (
 )
 from .stablehlo import to_stablehlo as to_stablehlo
 from .torch_layers import from_torch as from_torch, to_torch as to_torch
+
+
+__getattr__ = _moved(__name__, _OLD)

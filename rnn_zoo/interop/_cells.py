@@ -9,8 +9,11 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
-from ..base import AbstractCell, replace, show
-from ..cells import ElmanCell, GRUCell, LSTMCell, LSTMPCell
+from .._common.checks import show
+from ..base import AbstractCell, replace
+from ..cells.gated import GRUCell, LSTMCell
+from ..cells.projected import LSTMPCell
+from ..cells.vanilla import ElmanCell
 
 
 TANH, RELU = jnp.tanh, jax.nn.relu

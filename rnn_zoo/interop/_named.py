@@ -7,8 +7,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 
+from .._common.dtypes import working_float
 from ..base import replace
-from ..init import working_float
 from ._cells import to_numpy
 
 

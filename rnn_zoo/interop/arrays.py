@@ -6,8 +6,10 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 
-from ..layers import Bidirectional
-from ..ssm import LRUCell, RGLRUCell, S5Cell
+from ..cells.lru import LRUCell
+from ..cells.rglru import RGLRUCell
+from ..cells.s5 import S5Cell
+from ..layers.recurrent import Bidirectional
 from ._cells import filled
 from ._named import Named
 

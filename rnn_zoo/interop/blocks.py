@@ -6,10 +6,15 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 
-from .._fixed import Fixed
+from .._common.checks import check_choice
+from .._common.fixed import Fixed
 from ..base import replace
-from ..init import check_choice
-from ..layers import Block, GatedMLP, GriffinBlock, MambaBlock, Pointwise, Recurrent, Stacked
+from ..layers.block import Block
+from ..layers.griffin import GriffinBlock
+from ..layers.mamba_block import MambaBlock
+from ..layers.pointwise import GatedMLP, Pointwise
+from ..layers.recurrent import Recurrent
+from ..layers.stacked import Stacked
 from ._cells import filled
 from ._named import Named
 from .arrays import read_lru, read_rglru, read_s5
@@ -115,7 +120,7 @@ def _sequence_layer(
 
 
 def mamba_from_arrays(arrays: Any, *, prefix: str = "", dtype: Any = None) -> MambaBlock:
-    """A `rz.MambaBlock` from the parameters of a `Mamba` module (state-spaces/mamba, version 1).
+    """A `MambaBlock` from the parameters of a `Mamba` module (state-spaces/mamba, version 1).
 
     | there | shape | here |
     |---|---|---|
@@ -204,7 +209,7 @@ def mamba_block_from_arrays(
 
 
 def rglru_block_from_arrays(arrays: Any, *, prefix: str = "", dtype: Any = None) -> GriffinBlock:
-    """A `rz.GriffinBlock` from the parameters of a `RecurrentBlock` of recurrentgemma
+    """A `rz.layers.GriffinBlock` from the parameters of a `RecurrentBlock` of recurrentgemma
     (google-deepmind/recurrentgemma), of its JAX form (`linear_x.kernel`) or its PyTorch form
     (`linear_x.weight`).
 
@@ -247,7 +252,7 @@ def _read_griffin(given: Named, part: str = "") -> GriffinBlock:
 
 def griffin_block_from_arrays(arrays: Any, *, prefix: str = "", dtype: Any = None) -> Stacked:
     """Two `rz.Block`s from the parameters of one recurrent `ResidualBlock` of recurrentgemma
-    (google-deepmind/recurrentgemma): RMS norm and `rz.GriffinBlock`, RMS norm and gated MLP.
+    (google-deepmind/recurrentgemma): RMS norm and `rz.layers.GriffinBlock`, RMS norm and gated MLP.
 
     The names are `temporal_pre_norm.scale`, those of `rglru_block_from_arrays` behind
     `recurrent_block.`, `channel_pre_norm.scale`, `mlp_block.ffw_up.w`, `mlp_block.ffw_down.kernel`

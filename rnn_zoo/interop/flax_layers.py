@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ..layers import Bidirectional, Recurrent, Stacked
+from ..layers.recurrent import Bidirectional, Recurrent
+from ..layers.stacked import Stacked
 from ._cells import RELU, TANH, elman, gru, lstm, to_numpy
 from ._plain_objects import check_plain, class_of, is_function_of, name_of
 

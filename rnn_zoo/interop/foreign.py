@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, PyTree
 
-from .._fixed import fix, unfix
+from .._common.fixed import fix, unfix
 from ..base import State
 
 

@@ -10,12 +10,16 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array
 
-from .._activations import lecun_tanh
+from .._common.activations import lecun_tanh
 from ..base import AbstractCell, replace
-from ..cells import CfCCell, LTCCell, MixedMemory, WiredCfCCell
-from ..cells.ltc import LEAST_CAPACITY
-from ..layers import Pointwise, Recurrent, Stacked
-from ..wiring import NeuronMap
+from ..cells.liquid import CfCCell
+from ..cells.ltc import LEAST_CAPACITY, LTCCell
+from ..cells.wired import WiredCfCCell
+from ..layers.pointwise import Pointwise
+from ..layers.recurrent import Recurrent
+from ..layers.stacked import Stacked
+from ..wiring.base import NeuronMap
+from ..wrappers.mixed_memory import MixedMemory
 from ._plain_objects import check_hooks, check_plain, class_of
 
 

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._files import write_whole
-from .._numbers import in_64_bits
+from .._common.files import write_whole
+from .._common.numbers import in_64_bits
 
 
 def save_safetensors(model: Any, path: str | os.PathLike) -> None:

@@ -8,9 +8,12 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from .._checks import check_cell, without_runtime_errors
-from ..base import no_time_message, replace, working_dtype
-from ..layers import AbstractLayer, Backward, Recurrent
+from .._common.checks import no_time_message
+from .._common.dtypes import working_dtype
+from .._common.runtime import without_runtime_errors
+from ..base import check_cell, replace
+from ..layers.base import AbstractLayer
+from ..layers.recurrent import Backward, Recurrent
 
 
 def to_stablehlo(

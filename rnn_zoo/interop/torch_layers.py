@@ -8,8 +8,11 @@ from typing import Any
 import equinox as eqx
 import numpy as np
 
-from ..cells import ElmanCell, GRUCell, LSTMCell, LSTMPCell
-from ..layers import Bidirectional, Recurrent, Stacked
+from ..cells.gated import GRUCell, LSTMCell
+from ..cells.projected import LSTMPCell
+from ..cells.vanilla import ElmanCell
+from ..layers.recurrent import Bidirectional, Recurrent
+from ..layers.stacked import Stacked
 from ._cells import RELU, TANH, added, elman, gru, lstm, to_numpy
 from ._plain_objects import check_hooks, check_plain, class_of
 
@@ -43,7 +46,7 @@ def from_torch(
 
     **Returns:** for RNN, LSTM and GRU a `rz.Stacked` of `rz.Recurrent` or `rz.Bidirectional`, as
     `rz.LSTM` makes it; `rz.batch(layer)` is `batch_first=True`. With `proj_size` its cells are
-    `rz.LSTMPCell`. For RNNCell, LSTMCell and GRUCell the cell. The two biases become one. A
+    `rz.cells.LSTMPCell`. For RNNCell, LSTMCell and GRUCell the cell. The two biases become one. A
     module in evaluation becomes a layer in inference. The dtype is kept, but float64
     is float32 without x64.
 

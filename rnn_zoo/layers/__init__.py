@@ -1,38 +1,17 @@
-"""Cells turned into sequence models."""
+"""Cells turned into sequence models; those of every day stand at the top, `rz.Recurrent`."""
 
+from .._common.moved import moved as _moved
+from .._common.old_names import LAYERS as _OLD
 from .base import AbstractLayer as AbstractLayer
-from .batch import batch as batch
-from .block import (
-    GLU as GLU,
-    MLP as MLP,
-    Block as Block,
-    HalfGLU1 as HalfGLU1,
-    HalfGLU2 as HalfGLU2,
-)
+from .block import GLU as GLU, MLP as MLP, HalfGLU1 as HalfGLU1, HalfGLU2 as HalfGLU2
 from .branches import Cascade as Cascade, Parallel as Parallel
-from .deep import (
-    GRU as GRU,
-    LRU as LRU,
-    LSTM as LSTM,
-    LTC as LTC,
-    RNN as RNN,
-    S5 as S5,
-    CfC as CfC,
-    Mamba as Mamba,
-    deep as deep,
-)
-from .dropout import Dropout as Dropout, SequenceDropout as SequenceDropout
+from .deep import deep as deep
 from .griffin import GriffinBlock as GriffinBlock
-from .mamba import MambaBlock as MambaBlock
+from .mamba_block import MambaBlock as MambaBlock
 from .norms import FrozenBatchNorm as FrozenBatchNorm
-from .pointwise import (
-    Elementwise as Elementwise,
-    GatedMLP as GatedMLP,
-    Pointwise as Pointwise,
-)
-from .recurrent import (
-    Backward as Backward,
-    Bidirectional as Bidirectional,
-    Recurrent as Recurrent,
-)
-from .stacked import Stacked as Stacked
+from .pointwise import Elementwise as Elementwise, GatedMLP as GatedMLP, Pointwise as Pointwise
+from .recurrent import Backward as Backward
+from .sequence_dropout import Dropout as Dropout, SequenceDropout as SequenceDropout
+
+
+__getattr__ = _moved(__name__, _OLD)

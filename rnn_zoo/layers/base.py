@@ -7,8 +7,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
-from .._affine import select
 from ..base import AbstractCell, State
+from ..linear import select
 
 
 Directions = tuple[tuple[int, int, bool], ...]

@@ -8,14 +8,16 @@ import jax
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._checks import Steps, check_parts, check_steps, spread_keys
-from ..base import AbstractCell, State, advance, contract, half_as, replace, working_dtype
-from ..init import check_choice, working_float
+from .._common.checks import Steps, check_choice, check_parts, check_steps
+from .._common.dropout import Dropout, make_dropout
+from .._common.dtypes import half_as, working_dtype, working_float
+from .._common.keys import spread_keys
+from ..base import AbstractCell, State, advance, contract, replace
 from ..scan import unroll
 from .base import AbstractLayer, Directions, hide, mixed, require_step
-from .dropout import Dropout, SequenceDropout, drop_steps, make_dropout
 from .norms import FrozenBatchNorm, make_norm
 from .pointwise import Elementwise
+from .sequence_dropout import SequenceDropout, drop_steps
 from .stacked import as_layer
 
 

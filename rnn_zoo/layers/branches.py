@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike
 
-from .._checks import check_parts, check_steps, spread_keys
-from ..base import AbstractCell, State, advance, contract, half_as, replace, working_dtype
+from .._common.checks import check_parts, check_steps
+from .._common.dtypes import half_as, working_dtype
+from .._common.keys import spread_keys
+from ..base import AbstractCell, State, advance, contract, replace
 from .base import AbstractLayer, Directions, require_step, timed_only
 from .stacked import as_layer, check_chain
 

@@ -7,14 +7,20 @@ from typing import Any
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
+from .._common.checks import check_sizes
 from ..base import AbstractCell, replace
-from ..cells import CfCCell, ElmanCell, GRUCell, LSTMCell, LTCCell, MixedMemory, WiredCfCCell
-from ..init import check_sizes
-from ..ssm import LRUCell, S5Cell
-from ..wiring import NeuronMap
+from ..cells.gated import GRUCell, LSTMCell
+from ..cells.liquid import CfCCell
+from ..cells.lru import LRUCell
+from ..cells.ltc import LTCCell
+from ..cells.s5 import S5Cell
+from ..cells.vanilla import ElmanCell
+from ..cells.wired import WiredCfCCell
+from ..wiring.base import NeuronMap
+from ..wrappers.mixed_memory import MixedMemory
 from .base import AbstractLayer
 from .block import Block
-from .mamba import MambaBlock
+from .mamba_block import MambaBlock
 from .norms import make_norm
 from .pointwise import Pointwise, linear
 from .recurrent import Bidirectional, Recurrent

@@ -7,9 +7,10 @@ import jax
 import jax.random as jr
 from jaxtyping import Array, PRNGKeyArray
 
-from ..init import check_sizes
-from ..ssm import RGLRUCell, ShortConv
-from .gated import AbstractGatedBlock
+from .._common.checks import check_sizes
+from ..cells.rglru import RGLRUCell
+from ..cells.short_conv import ShortConv
+from .gated_block import AbstractGatedBlock
 from .stacked import Stacked
 
 

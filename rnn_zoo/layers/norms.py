@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from .._fixed import Fixed
-from ..init import check_choice, check_sizes, working_float
+from .._common.checks import check_choice, check_sizes
+from .._common.dtypes import working_float
+from .._common.fixed import Fixed
 
 
 class FrozenBatchNorm(eqx.Module):

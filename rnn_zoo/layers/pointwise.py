@@ -8,10 +8,9 @@ import jax
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._activations import portable
-from .._checks import check_state, check_steps
+from .._common.activations import portable
+from .._common.checks import check_sizes, check_state, check_steps
 from ..base import AbstractCell, State, contract
-from ..init import check_sizes
 from .base import AbstractLayer, Directions, hide, mixed
 
 

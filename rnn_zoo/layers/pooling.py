@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from .._checks import Steps
+from .._common.checks import Steps
 from .base import Directions
 
 

@@ -6,11 +6,12 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
-from .._checks import check_cell, check_parts, check_steps, spread_keys
-from ..base import AbstractCell, State, half_as, replace, working_dtype
-from ..cells.wrappers import AbstractTransparentWrapper
-from ..init import check_choice
+from .._common.checks import check_choice, check_parts, check_steps
+from .._common.dtypes import half_as, working_dtype
+from .._common.keys import spread_keys
+from ..base import AbstractCell, State, check_cell, replace
 from ..scan import resolve_method, unroll
+from ..wrappers.simple import AbstractTransparentWrapper
 from .base import AbstractLayer, Directions, timed_only
 
 

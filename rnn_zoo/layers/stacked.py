@@ -6,11 +6,14 @@ from typing import Any
 import jax.random as jr
 from jaxtyping import Array, ArrayLike
 
-from .._checks import check_parts, check_steps, spread_keys
-from ..base import AbstractCell, State, advance, contract, half_as, replace, working_dtype
+from .._common.checks import check_parts, check_steps
+from .._common.dropout import Dropout, make_dropout
+from .._common.dtypes import half_as, working_dtype
+from .._common.keys import spread_keys
+from ..base import AbstractCell, State, advance, contract, replace
 from .base import AbstractLayer, Directions, require_step, timed_only
-from .dropout import Dropout, drop_steps, make_dropout
 from .recurrent import Recurrent
+from .sequence_dropout import drop_steps
 
 
 class Stacked(AbstractLayer, AbstractCell):

@@ -1,6 +1,8 @@
-"""Whole models: a stack of layers with what comes before and after."""
+"""Whole models: a stack of layers with what comes before and after. They stand at the top."""
 
-from .autoregressive import Autoregressive as Autoregressive, Sample as Sample
-from .echo_state import EchoStateNetwork as EchoStateNetwork, half_squares as half_squares
-from .model_space import ModelSpace as ModelSpace
-from .sequence import SequenceModel as SequenceModel, make_model as make_model
+from .._common.moved import moved as _moved
+from .._common.old_names import MODELS as _OLD
+from .autoregressive import Sample as Sample
+
+
+__getattr__ = _moved(__name__, _OLD)

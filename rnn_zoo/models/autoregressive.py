@@ -10,11 +10,11 @@ import jax.random as jr
 from jax import lax
 from jaxtyping import Array, ArrayLike
 
-from .._activations import portable
-from .._checks import check_cell, check_key
-from .._numbers import exactly
-from ..base import AbstractCell, State, advance
-from ..init import check_sizes
+from .._common.activations import portable
+from .._common.checks import check_sizes
+from .._common.keys import check_key
+from .._common.numbers import exactly
+from ..base import AbstractCell, State, advance, check_cell
 from ..layers.base import AbstractLayer
 from ..scan import unroll
 

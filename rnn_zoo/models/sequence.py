@@ -10,16 +10,19 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
-from .._activations import portable
-from .._checks import beside, check_inputs, check_tokens, runtime_error_if, spread_keys
-from .._numbers import exactly
-from ..base import State, advance, half_as, replace, working_dtype
-from ..init import check_sizes
+from .._common.activations import portable
+from .._common.checks import beside, check_inputs, check_sizes, check_tokens
+from .._common.dropout import Dropout, make_dropout
+from .._common.dtypes import half_as, working_dtype
+from .._common.keys import spread_keys
+from .._common.numbers import exactly
+from .._common.runtime import runtime_error_if
+from ..base import State, advance, replace
 from ..layers.base import AbstractLayer, Directions, hide, mixed, require_step
 from ..layers.deep import Mamba, deep
-from ..layers.dropout import Dropout, drop_steps, make_dropout
-from ..layers.mamba import MambaBlock
+from ..layers.mamba_block import MambaBlock
 from ..layers.pooling import check_pool, pool_over_time, pooled_size
+from ..layers.sequence_dropout import drop_steps
 from ..layers.stacked import as_layer
 from ..registry import cell_info, cell_options, make_cell, suggest
 
@@ -207,9 +210,9 @@ def make_model(
     """A `SequenceModel` from the name of a cell; `options` are those of the cell.
 
     Non-linear cells are stacked plainly, linear ones as residual blocks behind a linear
-    map (`rz.layers.deep`). "mamba" is Mamba as published, `rz.layers.Mamba`: a `MambaBlock`, with
+    map (`rz.layers.deep`). "mamba" is Mamba as published, `rz.Mamba`: a `MambaBlock`, with
     convolution and gate, in every layer; it takes the options of both. A model of the cell alone
-    is `SequenceModel(deep(rz.MambaCell, ...), ...)`. `dropout` acts between layers (inside the
+    is `SequenceModel(deep(MambaCell, ...), ...)`. `dropout` acts between layers (inside the
     blocks) and before the head. With `embedding_size` the model reads tokens, integers (time,) from
     0 to `input_size` - 1, through an `eqx.nn.Embedding` of so many features, drawn from a standard
     normal. ValueError for an unknown name or a size below 1, TypeError for an unknown option.

@@ -1,9 +1,9 @@
 """Losses, the training loop, and models in files."""
 
 from .evaluate import evaluate as evaluate
+from .fitting import FitResult as FitResult, NonFiniteLossError as NonFiniteLossError, fit as fit
 from .grid import Grid as Grid, grid as grid
 from .groups import ssm_labels as ssm_labels, ssm_optimizer as ssm_optimizer
-from .loop import FitResult as FitResult, NonFiniteLossError as NonFiniteLossError, fit as fit
 from .losses import PredictionLoss as PredictionLoss, cross_entropy as cross_entropy, mse as mse
 from .population import ensemble as ensemble, member as member
 from .save import load as load, save as save

@@ -13,7 +13,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import PyTree
 
-from .._files import write_whole
+from .._common.files import write_whole
 
 
 Leaves = list[list]

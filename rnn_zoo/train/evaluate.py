@@ -6,7 +6,8 @@ from typing import Any
 import equinox as eqx
 import jax
 
-from ..data import Batch, batches
+from ..data import batches
+from ..data.batches import Batch
 from .losses import check_batch, count_targets
 from .step import split_loss
 

@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike
 
-from .._numbers import exactly
+from .._common.numbers import exactly
 
 
 class Grid(NamedTuple):
@@ -35,7 +35,8 @@ def grid(
     """`score(**settings)` for every combination of `axes`, in one jit: low is good.
 
         def score(spectral_radius, leak, ridge):
-            cell = rz.EchoStateCell(1, 500, spectral_radius=spectral_radius, leak=leak, key=key)
+            options = {"spectral_radius": spectral_radius, "leak": leak, "key": key}
+            cell = rz.cells.EchoStateCell(1, 500, **options)
             network = rz.EchoStateNetwork(cell, 1).fit_readout(xs, ys, ridge=ridge)
             return rz.metrics.nrmse(network(valid_xs), valid_ys)
 

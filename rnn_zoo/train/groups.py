@@ -9,7 +9,7 @@ import optax
 from jaxtyping import PyTree
 
 from ..base import replace
-from ..layers import FrozenBatchNorm
+from ..layers.norms import FrozenBatchNorm
 
 
 _NORMS = (eqx.nn.LayerNorm, eqx.nn.RMSNorm, FrozenBatchNorm)

@@ -11,9 +11,10 @@ import numpy as np
 import optax
 from jax import Array
 
-from ..data import NO_TARGET, Batch
-from ..layers import batch as batched
-from ..readout._samples import check_finite, check_targets
+from ..data.batches import Batch
+from ..data.dataset import NO_TARGET
+from ..layers.batching import batch as batched
+from ..reservoir._samples import check_finite, check_targets
 
 
 Metrics = dict[str, Array]

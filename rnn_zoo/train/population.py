@@ -16,9 +16,9 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from .._numbers import exactly
-from ..data import Batch, batches
-from ..data.batches import gather, orders
+from .._common.numbers import exactly
+from ..data import batches
+from ..data.batches import Batch, gather, orders
 from .losses import count_targets, predict
 from .step import Progress, choose, split_loss, start, take_step
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..base import replace
-from ..models import SequenceModel, make_model
+from ..models.sequence import SequenceModel, make_model
 from . import _file
 
 

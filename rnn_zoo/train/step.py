@@ -11,8 +11,8 @@ import optax
 from jax import Array, lax
 from jaxtyping import PyTree
 
-from ..data import Batch
-from ..layers import batch as batched
+from ..data.batches import Batch
+from ..layers.batching import batch as batched
 from .losses import PredictionLoss, count_targets
 
 

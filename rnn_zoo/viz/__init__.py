@@ -1,16 +1,16 @@
 """Pictures. Functions take and return matplotlib axes (`pip install "rnn-zoo[plot]"`)."""
 
 from .curves import training_curves as training_curves
-from .dynamics import (
-    eigenvalues as eigenvalues,
-    gradient_lag as gradient_lag,
-    kernels as kernels,
-    time_constants as time_constants,
-)
+from .graphs import draw_wiring as draw_wiring
 from .predictions import (
     accuracy_by_length as accuracy_by_length,
     confusion_matrix as confusion_matrix,
     prediction as prediction,
 )
+from .stability import (
+    eigenvalues as eigenvalues,
+    gradient_lag as gradient_lag,
+    kernels as kernels,
+    time_constants as time_constants,
+)
 from .states import states_heatmap as states_heatmap, states_pca as states_pca
-from .wiring import draw_wiring as draw_wiring

@@ -1,0 +1,1 @@
+"""What every room uses: numbers, keys, dtypes and checks, each in one file."""

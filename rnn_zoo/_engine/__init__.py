@@ -1,0 +1,1 @@
+"""The engine: what runs a step over a sequence, and what differentiates it."""

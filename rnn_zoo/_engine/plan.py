@@ -1,0 +1,195 @@
+"""What a derivative of the sequential loop keeps of a step, and what it recalls.
+
+The states are kept. Of the rest of a step, what takes less memory: the values of product sites, or
+those of tanh and logistic, whose derivative follows from their value and needs no operand. What the
+way back does not read is not kept, and short products that do not depend on the state are computed
+anew.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero, zero_from_primal
+from jax.extend import core
+from jax.interpreters import ad
+from jaxtyping import Array
+
+from .known import is_known
+from .program import SLOPES, Op, Product, Program, Ref, total
+
+
+# Products of up to this many numbers take less time than reading their result from memory.
+SHORT = 128
+
+
+class Plan(NamedTuple):
+    """Numbers of sites, and of activations by the number of their result."""
+
+    sites: tuple[int, ...]  # kept
+    unread: frozenset[int]  # sites whose values the way back does not read
+    activations: tuple[int, ...]  # kept
+    states: dict[int, int]  # activations that are a state after the step, which is kept anyway
+
+    def numbers(self, program: Program) -> int:
+        """How many numbers are kept."""
+        kept = [op.results[0] for op in program.activations]
+        shapes = [ref.shape for ref in kept if ref.number in self.activations]
+        shapes += [program.sites[i].result.shape for i in self.sites]
+        return sum(map(math.prod, shapes))
+
+    def recalled(self, after: Sequence, kept: Sequence) -> dict[int, Array]:
+        """Values of activations by number."""
+        values = dict(zip(self.activations, kept, strict=True))
+        return values | {number: after[state] for number, state in self.states.items()}
+
+
+def make_plan(program: Program) -> Plan | None:
+    """The plan that keeps least; None where a derivative is not made of known operations."""
+    plans = [_plan(program, program.activations), _plan(program, [])]
+    found = [plan for plan in plans if plan is not None]
+    return min(found, key=lambda plan: plan.numbers(program), default=None)
+
+
+def _plan(program: Program, activations: Sequence[Op]) -> Plan | None:
+    """The plan that recalls these activations."""
+    recalled = [op.results[0] for op in activations]
+    read = _read(program, recalled)
+    if read is None:
+        return None
+    unread = frozenset(range(len(program.sites))) - read
+    in_state = {ref.number: program.state_number(ref) for ref in recalled}
+    states = {number: state for number, state in in_state.items() if state is not None}
+
+    def cheap(number: int) -> bool:
+        products = program.sites[number].products
+        size = sum(math.prod(p.vector.shape) for p in products)
+        return size <= SHORT and not any(p.in_loop for p in products)
+
+    sites = tuple(i for i in sorted(read) if not cheap(i))
+    return Plan(sites, unread, tuple(n for n in in_state if n not in states), states)
+
+
+def _read(program: Program, recalled: list[Ref]) -> frozenset[int] | None:
+    """The sites whose values the derivative of a step reads, with these activations recalled.
+
+    None where the derivative does what the loop does not know: a rule that somebody wrote may.
+    """
+
+    def structs(refs: Iterable[Ref]) -> list:
+        return [ref.aval for ref in refs]
+
+    known = {ref.number: struct for ref, struct in zip(recalled, structs(recalled))}
+    sums = structs(site.result for site in program.sites)
+    matrices = [structs(p.matrix for p in site.products) for site in program.sites]
+    rest = [structs(refs) for refs in (program.needed, program.state, program.inputs)]
+
+    def derivative(sums, known, matrices, rest, tangents):
+        values = *rest, sums
+        moving = jax.tree.map(lambda a: a if smooth(a) else None, values)
+
+        def step(moving):
+            now = jax.tree.map(
+                lambda m, a: a if m is None else m, moving, values, is_leaf=lambda m: m is None
+            )
+            constants, state, inputs, sums = now
+            return recall_step(program, matrices, constants, state, inputs, sums, known)
+
+        (_, seen), moved = jax.jvp(step, (moving,), (tangents,))
+        return seen, [t for t in jax.tree.leaves(moved) if smooth(t)]
+
+    tangents = jax.tree.map(lambda a: a if smooth(a) else None, (*rest, sums))
+    jaxpr = jax.make_jaxpr(derivative)(sums, known, matrices, rest, tangents).jaxpr
+    if jaxpr.effects or not is_known(jaxpr):
+        return None
+    live = _live(jaxpr)
+    return frozenset(i for i, v in enumerate(jaxpr.invars[: len(sums)]) if v in live)
+
+
+def _live(jaxpr) -> set:
+    """The variables that the results of a jaxpr depend on."""
+
+    def variables(atoms) -> set:
+        return {atom for atom in atoms if not isinstance(atom, core.Literal)}
+
+    live = variables(jaxpr.outvars)
+    for equation in reversed(jaxpr.eqns):
+        if live.intersection(equation.outvars):
+            live |= variables(equation.invars)
+    return live
+
+
+def recall_step(
+    program: Program,
+    matrices: Sequence,
+    constants: Sequence,
+    state: Sequence,
+    inputs: Sequence,
+    sums: Sequence,
+    known: dict[int, Array],
+) -> tuple[list, list]:
+    """The results of a step, and the vectors that its sites multiply with.
+
+    The values of sites, and those activations that are known, are not computed anew; they move
+    with what they are made of, sites with the vectors that depend on the state.
+    """
+    seen = []
+
+    def product(number, vectors):
+        seen.append(vectors)
+        products = program.sites[number].products
+        through = [i for i, p in enumerate(products) if p.in_loop]
+        recall = _recall_sum([products[i] for i in through])
+        own = matrices[number]
+        return recall(sums[number], [own[i] for i in through], [vectors[i] for i in through])
+
+    def activation(op, operand):
+        number = op.results[0].number
+        return _recall(op)(known[number], operand) if number in known else op(operand)[0]
+
+    return program.run(constants, state, inputs, product, activation), seen
+
+
+def _recall(op: Op) -> Callable:
+    """(value, operand) -> the value of an activation, known before, that moves with its operand."""
+
+    @jax.custom_jvp
+    def recall(value, operand):
+        return value
+
+    @recall.defjvp
+    def push(primals, tangents):
+        value, _ = primals
+        return value, SLOPES[op.equation.primitive](value) * tangents[1]
+
+    return recall
+
+
+def _recall_sum(products: Sequence[Product]) -> Callable:
+    """(value, matrices, vectors) -> a site's value, known before, that moves with its vectors."""
+
+    @jax.custom_jvp
+    def recall(value, matrices, vectors):
+        return value
+
+    def push(primals, tangents):
+        value, matrices, _ = primals
+        moved, _, vectors = tangents
+        terms = [] if is_zero(moved) else [moved]
+        terms += [p(m, v) for p, m, v in zip(products, matrices, vectors) if not is_zero(v)]
+        return value, total(terms) if terms else zero_from_primal(value, symbolic_zeros=True)
+
+    recall.defjvp(push, symbolic_zeros=True)
+    return recall
+
+
+def is_zero(tangent) -> bool:
+    """Whether this tangent is known to be zero while tracing."""
+    return isinstance(tangent, ad.Zero | SymbolicZero)
+
+
+def smooth(value) -> bool:
+    """Whether an array of this dtype has a derivative."""
+    return jnp.issubdtype(value.dtype, jnp.inexact)

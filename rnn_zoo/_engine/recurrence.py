@@ -1,0 +1,391 @@
+"""h_t = A_t h_{t-1} + b_t for all t: one primitive, several algorithms, one derivative.
+
+`lax.scan` and `lax.associative_scan` can do this, at a price: `vmap` moves the batch axis of
+every array a scan reads and writes, autodiff keeps every intermediate, and broadcasts an A
+that never changes over time. So the recurrence is a primitive of its own. It is linear in b;
+its transpose is the same recurrence run the other way with A transposed, the states are all
+that is kept for a derivative, and `vmap` adds a leading axis in place. Derivatives of any
+order and mode follow from these rules.
+
+Arrays of the primitives have the axes (*batch, time, *rest); an axis of length 1 in A, the
+mask or the barrier is the same for all.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+from jaxtyping import Array, Bool
+
+from ..linear import AbstractLinearMap, Diagonal, select, varies
+from .float_checks import seen_by_checkify
+from .mesh import vary, vary_alike, varying
+
+
+BLOCK = 256
+"""Steps in a block of the blocked algorithm."""
+
+
+def solve(
+    linear: AbstractLinearMap,
+    offsets: Array,
+    *,
+    mask: Bool[Array, " time"] | None,
+    barrier: Bool[Array, " time"] | None,
+    reverse: bool,
+    algorithm: str,
+) -> Array:
+    """All states (time, ...) from the offsets (time, ...); the state before the first is 0.
+
+    **Arguments:**
+
+    - `linear`: A of all steps, or one for all (`varies`).
+    - `mask`: False: the state is held, plus the offset.
+    - `barrier`: True: the step forgets what came before, by a select, so that not even a NaN
+      passes.
+    - `reverse`: runs from the last step to the first.
+    - `algorithm`: a key of `ALGORITHMS`.
+    """
+    a = linear.a if varies(linear) else linear.a[None]
+    given = {"mask": mask, "barrier": barrier}
+    flags = {name: flag for name, flag in given.items() if flag is not None}
+    names = tuple(flags)
+    dtype = jnp.result_type(a, offsets)
+    operands = vary_alike(a.astype(dtype), offsets.astype(dtype), *flags.values())
+    return _recurrence_p.bind(
+        *operands,
+        names=names,
+        kind=type(linear),
+        reverse=reverse,
+        late=False,
+        algorithm=algorithm,
+    )
+
+
+class _Steps:
+    """What a state goes through from one step to the next, read off the operands."""
+
+    def __init__(self, a: Array, flags: tuple[Array, ...], names: tuple[str, ...], kind: type):
+        self.a, self.flags, self.names, self.kind = a, flags, names, kind
+
+    @property
+    def time(self) -> int:
+        """The axis of time."""
+        return self.a.ndim - 1 - self.kind.rank
+
+    def through(self, h: Array) -> Array:
+        """What is left of h, the state or states before, after the steps."""
+        return self.finish(self.kind(self.a).apply(h), h)
+
+    def finish(self, after: Array, h: Array) -> Array:
+        """The part of the flags in it: `after` is A h."""
+        flags = dict(zip(self.names, self.flags))
+        if "mask" in flags:
+            after = select(flags["mask"], after, h)
+        if "barrier" in flags:
+            after = select(flags["barrier"], jnp.zeros_like(after), after)
+        return after
+
+    def at(self, t: Array) -> "_Steps":
+        """One step."""
+        flags = tuple(_at(flag, t, self.time) for flag in self.flags)
+        return _Steps(_at(self.a, t, self.time), flags, self.names, self.kind)
+
+    def unmasked(self) -> "_Steps":
+        """The same with the mask worked into A."""
+        flags = dict(zip(self.names, self.flags))
+        if "mask" not in flags:
+            return self
+        linear = self.kind(self.a)
+        linear = select(flags.pop("mask"), linear, linear.identity())
+        return _Steps(linear.a, tuple(flags.values()), tuple(flags), self.kind)
+
+    def map(self, function: Callable[[Array], Array]) -> "_Steps":
+        """A function of each array that changes over time."""
+        a, *flags = (x if x.shape[self.time] == 1 else function(x) for x in (self.a, *self.flags))
+        return _Steps(a, tuple(flags), self.names, self.kind)
+
+
+def _at(array: Array, t: Array, axis: int) -> Array:
+    if array.shape[axis] == 1:
+        return lax.squeeze(array, (axis,))
+    return lax.dynamic_index_in_dim(array, t, axis, False, allow_negative_indices=False)
+
+
+# --- algorithms -----------------------------------------------------------------------------------
+
+
+def _loop(steps: _Steps, offsets: Array, reverse: bool, late: bool) -> Array:
+    """One step after the other; each state is written over the offset that it came from.
+
+    Tuned for few kernels in the body, of which XLA makes one for any arithmetic on t that two
+    others share: so t itself is counted, and never checked for being negative.
+    """
+    axis, length = steps.time, offsets.shape[steps.time]
+    first, last, ahead = (length - 1, 0, -1) if reverse else (0, length - 1, 1)
+
+    def body(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        t, h, states = carry
+        h = _at(states, t, axis) + steps.at(t - ahead if late else t).through(h)
+        states = lax.dynamic_update_index_in_dim(states, h, t, axis, allow_negative_indices=False)
+        return t + ahead, h, states
+
+    start = lax.index_in_dim(offsets, first, axis, keepdims=False)
+    t = jnp.array(first + ahead, jnp.int32)
+    more = (lambda carry: carry[0] >= last) if reverse else (lambda carry: carry[0] <= last)
+    return lax.while_loop(more, body, (t, start, offsets))[2]
+
+
+def _in_order(
+    algorithm: Callable, steps: _Steps, offsets: Array, reverse: bool, late: bool
+) -> Array:
+    """An algorithm for steps without a mask, from the first to the last, A before the offset."""
+    steps, axis = steps.unmasked(), steps.time
+    if late:
+        # Before step t comes the A of the step before. What is rolled round acts on zeros.
+        steps = steps.map(lambda x: jnp.roll(x, -1 if reverse else 1, axis))
+    if not reverse:
+        return algorithm(steps, offsets)
+    turned = steps.map(lambda x: jnp.flip(x, axis))
+    return jnp.flip(algorithm(turned, jnp.flip(offsets, axis)), axis)
+
+
+def _associative(steps: _Steps, offsets: Array) -> Array:
+    """In log2(time) parallel passes, by the odd-even reduction of `lax.associative_scan`.
+
+    For the states alone: prefix products of A are never formed, and an A that never changes
+    stays one matrix on every level.
+    """
+    return _reduced(steps, offsets, _logarithm(steps))
+
+
+def _logarithm(steps: _Steps) -> Array | None:
+    """log|A| where A is real, diagonal and one for all steps, else None.
+
+    Each squaring doubles the relative error of a power, so that a power of n steps is n
+    roundings off; its exponential is off by one rounding of its exponent.
+    """
+    constant = steps.kind is Diagonal and steps.a.shape[steps.time] == 1
+    return jnp.log(jnp.abs(steps.a)) if constant and not jnp.iscomplexobj(steps.a) else None
+
+
+def _reduced(steps: _Steps, offsets: Array, logarithm: Array | None) -> Array:
+    """The states; `logarithm` as `_logarithm` gives it, times the steps that `steps` stand for."""
+    axis, length = steps.time, offsets.shape[steps.time]
+    if length == 1:
+        return offsets
+
+    def every_other(start: int, stop: int) -> tuple[_Steps, Array]:
+        def take(x: Array) -> Array:
+            return lax.slice_in_dim(x, start, stop, 2, axis)
+
+        return steps.map(take), take(offsets)
+
+    (earlier, b_earlier), (later, b_later) = every_other(0, length - 1), every_other(1, length)
+    if logarithm is None:
+        a = later.kind(later.a).compose(earlier.kind(earlier.a)).a
+    else:
+        logarithm = 2 * logarithm
+        a = jnp.exp(logarithm)
+    flags = tuple(before | after for before, after in zip(earlier.flags, later.flags))
+    pairs = _Steps(a, flags, steps.names, steps.kind)
+    odd = _reduced(pairs, later.through(b_earlier) + b_later, logarithm)
+    rest, b_rest = every_other(2, length)
+    even = rest.through(lax.slice_in_dim(odd, 0, b_rest.shape[axis], axis=axis)) + b_rest
+    even = jnp.concatenate([lax.slice_in_dim(offsets, 0, 1, axis=axis), even], axis)
+    return _interleave(even, odd, axis)
+
+
+def _interleave(even: Array, odd: Array, axis: int) -> Array:
+    count = odd.shape[axis]
+    paired = jnp.stack([lax.slice_in_dim(even, 0, count, axis=axis), odd], axis + 1)
+    merged = paired.reshape((*odd.shape[:axis], 2 * count, *odd.shape[axis + 1 :]))
+    return jnp.concatenate([merged, lax.slice_in_dim(even, count, None, axis=axis)], axis)
+
+
+def _products(a: Array, kind: type, axis: int) -> Array:
+    """A_t ... A_1 for the BLOCK steps along an axis, one after the other as the states are."""
+
+    def body(t: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        product, products = carry
+        product = kind(_at(a, t, axis)).compose(kind(product)).a
+        return product, lax.dynamic_update_index_in_dim(products, product, t, axis)
+
+    first = _at(a, jnp.array(0), axis)
+    products = jnp.broadcast_to(a, (*a.shape[:axis], BLOCK, *a.shape[axis + 1 :]))
+    return lax.fori_loop(1, BLOCK, body, (first, products))[1]
+
+
+def _blocked(steps: _Steps, offsets: Array) -> Array:
+    """Blocks of time side by side, one step after the other in each, and then what each block
+    hands to the next: BLOCK + time / BLOCK steps in a row instead of time."""
+    axis, length = steps.time, offsets.shape[steps.time]
+    count = -(-length // BLOCK)
+    if count == 1:
+        return _loop(steps, offsets, reverse=False, late=False)
+
+    def cut(x: Array) -> Array:
+        if x.shape[axis] == 1:
+            return jnp.expand_dims(x, axis)
+        # What is added comes after the last step and is cut off again.
+        rest = [(0, count * BLOCK - length if i == axis else 0) for i in range(x.ndim)]
+        return jnp.pad(x, rest).reshape((*x.shape[:axis], count, BLOCK, *x.shape[axis + 1 :]))
+
+    inside = _Steps(cut(steps.a), tuple(map(cut, steps.flags)), steps.names, steps.kind)
+    states = _loop(inside, cut(offsets), reverse=False, late=False)
+    # What becomes of the state before a block: the products of A, and whether one forgot it.
+    products = _products(inside.a, steps.kind, axis + 1)
+    forgotten = tuple(lax.cummax(flag.astype(jnp.int8), axis + 1) > 0 for flag in inside.flags)
+    since = _Steps(products, forgotten, steps.names, steps.kind)
+
+    def end(x: Array) -> Array:
+        return lax.index_in_dim(x, BLOCK - 1, axis + 1, keepdims=False)
+
+    whole = _Steps(end(products), tuple(map(end, forgotten)), steps.names, steps.kind)
+    before = _shifted(_loop(whole, end(states), reverse=False, late=False), 1, axis)
+    states = states + since.through(jnp.expand_dims(before, axis + 1))
+    states = states.reshape((*offsets.shape[:axis], count * BLOCK, *offsets.shape[axis + 1 :]))
+    return lax.slice_in_dim(states, 0, length, axis=axis)
+
+
+ALGORITHMS = {
+    "loop": _loop,
+    "blocked": functools.partial(_in_order, _blocked),
+    "associative": functools.partial(_in_order, _associative),
+}
+
+
+# --- the primitive of the recurrence --------------------------------------------------------------
+
+
+def _run(a, offsets, *flags, names, kind, reverse, late, algorithm):
+    return ALGORITHMS[algorithm](_Steps(a, flags, names, kind), offsets, reverse, late)
+
+
+def _recurrence_jvp(primals, tangents, **params):
+    """h_t + dh_t for A_t + dA_t, b_t + db_t: the same recurrence with dA_t h_{t-1} + db_t."""
+    a, offsets, *flags = primals
+    a_dot, offsets_dot, *_ = tangents
+    states = _recurrence_p.bind(*primals, **params)
+    if isinstance(a_dot, ad.Zero):
+        offsets_dot = ad.instantiate_zeros(offsets_dot)
+        return states, _recurrence_p.bind(a, offsets_dot, *flags, **params)
+    names, kind, reverse, late = (params[k] for k in ("names", "kind", "reverse", "late"))
+    steps = _Steps(a_dot, tuple(flags), names, kind)
+    ahead = -1 if reverse else 1
+    moved = _product(a_dot, states, kind, 0 if late else ahead)
+    # What a mask holds or a barrier forgets does not depend on A.
+    moved = steps.finish(moved, jnp.zeros_like(moved))
+    if late:
+        moved = _shifted(moved, ahead, steps.time)
+    forcing = moved if isinstance(offsets_dot, ad.Zero) else moved + offsets_dot
+    return states, _recurrence_p.bind(a, forcing, *flags, **params)
+
+
+def _recurrence_transpose(cotangent, a, offsets, *flags, kind, reverse, late, **params):
+    """Linear in the offsets: A_t transposed, the other way round, after its step not before it."""
+    if ad.is_undefined_primal(a):
+        raise TypeError("a recurrence is linear in its offsets alone: A has no transpose")
+    if isinstance(cotangent, ad.Zero):
+        return None, cotangent, *(None for _ in flags)
+    mirrored = {"kind": kind, "reverse": not reverse, "late": not late, **params}
+    a = kind(a).transpose().a
+    return None, _recurrence_p.bind(a, cotangent, *flags, **mirrored), *(None for _ in flags)
+
+
+def _recurrence_batch(arguments, dims, **params):
+    a, offsets, *flags = _batched(arguments, dims)
+    (size,) = jnp.broadcast_shapes(*(x.shape[:1] for x in (a, offsets, *flags)))
+    offsets = jnp.broadcast_to(offsets, (size, *offsets.shape[1:]))
+    return _recurrence_p.bind(a, offsets, *flags, **params), 0
+
+
+def _batched(arguments, dims):
+    """All with a leading axis, of length 1 where they are the same for the whole batch."""
+    return [
+        jnp.expand_dims(x, 0) if dim is None else jnp.moveaxis(x, dim, 0)
+        for x, dim in zip(arguments, dims)
+    ]
+
+
+_recurrence_p = Primitive("linear_recurrence")
+_recurrence_p.def_impl(
+    jax.jit(_run, static_argnames=("names", "kind", "reverse", "late", "algorithm"))
+)
+_recurrence_p.def_abstract_eval(
+    lambda a, offsets, *flags, **params: offsets.update(weak_type=False)
+)
+mlir.register_lowering(_recurrence_p, mlir.lower_fun(_run, multiple_results=False))
+ad.primitive_jvps[_recurrence_p] = _recurrence_jvp
+ad.primitive_transposes[_recurrence_p] = _recurrence_transpose
+batching.primitive_batchers[_recurrence_p] = _recurrence_batch
+seen_by_checkify(_recurrence_p, _run)
+
+
+# --- the primitive of its derivative --------------------------------------------------------------
+
+
+def _product(a: Array, states: Array, kind: type, shift: int) -> Array:
+    """A_t h_{t - shift}, with zeros for what is before the first and after the last step."""
+    if a.shape[a.ndim - 1 - kind.rank] > 1:
+        return _apply(a, states, kind=kind, shift=shift)
+    return _product_p.bind(a, states, kind=kind, shift=shift)
+
+
+def _apply(a, states, *, kind, shift):
+    return kind(a).apply(_shifted(states, shift, a.ndim - 1 - kind.rank))
+
+
+def _shifted(x: Array, shift: int, axis: int) -> Array:
+    if shift == 0:
+        return x
+    edge = jnp.zeros_like(lax.slice_in_dim(x, 0, 1, axis=axis))
+    if shift > 0:
+        return jnp.concatenate([edge, lax.slice_in_dim(x, 0, -1, axis=axis)], axis)
+    return jnp.concatenate([lax.slice_in_dim(x, 1, None, axis=axis), edge], axis)
+
+
+def _sum_of_products(cotangent, a, states, *, kind, shift):
+    """The transpose in A: its sum over time as a loop, which XLA would make a slow reduction."""
+    axis, shape = a.aval.ndim - 1 - kind.rank, a.aval.shape
+
+    def add(t: Array, total: Array) -> Array:
+        h, ct = _at(states, t - shift, axis), _at(cotangent, t, axis)
+        return total + jax.vjp(lambda a: kind(a).apply(h), total)[1](ct)[0]
+
+    batch = jnp.broadcast_shapes(states.shape[:axis], shape[:axis])
+    total = jnp.zeros((*batch, *shape[axis + 1 :]), cotangent.dtype)
+    total = vary(total, varying(jax.typeof(cotangent)))
+    total = lax.fori_loop(max(shift, 0), states.shape[axis] + min(shift, 0), add, total)
+    return _summed_to(shape, jnp.expand_dims(total, axis))
+
+
+def _product_back(cotangent, a, states, *, kind, shift):
+    """The transpose in the states."""
+    cotangent = _shifted(cotangent, -shift, a.ndim - 1 - kind.rank)
+    return _summed_to(states.aval.shape, kind(a).transpose().apply(cotangent))
+
+
+def _summed_to(shape: tuple[int, ...], x: Array) -> Array:
+    axes = tuple(i for i, (n, m) in enumerate(zip(shape, x.shape)) if n != m)
+    return x.sum(axes, keepdims=True) if axes else x
+
+
+def _product_batch(arguments, dims, **params):
+    return _product_p.bind(*_batched(arguments, dims), **params), 0
+
+
+_product_p = Primitive("product_over_time")
+_product_p.def_impl(jax.jit(_apply, static_argnames=("kind", "shift")))
+_product_p.def_abstract_eval(
+    lambda a, states, **params: states.update(
+        shape=jax.eval_shape(functools.partial(_apply, **params), a, states).shape
+    )
+)
+mlir.register_lowering(_product_p, mlir.lower_fun(_apply, multiple_results=False))
+ad.defbilinear(_product_p, _sum_of_products, _product_back)
+batching.primitive_batchers[_product_p] = _product_batch

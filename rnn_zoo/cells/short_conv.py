@@ -1,0 +1,63 @@
+"""The short convolution before a state space."""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .._common.checks import check_sizes
+from .._common.dtypes import state_dtype, working_float
+from ..base import AbstractCell, contract
+from ..init import fan_in_uniform
+
+
+class ShortConv(AbstractCell):
+    r"""A causal convolution over the last k inputs, for each channel, as a cell.
+
+    $$y_t = \sum_{j=0}^{k-1} w_j \odot x_{t-j} + b$$
+
+    State: the k - 1 inputs before, (k - 1, size), oldest first, zero at the start. As a cell
+    it streams, and what it remembers are the last inputs that were valid, of this document:
+    masked steps are no part of it, resets empty it. Mamba (Gu & Dao 2023, arXiv:2312.00752)
+    and its kin place it before a state space. The state is shifted by a step, which no
+    diagonal map does: not run as a linear cell.
+    """
+
+    weight: Float[Array, "kernel size"]
+    bias: Float[Array, " size"] | None
+    input_size: int = eqx.field(static=True)
+    output_size: int = eqx.field(static=True)
+    timed: ClassVar[bool] = False
+    linear: ClassVar[bool] = False
+    stochastic: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        kernel_size: int = 4,
+        use_bias: bool = True,
+        dtype: Any = None,
+        key: PRNGKeyArray,
+    ):
+        """Channels, and the number k of inputs that an output sees. `weight[0]` is for the
+        newest."""
+        check_sizes(size=size, kernel_size=kernel_size)
+        dtype = working_float(dtype)
+        key_weight, key_bias = jr.split(key)
+        self.weight = fan_in_uniform(key_weight, (kernel_size, size), kernel_size, dtype)
+        self.bias = fan_in_uniform(key_bias, (size,), kernel_size, dtype) if use_bias else None
+        self.input_size = self.output_size = size
+
+    def init_state(self) -> Float[Array, "before {self.input_size}"]:
+        return jnp.zeros((self.weight.shape[0] - 1, self.input_size), state_dtype(self.weight))
+
+    @contract
+    def step(
+        self, state: Float[Array, "before {self.input_size}"], x: Float[Array, " {self.input_size}"]
+    ) -> tuple[Float[Array, "before {self.input_size}"], Float[Array, " {self.output_size}"]]:
+        window = jnp.concatenate([state, x[None]])
+        y = jnp.sum(self.weight[::-1] * window, axis=0)
+        return window[1:], y if self.bias is None else y + self.bias

@@ -1,0 +1,86 @@
+"""The form that Mamba's and Griffin's blocks share: a recurrence beside a gate."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike
+
+from .._common.checks import check_steps
+from .._common.dtypes import half_as, working_dtype
+from ..base import AbstractCell, State, advance, contract, replace
+from .base import AbstractLayer, Directions, hide, mixed
+from .stacked import Stacked
+
+
+class AbstractGatedBlock(AbstractLayer, AbstractCell):
+    r"""A recurrence over half of a linear map of x, multiplied by a gate of the other half.
+
+    $$(u, g) = W_{in} x, \qquad y = W_{out} (\mathrm{inner}(u) \odot \mathrm{gate}(g))$$
+
+    A layer and a cell: it streams, and masks and resets reach every part of `inner`.
+    """
+
+    project_in: eqx.AbstractVar[eqx.nn.Linear]
+    inner: eqx.AbstractVar[Stacked]
+    project_out: eqx.AbstractVar[eqx.nn.Linear]
+
+    @abc.abstractmethod
+    def gate(self, g: Array) -> Array:
+        """The factors that g stands for, elementwise."""
+
+    @property
+    def input_size(self) -> int:
+        return int(self.project_in.in_features)
+
+    @property
+    def output_size(self) -> int:
+        return self.input_size
+
+    @property
+    def timed(self) -> bool:
+        return self.inner.timed
+
+    @property
+    def linear(self) -> bool:
+        return False
+
+    @property
+    def stochastic(self) -> bool:
+        return False
+
+    def directions(self, before: Directions = ()) -> Directions:
+        return mixed((*before, (0, self.output_size, False)), self.output_size)
+
+    def init_state(self) -> State:
+        return self.inner.init_state()
+
+    def prepare(self) -> "AbstractGatedBlock":
+        return replace(self, inner=self.inner.prepare())
+
+    @contract
+    def step(self, state: State, x: Array, dt: ArrayLike | None = None) -> tuple[State, Array]:
+        """One step of all parts."""
+        u, g = jnp.split(self.project_in(x), 2)
+        state, v = advance(self.inner, state, u, dt)
+        return state, self.project_out(v * self.gate(g))
+
+    def scan(
+        self,
+        xs: ArrayLike,
+        state: Any = None,
+        *,
+        dt: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        reset: ArrayLike | None = None,
+        key: Any = None,
+    ) -> tuple[State, Array]:
+        """The final state and the outputs; the parts run one after the other."""
+        steps = check_steps(self, xs, dt, mask, reset, key)
+        xs = hide(steps.mask, steps.x).astype(working_dtype(self, steps.x))
+        us, gs = jnp.split(jax.vmap(self.project_in)(xs), 2, axis=-1)
+        state, vs = self.inner.scan(us, state, dt=steps.dt, mask=steps.mask, reset=steps.reset)
+        ys = jax.vmap(self.project_out)(vs * self.gate(gs))
+        return state, half_as(steps.x, hide(steps.mask, ys))

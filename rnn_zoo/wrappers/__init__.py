@@ -1,0 +1,9 @@
+"""Cells made of a cell; the wrappers themselves stand at the top, `rz.Zoneout` and its kind."""
+
+from .mixed_memory import MixedMemoryState as MixedMemoryState
+from .strided import (
+    StrideAwareCfC as StrideAwareCfC,
+    StrideAwareWiredCfCCell as StrideAwareWiredCfCCell,
+    StridedState as StridedState,
+)
+from .variational import VariationalDropoutState as VariationalDropoutState
