@@ -1,0 +1,67 @@
+"""Results stay what they were: golden values of `tests/golden/make_steps.py`.
+
+Parameters agree to 1e-6 and results to 1e-5 of their norm, as far as compilers and processors
+let them; `python benchmarks/house.py bits OLD NEW` compares two builds on one machine to the bit.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from same_results import SAMPLES, results, sketch
+
+
+def _read() -> dict[str, dict[str, np.ndarray]]:
+    file = np.load(Path(__file__).parent / "golden" / "steps.npz")
+    values, start, found = file["values"], 0, {}
+    for sample, name, dtype, shape in json.loads(file["index"].tobytes()):
+        pairs = 2 if np.dtype(dtype).kind == "c" else 1
+        size = pairs * int(np.prod(shape))
+        array = values[start : start + size].reshape((pairs, *shape))
+        array = array[0] + 1j * array[1] if pairs == 2 else array[0]
+        found.setdefault(sample, {})[name] = array.astype(dtype)
+        start += size
+    return found
+
+
+GOLDEN = _read()
+
+
+def tolerance(name: str) -> float:
+    if name.startswith("parameters"):
+        return 1e-6
+    return 1e-4 if "gradient" in name else 1e-5
+
+
+def _difference(one: np.ndarray, two: np.ndarray) -> float:
+    """Of two arrays, by the norm of the second."""
+    wide = np.complex128 if np.iscomplexobj(two) else np.float64
+    one, two = one.astype(wide), two.astype(wide)
+    return float(np.linalg.norm(one - two) / max(np.linalg.norm(two), 1e-30))
+
+
+def test_golden_values_are_there():
+    assert set(GOLDEN) >= {sample.id for sample in SAMPLES if sample.default or sample.model}
+    assert [key for key in GOLDEN if key not in {sample.id for sample in SAMPLES}] == []
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [
+        pytest.param(s, id=s.id, marks=[] if s.default else [pytest.mark.slow])
+        for s in SAMPLES
+        if s.id in GOLDEN
+    ],
+)
+def test_results_are_the_same(sample):
+    golden, found = GOLDEN[sample.id], results(sample, together=True)
+    assert sorted(found) == sorted(golden)
+    wrong = {}
+    for name, expected in golden.items():
+        array = sketch(found[name])
+        assert (array.dtype, array.shape) == (expected.dtype, expected.shape), name
+        difference = _difference(array, expected)
+        if not difference <= tolerance(name):
+            wrong[name] = difference
+    assert wrong == {}
