@@ -1,7 +1,8 @@
 """Results stay what they were: golden values of `tests/golden/make_steps.py`.
 
-Parameters agree to 1e-6 and results to 1e-5 of their norm, as far as compilers and processors
-let them; `python benchmarks/house.py bits OLD NEW` compares two builds on one machine to the bit.
+Parameters agree to 1e-6 of their norm, results to 1e-5 and gradients to 5e-5: what compilers and
+processors differ by is less than a third of each (jax 0.10 and 0.12, SSE and AVX). To the bit, on
+one machine, `python benchmarks/house.py bits OLD NEW` compares two builds.
 """
 
 import json
@@ -31,7 +32,7 @@ GOLDEN = _read()
 def tolerance(name: str) -> float:
     if name.startswith("parameters"):
         return 1e-6
-    return 1e-4 if "gradient" in name else 1e-5
+    return 5e-5 if "gradient" in name else 1e-5
 
 
 def _difference(one: np.ndarray, two: np.ndarray) -> float:
