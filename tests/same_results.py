@@ -294,29 +294,31 @@ def _gradient(run: Run, method: str) -> Any:
     return dict(zip(names, gradients))
 
 
-def cell_results(run: Run) -> dict[str, Any]:
-    """A step, and all evaluators."""
+def cell_results(run: Run, brief: bool = False) -> dict[str, Any]:
+    """A step, and all evaluators; `brief` leaves out what others imply."""
     cell, xs, state = run.module, run.xs, run.state
     first = (run.time["dt"][3],) if run.time else ()
     everything = {**run.flags, **run.time, **run.chance}
     found = {
         "step": cell.step(state, xs[0], *first, **run.chance),
-        "whole": rz.scan.unroll(cell, xs, method="sequential", **run.chance),
         "trajectory": rz.scan.trajectory(cell, xs, state, method="sequential", **everything),
         "reverse": rz.scan.unroll(cell, xs, state, reverse=True, method="sequential", **everything),
         "gradient": _gradient(run, "sequential"),
     }
+    if not brief:
+        found["whole"] = rz.scan.unroll(cell, xs, method="sequential", **run.chance)
     if cell.linear:
         parallel = {"method": "parallel", **everything}
+        found["parallel"] = rz.scan.trajectory(cell, xs, state, **parallel)
+    if cell.linear and not brief:
         found |= {
-            "parallel": rz.scan.trajectory(cell, xs, state, **parallel),
             "parallel-reverse": rz.scan.unroll(cell, xs, state, reverse=True, **parallel),
             "parallel-gradient": _gradient(run, "parallel"),
         }
     return found
 
 
-def model_results(run: Run) -> dict[str, Any]:
+def model_results(run: Run, brief: bool = False) -> dict[str, Any]:
     """The outputs of a layer, or of a cell over a sequence, and how they move with the inputs."""
 
     def outputs(xs):
@@ -348,7 +350,9 @@ def named_arrays(tree: Any) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(p): np.asarray(a) for p, a in found if eqx.is_array(a)}
 
 
-def results(sample: Sample, *, together: bool = False) -> dict[str, np.ndarray]:
+def results(
+    sample: Sample, *, together: bool = False, brief: bool = False
+) -> dict[str, np.ndarray]:
     """All that is compared of a sample, by name: parameters, initial state, results.
 
     `together` compiles one program of all, which takes less time than one of each.
@@ -363,7 +367,7 @@ def results(sample: Sample, *, together: bool = False) -> dict[str, np.ndarray]:
     arrays, rest = eqx.partition(vars(run), eqx.is_array)
 
     def of_arrays(arrays):
-        return compute(Run(**eqx.combine(arrays, rest)))
+        return compute(Run(**eqx.combine(arrays, rest)), brief)
 
     found = jax.jit(of_arrays)(arrays) if together else of_arrays(arrays)
     return given | named_arrays(found)
