@@ -16,19 +16,16 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.core import ShapedArray
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
 from .chunks import Length, in_chunks
-from .float_checks import seen_by_checkify
 from .known import is_known
 from .mesh import in_mesh, repeat, vary_as
 from .plain import scan, trace
-from .plan import Plan, is_zero, make_plan, smooth
+from .plan import Plan, make_plan, smooth
 from .program import Program, perform, read_program
 from .tangents import Derivative, take
+from .unstable import ShapedArray, as_array, define, is_zero, on_jvp, on_vmap, zero_tangent
 
 
 def loop(
@@ -227,7 +224,7 @@ def _push(arrays, tangents, *, run: Run):
     operands, moved = run.operands(arrays), run.operands(tangents)
     results, kept = run.forward(operands, keep=True)
     derivative = Derivative(run, operands, moved)
-    moving = [ad.instantiate_zeros(t) for a, t in zip(operands.state, moved.state) if smooth(a)]
+    moving = [as_array(t) for a, t in zip(operands.state, moved.state) if smooth(a)]
     moving, outputs = derivative.of_all(moving, *kept)
     return results, _tangents(results, [*moving, *outputs])
 
@@ -248,16 +245,9 @@ def _push_as_scan(arrays, tangents, run: Run):
 def _tangents(results: list, moved: list) -> list:
     """For each result its tangent, of those that results with a derivative have."""
     remaining = iter(moved)
-    return [
-        next(remaining) if smooth(r) else ad.Zero(jax.typeof(r).to_tangent_aval()) for r in results
-    ]
+    return [next(remaining) if smooth(r) else zero_tangent(r) for r in results]
 
 
-_loop_p = Primitive("recurrent_loop")
-_loop_p.multiple_results = True
-_loop_p.def_impl(jax.jit(_evaluate, static_argnames="run"))
-_loop_p.def_abstract_eval(_abstract)
-mlir.register_lowering(_loop_p, mlir.lower_fun(_evaluate, multiple_results=True))
-batching.primitive_batchers[_loop_p] = _batch
-ad.primitive_jvps[_loop_p] = _push
-seen_by_checkify(_loop_p, _evaluate)
+_loop_p = define("recurrent_loop", _evaluate, _abstract, static=["run"], several=True)
+on_vmap(_loop_p, _batch)
+on_jvp(_loop_p, _push)

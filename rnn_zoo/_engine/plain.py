@@ -14,7 +14,8 @@ from jax import lax
 from jaxtyping import Array, Bool
 
 from ..linear import AffineMap, select, varies
-from .mesh import in_mesh, vary, vary_as, varying
+from .mesh import in_mesh, vary, vary_as
+from .unstable import varying
 
 
 def states(

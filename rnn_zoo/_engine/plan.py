@@ -12,13 +12,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero, zero_from_primal
-from jax.extend import core
-from jax.interpreters import ad
 from jaxtyping import Array
 
 from .known import is_known
 from .program import SLOPES, Op, Product, Program, Ref, total
+from .unstable import Literal, custom_zero_tangent, is_zero
 
 
 # Products of up to this many numbers take less time than reading their result from memory.
@@ -112,7 +110,7 @@ def _live(jaxpr) -> set:
     """The variables that the results of a jaxpr depend on."""
 
     def variables(atoms) -> set:
-        return {atom for atom in atoms if not isinstance(atom, core.Literal)}
+        return {atom for atom in atoms if not isinstance(atom, Literal)}
 
     live = variables(jaxpr.outvars)
     for equation in reversed(jaxpr.eqns):
@@ -179,15 +177,10 @@ def _recall_sum(products: Sequence[Product]) -> Callable:
         moved, _, vectors = tangents
         terms = [] if is_zero(moved) else [moved]
         terms += [p(m, v) for p, m, v in zip(products, matrices, vectors) if not is_zero(v)]
-        return value, total(terms) if terms else zero_from_primal(value, symbolic_zeros=True)
+        return value, total(terms) if terms else custom_zero_tangent(value)
 
     recall.defjvp(push, symbolic_zeros=True)
     return recall
-
-
-def is_zero(tangent) -> bool:
-    """Whether this tangent is known to be zero while tracing."""
-    return isinstance(tangent, ad.Zero | SymbolicZero)
 
 
 def smooth(value) -> bool:

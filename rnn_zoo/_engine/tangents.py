@@ -16,9 +16,10 @@ from jax import lax
 from jaxtyping import Array
 
 from .chunks import chunks_first, division, in_chunks, states_before
-from .mesh import beside, vary, varying
-from .plan import is_zero, recall_step, smooth
+from .mesh import beside, vary
+from .plan import recall_step, smooth
 from .program import total
+from .unstable import is_zero, varying
 
 
 class Derivative(NamedTuple):
