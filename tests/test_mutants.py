@@ -79,7 +79,7 @@ MUTANTS = {
     "auto changes one step late": ("_engine/backends.py", "length >= row.steps", "length > row.steps", "test_gpu_benchmark.py -k auto_takes"),
     "auto keeps its first row": ("_engine/backends.py", "            chosen = row.algorithm\n", "            return row.algorithm\n", "test_gpu_benchmark.py -k auto_takes"),
     "adjoint reads A of its own step": ("_engine/recurrence.py", "steps.at(t - ahead if late else t)", "steps.at(t)", "test_recurrence.py -k 'derivatives and loop and varying and Diagonal'"),
-    "adjoint of a block not transposed": ("_engine/recurrence.py", "    a = kind(a).transpose().a\n    return None, _recurrence_p", "    return None, _recurrence_p", "test_recurrence.py -m slow -k 'derivatives and Block2x2-constant-loop'"),
+    "adjoint of a block not transposed": ("_engine/recurrence.py", "    a = form.kind(a).transpose().a\n    return None, _recurrence_p", "    return None, _recurrence_p", "test_recurrence.py -m slow -k 'derivatives and Block2x2-constant-loop'"),
     "derivative of A through a mask": ("_engine/recurrence.py", "moved = steps.finish(moved, jnp.zeros_like(moved))", "moved = moved", "test_recurrence.py -k 'derivatives and loop and constant and Diagonal'"),
     "late steps not rolled": ("_engine/recurrence.py", "jnp.roll(x, -1 if reverse else 1, axis)", "x", "test_recurrence.py -k 'derivatives and associative and varying and Diagonal'"),
     "block forgets what it was handed": ("_engine/recurrence.py", "    states = states + since.through(jnp.expand_dims(before, axis + 1))\n", "", "test_recurrence.py -k 'states and blocked and varying and Diagonal'"),

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from .chunks import Length, in_chunks
+from .chunks import Way, in_chunks
 from .known import is_known
 from .mesh import in_mesh, repeat, vary_as
 from .plain import scan, trace
@@ -29,26 +29,18 @@ from .tangents import Derivative
 from .unstable import ShapedArray, as_array, define, is_zero, on_jvp, on_vmap, zero_tangent
 
 
-def loop(
-    step: Callable,
-    state: Any,
-    inputs: Any,
-    *,
-    length: Length,
-    reverse: bool = False,
-    segment: int | None = None,
-    plain: bool = False,
-) -> tuple[Any, Any]:
-    """`lax.scan(step, state, inputs, length, reverse)`; with `plain` that itself.
+def loop(step: Callable, state: Any, inputs: Any, way: Way) -> tuple[Any, Any]:
+    """`lax.scan(step, state, inputs, length, reverse)`; with `way.plain` that itself.
 
-    With `segment`, a derivative keeps the states between segments of so many steps, and runs each
-    segment once more.
+    With `way.segment`, a derivative keeps the states between segments of so many steps, and runs
+    each segment once more.
     """
+    length, reverse, segment, plain = way
     if segment is not None and segment < length:
 
         def of_segment(state, inputs):
             size = len(jax.tree.leaves(inputs)[0])
-            return loop(step, state, inputs, length=size, reverse=reverse, plain=plain)
+            return loop(step, state, inputs, Way(size, reverse, None, plain))
 
         again = jax.checkpoint(of_segment, prevent_cse=False)
         division = length // segment, segment, length % segment
@@ -101,7 +93,7 @@ def _takes(closed, leaves: list) -> bool:
 
 
 def _evaluate(*arrays, run: Run) -> list[Array]:
-    return run.forward(run.operands(arrays), keep=False)[0]
+    return run.forward(run.operands(arrays))
 
 
 def _abstract(*avals, run: Run):
@@ -139,13 +131,15 @@ def _batch(arrays, dims, *, run: Run):
 def _push(arrays, tangents, *, run: Run):
     """The results and their tangents."""
     moved = [None if is_zero(t) else t for t in tangents]
-    if run.plan is None:  # the derivative that `lax.scan` has
+    plan = run.plan
+    if plan is None:  # the derivative that `lax.scan` has
         results, moved = push(lambda now: _evaluate(*now, run=run), list(arrays), moved)
         return results, _tangents(results, smooth_alone(moved))
     operands, given = run.operands(arrays), run.operands(tangents)
-    results, kept = run.forward(operands, keep=True)
+    results, kept = run.forward_kept(operands, plan)
     moving = [as_array(t) if smooth(a) else None for a, t in zip(operands.state, given.state)]
-    after, outputs = Derivative(run, operands, run.operands(moved)).of_all(moving, kept)
+    derivative = Derivative(run, plan, operands, run.operands(moved))
+    after, outputs = derivative.of_all(moving, kept)
     return results, _tangents(results, [*after, *outputs])
 
 

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
 from .program import SLOPES, Op, Product, Program, total
 from .unstable import custom_zero_tangent, is_zero
@@ -26,7 +25,7 @@ class Values(NamedTuple):
 
     state: list
     sums: list  # of the product sites
-    known: dict[int, Array | None]  # activations, by the number of their result
+    known: dict[int, Any]  # activations, by the number of their result
     inputs: list
 
 

@@ -13,6 +13,7 @@ mask or the barrier is the same for all.
 
 import functools
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -64,14 +65,18 @@ def solve(
     names = tuple(flags)
     dtype = jnp.result_type(a, offsets)
     operands = vary_alike(a.astype(dtype), offsets.astype(dtype), *flags.values())
-    return _recurrence_p.bind(
-        *operands,
-        names=names,
-        kind=type(linear),
-        reverse=reverse,
-        late=False,
-        algorithm=algorithm,
-    )
+    form = Form(names, type(linear), reverse, False, algorithm)
+    return _recurrence_p.bind(*operands, form=form)
+
+
+class Form(NamedTuple):
+    """A recurrence without its operands."""
+
+    names: tuple[str, ...]  # of the flags: "mask", "barrier"
+    kind: Any  # what A is, a class of `linear`
+    reverse: bool
+    late: bool  # A acts after its step, on h_t + b_t, and not before: so it is in the transpose
+    algorithm: str
 
 
 class _Steps:
@@ -270,46 +275,46 @@ ALGORITHMS = {
 # --- the primitive of the recurrence --------------------------------------------------------------
 
 
-def _run(a, offsets, *flags, names, kind, reverse, late, algorithm):
-    return ALGORITHMS[algorithm](_Steps(a, flags, names, kind), offsets, reverse, late)
+def _run(a, offsets, *flags, form: Form):
+    steps = _Steps(a, flags, form.names, form.kind)
+    return ALGORITHMS[form.algorithm](steps, offsets, form.reverse, form.late)
 
 
-def _recurrence_jvp(primals, tangents, **params):
+def _recurrence_jvp(primals, tangents, *, form: Form):
     """h_t + dh_t for A_t + dA_t, b_t + db_t: the same recurrence with dA_t h_{t-1} + db_t."""
     a, offsets, *flags = primals
     a_dot, offsets_dot, *_ = tangents
-    states = _recurrence_p.bind(*primals, **params)
+    states = _recurrence_p.bind(*primals, form=form)
     if is_zero(a_dot):
         offsets_dot = as_array(offsets_dot)
-        return states, _recurrence_p.bind(a, offsets_dot, *flags, **params)
-    names, kind, reverse, late = (params[k] for k in ("names", "kind", "reverse", "late"))
-    steps = _Steps(a_dot, tuple(flags), names, kind)
-    ahead = -1 if reverse else 1
-    moved = _product(a_dot, states, kind, 0 if late else ahead)
+        return states, _recurrence_p.bind(a, offsets_dot, *flags, form=form)
+    steps = _Steps(a_dot, tuple(flags), form.names, form.kind)
+    ahead = -1 if form.reverse else 1
+    moved = _product(a_dot, states, form.kind, 0 if form.late else ahead)
     # What a mask holds or a barrier forgets does not depend on A.
     moved = steps.finish(moved, jnp.zeros_like(moved))
-    if late:
+    if form.late:
         moved = _shifted(moved, ahead, steps.time)
     forcing = moved if is_zero(offsets_dot) else moved + offsets_dot
-    return states, _recurrence_p.bind(a, forcing, *flags, **params)
+    return states, _recurrence_p.bind(a, forcing, *flags, form=form)
 
 
-def _recurrence_transpose(cotangent, a, offsets, *flags, kind, reverse, late, **params):
+def _recurrence_transpose(cotangent, a, offsets, *flags, form: Form):
     """Linear in the offsets: A_t transposed, the other way round, after its step not before it."""
     if is_asked(a):
         raise TypeError("a recurrence is linear in its offsets alone: A has no transpose")
     if is_zero(cotangent):
         return None, cotangent, *(None for _ in flags)
-    mirrored = {"kind": kind, "reverse": not reverse, "late": not late, **params}
-    a = kind(a).transpose().a
-    return None, _recurrence_p.bind(a, cotangent, *flags, **mirrored), *(None for _ in flags)
+    mirrored = form._replace(reverse=not form.reverse, late=not form.late)
+    a = form.kind(a).transpose().a
+    return None, _recurrence_p.bind(a, cotangent, *flags, form=mirrored), *(None for _ in flags)
 
 
-def _recurrence_batch(arguments, dims, **params):
+def _recurrence_batch(arguments, dims, *, form: Form):
     a, offsets, *flags = _batched(arguments, dims)
     (size,) = jnp.broadcast_shapes(*(x.shape[:1] for x in (a, offsets, *flags)))
     offsets = jnp.broadcast_to(offsets, (size, *offsets.shape[1:]))
-    return _recurrence_p.bind(a, offsets, *flags, **params), 0
+    return _recurrence_p.bind(a, offsets, *flags, form=form), 0
 
 
 def _batched(arguments, dims):
@@ -323,8 +328,8 @@ def _batched(arguments, dims):
 _recurrence_p = define(
     "linear_recurrence",
     _run,
-    lambda a, offsets, *flags, **params: offsets.update(weak_type=False),
-    static=("names", "kind", "reverse", "late", "algorithm"),
+    lambda a, offsets, *flags, form: offsets.update(weak_type=False),
+    static=["form"],
     several=False,
 )
 on_jvp(_recurrence_p, _recurrence_jvp)

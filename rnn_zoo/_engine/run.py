@@ -60,10 +60,19 @@ class Run:
             function = jax.vmap(function, in_axes=arguments(axes))
         return function
 
-    def forward(self, operands: Operands, *, keep: bool) -> tuple[list, Kept | None]:
-        """The last state and all outputs; and, to keep, what a derivative needs of every step."""
+    def forward(self, operands: Operands) -> list:
+        """The last state and all outputs."""
+        return self._forward(operands, None)[0]
+
+    def forward_kept(self, operands: Operands, plan: Plan) -> tuple[list, Kept]:
+        """The same, and what a derivative needs of every step."""
+        results, kept = self._forward(operands, plan)
+        assert kept is not None
+        return results, kept
+
+    def _forward(self, operands: Operands, plan: Plan | None) -> tuple[list, Kept | None]:
         program, size = self.program, len(operands.state)
-        shared = program.shared if keep else {}  # an output that is a state is kept once
+        shared = program.shared if plan else {}  # an output that is a state is kept once
 
         def at_step(sites, constants, state, columns):
             sums, activations = [], {}
@@ -79,9 +88,7 @@ class Run:
 
             results = program.run(constants, state, columns, product, activation)
             after, kept = results[:size], None
-            if keep:
-                plan = self.plan
-                assert plan is not None, "without a plan the derivative is that of the scan"
+            if plan is not None:
                 of_sites = [sums[i] for i in plan.sites]
                 kept = Kept(after, of_sites, [activations[n] for n in plan.activations])
             outputs = [r for i, r in enumerate(results[size:]) if i not in shared]

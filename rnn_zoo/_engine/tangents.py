@@ -30,6 +30,7 @@ from jaxtyping import Array
 
 from .chunks import chunks_first, division, in_chunks, states_before
 from .mesh import beside, vary
+from .plan import Plan
 from .program import Site, total
 from .recall import Values, push, recall_step, smooth_alone
 from .run import Kept, Operands, Run
@@ -67,6 +68,7 @@ class Derivative(NamedTuple):
     """
 
     run: Run
+    plan: Plan
     at: Operands
     moved: Operands  # the tangents
 
@@ -88,7 +90,7 @@ class Derivative(NamedTuple):
         """
         after, sums, activations = steps.kept
         before = [states_before(*pair, reverse=self.run.reverse) for pair in zip(first, after)]
-        known = self.run.plan.recalled(after, activations)
+        known = self.plan.recalled(after, activations)
         values = Values(before, sums, known, steps.inputs)
         vectors, sums = self._values(values)
         values = values._replace(sums=sums)
@@ -121,7 +123,7 @@ class Derivative(NamedTuple):
         `values` has the sums of the plan's sites alone. The others are computed anew; those that
         the derivative does not read are zeros, in their place.
         """
-        program, plan = self.run.program, self.run.plan
+        program, plan = self.run.program, self.plan
 
         def at_step(sites, constants, values):
             known = values.known

@@ -71,7 +71,7 @@ def _apply(equation: Any, operands: list) -> list:
         run, shapes = params["run"], [v.aval for v in equation.invars]
 
         def forward(*operands):
-            return run.forward(run.operands(operands), keep=False)[0]
+            return run.forward(run.operands(operands))
 
         structs = [jax.ShapeDtypeStruct(s.shape, s.dtype) for s in shapes]
         return _evaluate(jax.make_jaxpr(forward)(*structs), operands)
