@@ -21,7 +21,7 @@ from ._common.moved import moved as _moved
 from ._common.old_names import SCAN as _OLD
 from ._engine import plain as _plain
 from ._engine.backends import PARALLEL, choose
-from ._engine.chunks import Length
+from ._engine.chunks import Length, Way
 from ._engine.loop import loop
 from ._engine.mesh import in_mesh, vary_alike
 from ._engine.recurrence import solve
@@ -194,10 +194,7 @@ def _sequential(cell, state, steps: Steps, reverse: bool, keep_states: bool, seg
         body,
         state,
         per_step,
-        length=steps.length,
-        reverse=reverse,
-        segment=segment,
-        plain=plain,
+        Way(steps.length, reverse, segment, plain),
     )
     return state, states, ys
 
@@ -212,8 +209,8 @@ def _linear(cell, state, steps: Steps, reverse: bool, keep_states: bool, algorit
     maps = _map_over_time(cell, state, inputs)
     if algorithm == PLAIN:
         flags = {"mask": steps.mask, "reset": steps.reset}
-        initial = cell.init_state()
-        states = _plain.states(maps, state, initial, steps.length, **flags, reverse=reverse)
+        way = Way(steps.length, reverse)
+        states = _plain.states(maps, state, way, initial=cell.init_state(), **flags)
     else:
         states = solve(
             maps.linear,

@@ -10,10 +10,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from .._engine.chunks import Length
+from .._engine.unstable import Tracer
 from .keys import is_key, step_keys
 from .numbers import exactly
 

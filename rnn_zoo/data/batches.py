@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.core import Tracer
 
 from .._common.numbers import checked, exactly
+from .._engine.unstable import Tracer
 from ._random import generator
 
 

@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 from numpy.typing import NDArray
 
 from .._common.checks import check_choice, check_sizes
 from .._common.dtypes import working_dtype, working_float
 from .._common.fixed import Fixed
+from .._engine.unstable import Tracer
 from ..base import AbstractCell, advance, contract, replace
 from ..init import glorot
 

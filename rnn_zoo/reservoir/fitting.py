@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from .._common.checks import Steps, beside, check_inputs, check_steps
 from .._common.dtypes import working_dtype
 from .._common.keys import key_rank
 from .._common.numbers import exactly
+from .._engine.unstable import Tracer
 from ..linear import select
 from ._double import everywhere, in_double, outside
 from ._samples import check_finite, check_targets
