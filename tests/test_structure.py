@@ -28,9 +28,9 @@ RANKS = {
             ("init", "wiring"),
             ("cells",),
             ("registry",),
+            ("wrappers",),
             ("scan",),
             ("dynamics",),
-            ("wrappers",),
             ("graphs",),
             ("layers",),
             ("interop",),
@@ -84,7 +84,7 @@ def test_abstract_or_final(cls):
 @pytest.mark.parametrize("cls", module_classes(), ids=lambda c: c.__name__)
 def test_no_concrete_method_is_overridden(cls):
     for name, member in vars(cls).items():
-        if not callable(member) or name.startswith("__") or name == "prepare":
+        if not callable(member) or name.startswith("__"):
             continue
         for base in cls.__mro__[1:]:
             inherited = vars(base).get(name)

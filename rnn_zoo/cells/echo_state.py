@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 from .._common.checks import check_choice, check_positive, check_sizes, check_traced
 from .._common.dtypes import state_dtype, working_float
 from .._common.fixed import Fixed
-from ..base import AbstractCell, contract, replace
+from ..base import AbstractCell
 from ..init import orthogonal, uniform
 
 
@@ -21,15 +21,15 @@ SMALLEST_LOG = -1e4
 
 
 class EchoStateConstants(NamedTuple):
-    """What `EchoStateCell.prepare` computes: W_hh as gain * weight_hh + shift * I, log(1 - leak).
+    """What `EchoStateCell.constants` computes: W_hh as gain * weight_hh + shift * I, log(1 - leak).
 
     Scalars rather than a scaled matrix: cells of a grid of settings share the matrix, so a
     `vmap` over them is one matrix product.
     """
 
-    gain: Fixed
-    shift: Fixed
-    log_kept: Fixed
+    gain: Float[Array, ""]
+    shift: Float[Array, ""]
+    log_kept: Float[Array, ""]
 
 
 class Noise(eqx.Module):
@@ -80,7 +80,6 @@ class EchoStateCell(AbstractCell):
     spectral_radius: Fixed
     leak: Fixed
     input_scaling: Fixed
-    constants: EchoStateConstants | None
     noise: Noise | None
     radius_of: str = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
@@ -126,7 +125,6 @@ class EchoStateCell(AbstractCell):
         self.spectral_radius = Fixed(jnp.asarray(radius, wide))
         self.leak = Fixed(jnp.asarray(_share("leak", leak), wide))
         self.input_scaling = Fixed(jnp.asarray(_scaling("input_scaling", input_scaling), wide))
-        self.constants = None
         check_positive("noise", noise, zero=True)
         self.noise = Noise(noise, inference=inference) if noise else None
         self.input_size, self.output_size = input_size, hidden_size
@@ -138,9 +136,7 @@ class EchoStateCell(AbstractCell):
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.weight_hh.value))
 
-    def prepare(self) -> "EchoStateCell":
-        if self.constants is not None:
-            return self
+    def constants(self) -> EchoStateConstants:
         leak, gain = self.leak.value, self.spectral_radius.value
         shift = jnp.zeros_like(gain)
         if self.radius_of == "leaky":
@@ -149,11 +145,11 @@ class EchoStateCell(AbstractCell):
             gain = gain / jnp.hypot(1 - leak + leak * real, leak * imaginary).max()
             shift = (1 - leak) * (gain - 1) / leak
         log_kept = jnp.maximum(jnp.log1p(-leak), SMALLEST_LOG)
-        return replace(self, constants=EchoStateConstants(*map(Fixed, (gain, shift, log_kept))))
+        return EchoStateConstants(gain, shift, log_kept)
 
-    @contract
-    def step(
+    def equation(
         self,
+        c: EchoStateConstants,
         state: Float[Array, " {self.output_size}"],
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
@@ -161,9 +157,7 @@ class EchoStateCell(AbstractCell):
         key: Any = None,
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
         """RuntimeError without a key where there is noise."""
-        constants = self.prepare().constants
-        assert constants is not None
-        gain, shift, log_kept = (array.value for array in constants)
+        gain, shift, log_kept = c
         recurrent = gain * (self.weight_hh.value @ state) + shift * state
         z = self.input_scaling.value * (self.weight_ih.value @ x) + recurrent + self.bias.value
         if self.noise is not None:

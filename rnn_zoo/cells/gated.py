@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._common.activations import portable
 from .._common.checks import check_choice, check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, AbstractLinearCell, contract
+from ..base import AbstractCell, AbstractLinearCell, StateMatrix
 from ..init import fan_in_uniform, glorot, orthogonal
 from ..linear import AffineMap, Diagonal
 
@@ -45,7 +45,6 @@ class LSTMCell(AbstractCell):
     timed: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
 
     def __init__(
         self,
@@ -70,11 +69,13 @@ class LSTMCell(AbstractCell):
         zeros = jnp.zeros(self.output_size, state_dtype(self.weight_hh))
         return LSTMState(zeros, zeros)
 
-    @contract
-    def step(
-        self, state: LSTMState, x: Float[Array, " {self.input_size}"]
+    def constants(self) -> StateMatrix:
+        return StateMatrix(self.weight_hh)
+
+    def equation(
+        self, c: StateMatrix, state: LSTMState, x: Float[Array, " {self.input_size}"]
     ) -> tuple[LSTMState, Float[Array, " {self.output_size}"]]:
-        z = self.weight_ih @ x + self.weight_hh @ state.h
+        z = self.weight_ih @ x + c @ state.h
         i, f, g, o = jnp.split(z if self.bias is None else z + self.bias, 4)
         c = jax.nn.sigmoid(f) * state.c + jax.nn.sigmoid(i) * jnp.tanh(g)
         h = jax.nn.sigmoid(o) * jnp.tanh(c)
@@ -105,7 +106,6 @@ class GRUCell(AbstractCell):
     timed: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
 
     def __init__(
         self,
@@ -129,21 +129,26 @@ class GRUCell(AbstractCell):
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.weight_hh))
 
-    @contract
-    def step(
-        self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+    def constants(self) -> StateMatrix:
+        return StateMatrix(self.weight_hh)
+
+    def equation(
+        self,
+        c: StateMatrix,
+        state: Float[Array, " {self.output_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
         from_x = self.weight_ih @ x
         from_x = from_x if self.bias is None else from_x + self.bias
         if self.reset_after:
-            from_h = self.weight_hh @ state
+            from_h = c @ state
             r, z = jnp.split(jax.nn.sigmoid((from_x + from_h)[: -self.output_size]), 2)
             u = from_h[-self.output_size :]
             reset = r * (u if self.bias_n is None else u + self.bias_n)
         else:
-            gates = self.weight_hh[: -self.output_size] @ state
+            gates = c[: -self.output_size] @ state
             r, z = jnp.split(jax.nn.sigmoid(from_x[: -self.output_size] + gates), 2)
-            reset = self.weight_hh[-self.output_size :] @ (r * state)
+            reset = c[-self.output_size :] @ (r * state)
         n = jnp.tanh(from_x[-self.output_size :] + reset)
         h = (1 - z) * n + z * state
         return h, h
@@ -169,7 +174,6 @@ class MGUCell(AbstractCell):
     timed: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
 
     def __init__(
         self,
@@ -191,15 +195,20 @@ class MGUCell(AbstractCell):
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.weight_hh))
 
-    @contract
-    def step(
-        self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+    def constants(self) -> StateMatrix:
+        return StateMatrix(self.weight_hh)
+
+    def equation(
+        self,
+        c: StateMatrix,
+        state: Float[Array, " {self.output_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
         from_x = self.weight_ih @ x
         from_x_f, from_x_h = jnp.split(from_x if self.bias is None else from_x + self.bias, 2)
         weight_f, weight_h = (
-            self.weight_hh[: self.output_size],
-            self.weight_hh[self.output_size :],
+            c[: self.output_size],
+            c[self.output_size :],
         )
         f = jax.nn.sigmoid(from_x_f + weight_f @ state)
         candidate = jnp.tanh(from_x_h + weight_h @ (f * state))
@@ -260,7 +269,7 @@ class MinGRUCell(AbstractLinearCell):
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.weight_ih))
 
-    def transition(self, x: Float[Array, " {self.input_size}"]) -> AffineMap:
+    def transition(self, c: Any, x: Float[Array, " {self.input_size}"]) -> AffineMap:
         k = self.weight_ih @ x
         z, candidate = jnp.split(k if self.bias is None else k + self.bias, 2)
         # 2 sigmoid(z) - 1 = tanh(z / 2)
@@ -268,7 +277,10 @@ class MinGRUCell(AbstractLinearCell):
         return AffineMap(Diagonal(keep), jax.nn.sigmoid(z) * self.activation(candidate))
 
     def readout(
-        self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+        self,
+        c: Any,
+        state: Float[Array, " {self.output_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> Float[Array, " {self.output_size}"]:
         return state
 
@@ -319,7 +331,7 @@ class MinLSTMCell(AbstractLinearCell):
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.weight_ih))
 
-    def transition(self, x: Float[Array, " {self.input_size}"]) -> AffineMap:
+    def transition(self, c: Any, x: Float[Array, " {self.input_size}"]) -> AffineMap:
         k = self.weight_ih @ x
         f, i, candidate = jnp.split(k if self.bias is None else k + self.bias, 3)
         log_ratio = jax.nn.log_sigmoid(f) - jax.nn.log_sigmoid(i)
@@ -328,7 +340,10 @@ class MinLSTMCell(AbstractLinearCell):
         return AffineMap(Diagonal(keep), update * self.activation(candidate))
 
     def readout(
-        self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+        self,
+        c: Any,
+        state: Float[Array, " {self.output_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> Float[Array, " {self.output_size}"]:
         return state
 

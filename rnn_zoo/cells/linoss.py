@@ -11,10 +11,10 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._common.checks import check_choice, check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractLinearCell, replace
+from ..base import AbstractLinearCell
 from ..init import fan_in_uniform, normal, uniform
 from ..linear import AffineMap, Block2x2
-from .oscillate import WIDEST, Oscillator, implicit, implicit_explicit, power
+from .oscillate import WIDEST, implicit, implicit_explicit, power
 
 
 SCHEMES = ("imex", "im", "damped")
@@ -53,7 +53,6 @@ class LinOSSCell(AbstractLinearCell):
     B: Float[Array, "units input"]
     C: Float[Array, "output units"]
     D: Float[Array, "output input"]
-    constants: Oscillator | None
     scheme: str = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
@@ -104,37 +103,30 @@ class LinOSSCell(AbstractLinearCell):
         self.B = fan_in_uniform(keys[3], (state_size, input_size), input_size, dtype)
         self.C = fan_in_uniform(keys[4], (hidden_size, state_size), state_size, dtype)
         self.D = normal(keys[5], (hidden_size, input_size), 1 / math.sqrt(input_size), dtype)
-        self.constants = None
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> Float[Array, "2 units"]:
         return jnp.zeros((2, self.A.size), state_dtype(self.A))
 
-    def prepare(self) -> "LinOSSCell":
-        if self.constants is not None:
-            return self
+    def constants(self) -> Any:
         dtype = state_dtype(self.A)
         step = jax.nn.sigmoid(self.step_logit.astype(dtype))
         stiffness = jax.nn.relu(self.A.astype(dtype))
         if self.scheme == "im":
-            return replace(self, constants=implicit(stiffness, step))
+            return implicit(stiffness, step)
         damping = jnp.zeros_like(step) if self.G is None else jax.nn.relu(self.G.astype(dtype))
-        return replace(self, constants=implicit_explicit(stiffness, damping, step))
+        return implicit_explicit(stiffness, damping, step)
 
     def transition(
-        self, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] | None = None
+        self, c: Any, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] | None = None
     ) -> AffineMap:
-        constants = self.prepare().constants
-        assert constants is not None
-        block, gain = constants.block, constants.gain
-        assert block is not None
-        assert gain is not None
+        block, gain = c.block, c.gain
         if dt is not None:
-            block, gain = power(constants, jnp.asarray(dt))
+            block, gain = power(c, jnp.asarray(dt))
         return AffineMap(Block2x2(block), gain * (self.B @ x)[None])
 
     def readout(
-        self, state: Float[Array, "2 units"], x: Float[Array, " {self.input_size}"]
+        self, c: Any, state: Float[Array, "2 units"], x: Float[Array, " {self.input_size}"]
     ) -> Float[Array, " {self.output_size}"]:
         return self.C @ state[1] + self.D @ x
 

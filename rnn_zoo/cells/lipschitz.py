@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._common.checks import check_positive, check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, contract, replace
+from ..base import AbstractCell
 from ..init import fan_in_uniform, normal
 
 
@@ -17,7 +17,7 @@ METHODS = ("euler", "rk2")
 
 
 class LipschitzConstants(NamedTuple):
-    """What `LipschitzCell.prepare` computes: the two matrices."""
+    """What `LipschitzCell.constants` computes: the two matrices."""
 
     A: Float[Array, "hidden hidden"]
     W: Float[Array, "hidden hidden"]
@@ -51,7 +51,6 @@ class LipschitzCell(AbstractCell):
     gamma: tuple[float, float] = eqx.field(static=True)
     epsilon: float = eqx.field(static=True)
     method: str = eqx.field(static=True)
-    constants: LipschitzConstants | None
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = True
@@ -92,32 +91,27 @@ class LipschitzCell(AbstractCell):
         self.M_W = normal(key_W, square, std, dtype)
         self.weight_ih = fan_in_uniform(key_ih, (hidden_size, input_size), input_size, dtype)
         self.bias = fan_in_uniform(key_b, (hidden_size,), input_size, dtype) if use_bias else None
-        self.constants = None
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.weight_ih))
 
-    def prepare(self) -> "LipschitzCell":
-        if self.constants is not None:
-            return self
+    def constants(self) -> LipschitzConstants:
         A, W = map(_symmetric_skew, (self.M_A, self.M_W), self.beta, self.gamma)
-        return replace(self, constants=LipschitzConstants(A, W))
+        return LipschitzConstants(A, W)
 
-    @contract
-    def step(
+    def equation(
         self,
+        c: LipschitzConstants,
         state: Float[Array, " {self.output_size}"],
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        constants = self.prepare().constants
-        assert constants is not None
         drive = self.weight_ih @ x
         drive = drive if self.bias is None else drive + self.bias
 
         def f(h):
-            return constants.A @ h + jnp.tanh(constants.W @ h + drive)
+            return c.A @ h + jnp.tanh(c.W @ h + drive)
 
         step = dt * self.epsilon
         at = state if self.method == "euler" else state + 0.5 * step * f(state)

@@ -13,7 +13,7 @@ from .._common.activations import lecun_tanh, portable
 from .._common.checks import check_positive, check_sizes
 from .._common.dropout import Dropout, make_dropout
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, contract, replace
+from ..base import AbstractCell, replace
 from ..init import glorot
 
 
@@ -101,9 +101,9 @@ class CfCCell(AbstractCell):
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.heads.weight))
 
-    @contract
-    def step(
+    def equation(
         self,
+        c: Any,
         state: Float[Array, " {self.output_size}"],
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,

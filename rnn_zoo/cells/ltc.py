@@ -14,7 +14,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from .._common.checks import check_positive, check_sizes
 from .._common.dtypes import state_dtype, working_float
 from .._common.ranges import held
-from ..base import AbstractCell, contract, replace
+from ..base import AbstractCell
 from ..init import uniform
 from ..wiring.base import NeuronMap
 from ..wiring.dense import FullyConnectedMap
@@ -66,7 +66,7 @@ class SynapseTable(NamedTuple):
 
 
 class LTCConstants(NamedTuple):
-    """What `LTCCell.prepare` computes: conductances in their range, synapses by target."""
+    """What `LTCCell.constants` computes: conductances in their range, synapses by target."""
 
     g_leak: Float[Array, " units"]
     leak: Float[Array, " units"]
@@ -111,7 +111,6 @@ class LTCCell(AbstractCell):
     input_bias: Float[Array, " input"] | None
     output_weight: Float[Array, " output"] | None
     output_bias: Float[Array, " output"] | None
-    constants: LTCConstants | None
     wiring: NeuronMap = eqx.field(static=True)
     ode_unfolds: int = eqx.field(static=True)
     constraint: str = eqx.field(static=True)
@@ -169,7 +168,6 @@ class LTCCell(AbstractCell):
         self.c_m = raw(uniform(keys[4], units, *c_m, dtype))
         self.input_weight, self.input_bias = _mapping(input_mapping, input_size, dtype)
         self.output_weight, self.output_bias = _mapping(output_mapping, wiring.output_size, dtype)
-        self.constants = None
         self.wiring = wiring
         self.ode_unfolds, self.constraint = ode_unfolds, constraint
         self.epsilon = check_positive("epsilon", epsilon, zero=True)
@@ -178,42 +176,37 @@ class LTCCell(AbstractCell):
     def init_state(self) -> Float[Array, " units"]:
         return jnp.zeros(self.wiring.units, state_dtype(self.g_leak))
 
-    def prepare(self) -> "LTCCell":
-        if self.constants is not None:
-            return self
+    def constants(self) -> LTCConstants:
         g_leak = self._in_range(self.g_leak)
-        constants = LTCConstants(
+        return LTCConstants(
             g_leak,
             g_leak * self.v_leak,
             self._in_range(self.c_m, LEAST_CAPACITY),
             self._table(_layout(self.wiring, False), self.recurrent),
             self._table(_layout(self.wiring, True), self.sensory),
         )
-        return replace(self, constants=constants)
 
-    @contract
-    def step(
+    def equation(
         self,
+        c: LTCConstants,
         state: Float[Array, " units"],
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[Float[Array, " units"], Float[Array, " {self.output_size}"]]:
-        constants = self.prepare().constants
-        assert constants is not None
         u = _mapped(x, self.input_weight, self.input_bias)
-        tau = jnp.asarray(dt, state.dtype) / (self.ode_unfolds * constants.c_m)
+        tau = jnp.asarray(dt, state.dtype) / (self.ode_unfolds * c.c_m)
         # Recomputed in the gradient: the openings of all synapses and unfolds would fill memory.
-        unfold = jax.checkpoint(lambda constants, v, u, tau: self._unfold(constants, v, u, tau))
-        v = unfold(constants, state, u, tau)
+        unfold = jax.checkpoint(lambda c, v, u, tau: self._unfold(c, v, u, tau))
+        v = unfold(c, state, u, tau)
         return v, _mapped(v[: self.output_size], self.output_weight, self.output_bias)
 
-    def _unfold(self, constants: LTCConstants, v: Array, u: Array, tau: Array) -> Array:
-        drive_x, conductance_x = constants.sensory.currents(_layout(self.wiring, True), u)
-        drive_x = drive_x + constants.leak
-        conductance_x = conductance_x + constants.g_leak + self.epsilon
+    def _unfold(self, c: LTCConstants, v: Array, u: Array, tau: Array) -> Array:
+        drive_x, conductance_x = c.sensory.currents(_layout(self.wiring, True), u)
+        drive_x = drive_x + c.leak
+        conductance_x = conductance_x + c.g_leak + self.epsilon
         layout = _layout(self.wiring, False)
         for _ in range(self.ode_unfolds):
-            drive, conductance = constants.recurrent.currents(layout, v)
+            drive, conductance = c.recurrent.currents(layout, v)
             v = (v + tau * (drive + drive_x)) / (1 + tau * (conductance + conductance_x))
         return v
 

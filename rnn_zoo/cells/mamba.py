@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, Inexact, PRNGKeyArray
 
 from .._common.checks import check_choice, check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractLinearCell, replace
+from ..base import AbstractLinearCell
 from ..init import fan_in_uniform, log_uniform, uniform
 from ..linear import AffineMap, Diagonal
 from .discretise import exponential_euler, zoh
@@ -55,7 +55,6 @@ class MambaCell(AbstractLinearCell):
     A_log: Float[Array, "hidden state"]
     A_imag: Float[Array, "hidden state"] | None
     D: Float[Array, " hidden"]
-    A: Inexact[Array, "hidden state"] | None
     discretisation: str = eqx.field(static=True)
     negative_eigenvalues: bool = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
@@ -118,21 +117,16 @@ class MambaCell(AbstractLinearCell):
         imaginary = jnp.broadcast_to(numbers.astype(dtype), shape)
         self.A_imag = imaginary if complex_eigenvalues else None
         self.D = jnp.ones(hidden_size, dtype)
-        self.A = None
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> Inexact[Array, " state"]:
         zeros = jnp.zeros(self.A_log.size, state_dtype(self.A_log))
         return zeros if self.A_imag is None else lax.complex(zeros, zeros)
 
-    def prepare(self) -> "MambaCell":
-        if self.A is not None:
-            return self
+    def constants(self) -> Any:
         dtype = state_dtype(self.A_log)
         A = -jnp.exp(self.A_log.astype(dtype))
-        return replace(
-            self, A=A if self.A_imag is None else lax.complex(A, self.A_imag.astype(dtype))
-        )
+        return A if self.A_imag is None else lax.complex(A, self.A_imag.astype(dtype))
 
     @property
     def timed(self) -> bool:
@@ -140,21 +134,19 @@ class MambaCell(AbstractLinearCell):
         return not self.negative_eigenvalues
 
     def transition(
-        self, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] = 1.0
+        self, c: Any, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] = 1.0
     ) -> AffineMap:
-        A = self.prepare().A
-        assert A is not None
         u = self._project(x)
         rank = self.weight_dt.shape[1]
         small, B = jnp.split(self.weight_x[: rank + self._width] @ u, [rank])
         step = jnp.asarray(dt) * jax.nn.softplus(self.weight_dt @ small + self.bias_dt)
-        decay, gain = DISCRETISATIONS[self.discretisation](A, step[:, None])
+        decay, gain = DISCRETISATIONS[self.discretisation](c, step[:, None])
         decay = 2 * decay - 1 if self.negative_eigenvalues else decay
         written = gain * self._joined(B)[None] * u[:, None].astype(gain.dtype)
         return AffineMap(Diagonal(decay.ravel()), written.ravel())
 
     def readout(
-        self, state: Inexact[Array, " state"], x: Float[Array, " {self.input_size}"]
+        self, c: Any, state: Inexact[Array, " state"], x: Float[Array, " {self.input_size}"]
     ) -> Float[Array, " {self.output_size}"]:
         u = self._project(x)
         C = self._joined(self.weight_x[-self._width :] @ u)

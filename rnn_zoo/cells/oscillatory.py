@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from .._common.checks import check_positive, check_sizes
 from .._common.dtypes import state_dtype, working_float
 from .._common.fixed import Fixed
-from ..base import AbstractCell, contract
+from ..base import AbstractCell, StateMatrix
 from ..init import fan_in_uniform, leaky_kaiming, uniform
 
 
@@ -52,7 +52,6 @@ class CoRNNCell(AbstractCell):
     timed: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh", "weight_hz")
 
     def __init__(
         self,
@@ -88,15 +87,19 @@ class CoRNNCell(AbstractCell):
     def init_state(self) -> OscillatorState:
         return _rest(self.weight_ih, self.output_size)
 
-    @contract
-    def step(
+    def constants(self) -> tuple[StateMatrix, StateMatrix]:
+        return StateMatrix(self.weight_hh), StateMatrix(self.weight_hz)
+
+    def equation(
         self,
+        c: tuple[StateMatrix, StateMatrix],
         state: OscillatorState,
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[OscillatorState, Float[Array, " {self.output_size}"]]:
         h, z = state
-        u = self.weight_hh @ h + self.weight_hz @ z + self.weight_ih @ x
+        W_hh, W_hz = c
+        u = W_hh @ h + W_hz @ z + self.weight_ih @ x
         force = jnp.tanh(u if self.bias is None else u + self.bias) - self.gamma * h
         delta = jnp.asarray(dt) * self.delta
         if self.scheme == "explicit":
@@ -132,7 +135,6 @@ class HCoRNNCell(AbstractCell):
     timed: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
 
     def __init__(
         self,
@@ -162,15 +164,18 @@ class HCoRNNCell(AbstractCell):
     def init_state(self) -> OscillatorState:
         return _rest(self.weight_ih, self.output_size)
 
-    @contract
-    def step(
+    def constants(self) -> StateMatrix:
+        return StateMatrix(self.weight_hh)
+
+    def equation(
         self,
+        c: StateMatrix,
         state: OscillatorState,
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[OscillatorState, Float[Array, " {self.output_size}"]]:
         h, z = state
-        u = self.weight_hh @ h + self.weight_ih @ x
+        u = c @ h + self.weight_ih @ x
         force = jnp.tanh(u if self.bias is None else u + self.bias)
         delta = jnp.asarray(dt) * self.delta
         z = z + delta * (force - self.stiffness.value * h - self.damping.value * z)
@@ -204,7 +209,6 @@ class LEMCell(AbstractCell):
     timed: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh", "weight_hz")
 
     def __init__(
         self,
@@ -231,22 +235,26 @@ class LEMCell(AbstractCell):
     def init_state(self) -> OscillatorState:
         return _rest(self.weight_ih, self.output_size)
 
-    @contract
-    def step(
+    def constants(self) -> tuple[StateMatrix, StateMatrix]:
+        return StateMatrix(self.weight_hh), StateMatrix(self.weight_hz)
+
+    def equation(
         self,
+        c: tuple[StateMatrix, StateMatrix],
         state: OscillatorState,
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[OscillatorState, Float[Array, " {self.output_size}"]]:
         h, z = state
+        W_hh, W_hz = c
         from_x = self.weight_ih @ x
         from_x = from_x if self.bias is None else from_x + self.bias
-        pre = from_x[: -self.output_size] + self.weight_hh @ h
+        pre = from_x[: -self.output_size] + W_hh @ h
         one, two, pre_z = jnp.split(pre, 3)
         delta = jnp.asarray(dt) * self.delta
         delta_1, delta_2 = delta * jax.nn.sigmoid(one), delta * jax.nn.sigmoid(two)
         z = (1 - delta_1) * z + delta_1 * jnp.tanh(pre_z)
-        target = jnp.tanh(self.weight_hz @ z + from_x[-self.output_size :])
+        target = jnp.tanh(W_hz @ z + from_x[-self.output_size :])
         h = (1 - delta_2) * h + delta_2 * target
         return OscillatorState(h, z), h
 
@@ -303,9 +311,9 @@ class UnICORNNCell(AbstractCell):
     def init_state(self) -> OscillatorState:
         return _rest(self.weight_ih, self.output_size)
 
-    @contract
-    def step(
+    def equation(
         self,
+        c: Any,
         state: OscillatorState,
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._common.checks import check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, contract
+from ..base import AbstractCell, StateMatrix
 from ..init import glorot
 from .gated import LSTMState
 
@@ -38,7 +38,6 @@ class LSTMPCell(AbstractCell):
     timed: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
 
     def __init__(
         self,
@@ -69,11 +68,13 @@ class LSTMPCell(AbstractCell):
         dtype = state_dtype(self.weight_hh)
         return LSTMState(jnp.zeros(self.output_size, dtype), jnp.zeros(self.cell_size, dtype))
 
-    @contract
-    def step(
-        self, state: LSTMState, x: Float[Array, " {self.input_size}"]
+    def constants(self) -> StateMatrix:
+        return StateMatrix(self.weight_hh)
+
+    def equation(
+        self, c: StateMatrix, state: LSTMState, x: Float[Array, " {self.input_size}"]
     ) -> tuple[LSTMState, Float[Array, " {self.output_size}"]]:
-        z = self.weight_ih @ x + self.weight_hh @ state.h
+        z = self.weight_ih @ x + c @ state.h
         i, f, g, o = jnp.split(z if self.bias is None else z + self.bias, 4)
         c = jax.nn.sigmoid(f) * state.c + jax.nn.sigmoid(i) * jnp.tanh(g)
         h = self.weight_hr @ (jax.nn.sigmoid(o) * jnp.tanh(c))

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Inexact, PRNGKeyArray
 
 from .._common.checks import check_choice, check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractLinearCell, replace
+from ..base import AbstractLinearCell
 from ..init import fan_in_uniform, normal, uniform
 from ..linear import AffineMap, Block2x2, Diagonal
 from .modes import check_eigenvalues, check_map
@@ -53,7 +53,6 @@ class RGLRUCell(AbstractLinearCell):
     bias_gates: Float[Array, "2 units"] | None
     Lambda: Float[Array, " units"]
     theta: Float[Array, " units"] | None
-    rate: Inexact[Array, " units"] | None
     negative_eigenvalues: bool = eqx.field(static=True)
     root_at_start: bool = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
@@ -127,7 +126,7 @@ class RGLRUCell(AbstractLinearCell):
         self.Lambda = jnp.log(jnp.expm1(-jnp.log(decay) / root)).astype(dtype)
         turn, key_turn = max_phase / SHARPNESS, jr.fold_in(key_decay, 0)
         self.theta = uniform(key_turn, (units,), 0.0, turn, dtype) if complex_eigenvalues else None
-        self.rate, self.negative_eigenvalues = None, negative_eigenvalues
+        self.negative_eigenvalues = negative_eigenvalues
         self.root_at_start = root_at_start
         self.input_size, self.output_size = input_size, hidden_size
 
@@ -136,22 +135,18 @@ class RGLRUCell(AbstractLinearCell):
         state = zeros if self.root_at_start else jnp.stack([zeros, jnp.ones_like(zeros)])
         return state if self.theta is None else lax.complex(state, jnp.zeros_like(state))
 
-    def prepare(self) -> "RGLRUCell":
-        if self.rate is not None:
-            return self
+    def constants(self) -> Any:
         dtype = state_dtype(self.Lambda)
         rate = -SHARPNESS * jax.nn.softplus(self.Lambda.astype(dtype))
         if self.theta is not None:
             rate = lax.complex(rate, SHARPNESS * self.theta.astype(dtype))
-        return replace(self, rate=rate)
+        return rate
 
-    def transition(self, x: Float[Array, " {self.input_size}"]) -> AffineMap:
-        rate = self.prepare().rate
-        assert rate is not None
+    def transition(self, c: Any, x: Float[Array, " {self.input_size}"]) -> AffineMap:
         u = x if self.weight_ih is None else self.weight_ih @ x
         u = u if self.bias is None else u + self.bias
         r, i = self._gates(u)
-        log_a = rate * r.astype(rate.dtype)
+        log_a = c * r.astype(c.dtype)
         # 1 - |a|^2 without cancellation near |a| = 1.
         if self.negative_eigenvalues:
             a, squared = 2 * jnp.exp(log_a) - 1, -4 * jnp.expm1(log_a) * jnp.exp(log_a)
@@ -166,7 +161,7 @@ class RGLRUCell(AbstractLinearCell):
         return AffineMap(Block2x2(block), jnp.stack([root * written, none]))
 
     def readout(
-        self, state: Inexact[Array, "*rows units"], x: Float[Array, " {self.input_size}"]
+        self, c: Any, state: Inexact[Array, "*rows units"], x: Float[Array, " {self.input_size}"]
     ) -> Float[Array, " {self.output_size}"]:
         state = state if self.root_at_start else state[0]
         return state if self.theta is None else jnp.concatenate([state.real, state.imag])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .._common.checks import check_choice, check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractLinearCell, replace
+from ..base import AbstractLinearCell
 from ..init import fan_in_uniform, hippo_legs, log_uniform, normal
 from ..linear import AffineMap, Diagonal
 from .discretise import DISCRETISATIONS
@@ -50,7 +50,6 @@ class S4DCell(AbstractLinearCell):
     log_step: Float[Array, " hidden"]
     C: Float[Array, "2 hidden modes"]
     D: Float[Array, " hidden"]
-    constants: DiagonalConstants | None
     discretisation: str = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
@@ -106,37 +105,38 @@ class S4DCell(AbstractLinearCell):
         C = normal(key_C, (2, *shape), math.sqrt(0.5), dtype)
         self.C = C * jnp.broadcast_to(jnp.asarray(weight, dtype), C.shape)
         self.D = normal(key_D, (hidden_size,), 1.0, dtype)
-        self.constants = None
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> Complex[Array, " state"]:
         zeros = jnp.zeros(self.frequency.size, state_dtype(self.frequency))
         return lax.complex(zeros, zeros)
 
-    def prepare(self) -> "S4DCell":
-        if self.constants is not None:
-            return self
+    def constants(self) -> DiagonalConstants:
         dtype = state_dtype(self.frequency)
         decay_rate = jnp.exp(self.log_decay.astype(dtype))
         eigenvalues = lax.complex(-decay_rate, self.frequency.astype(dtype))
         step = jnp.exp(self.log_step.astype(dtype))[:, None]
         decay, gain = DISCRETISATIONS[self.discretisation](eigenvalues, step)
-        return replace(self, constants=DiagonalConstants(eigenvalues, step, decay, gain))
+        return DiagonalConstants(eigenvalues, step, decay, gain)
 
     def transition(
-        self, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] | None = None
+        self,
+        c: DiagonalConstants,
+        x: Float[Array, " {self.input_size}"],
+        dt: Float[ArrayLike, ""] | None = None,
     ) -> AffineMap:
-        constants = self.prepare().constants
-        assert constants is not None
-        decay, gain = constants.decay, constants.gain
+        decay, gain = c.decay, c.gain
         if dt is not None:
             discretise = DISCRETISATIONS[self.discretisation]
-            decay, gain = discretise(constants.eigenvalues, jnp.asarray(dt) * constants.step)
+            decay, gain = discretise(c.eigenvalues, jnp.asarray(dt) * c.step)
         u = self._project(x).astype(gain.dtype)
         return AffineMap(Diagonal(decay.ravel()), (gain * u[:, None]).ravel())
 
     def readout(
-        self, state: Complex[Array, " state"], x: Float[Array, " {self.input_size}"]
+        self,
+        c: DiagonalConstants,
+        state: Complex[Array, " state"],
+        x: Float[Array, " {self.input_size}"],
     ) -> Float[Array, " {self.output_size}"]:
         h = state.reshape(self.frequency.shape)
         from_h = jnp.sum(self.C[0] * h.real - self.C[1] * h.imag, axis=-1)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .._common.checks import check_choice, check_sizes
 from .._common.dtypes import state_dtype, working_float
 from .._common.ranges import held
-from ..base import AbstractLinearCell, replace
+from ..base import AbstractLinearCell
 from ..init import hippo_legs, log_uniform, normal
 from ..linear import AffineMap, Diagonal
 from .discretise import DISCRETISATIONS
@@ -60,7 +60,6 @@ class S5Cell(AbstractLinearCell):
     C: Float[Array, "2 output modes"]
     D: Float[Array, "output input"]
     log_step: Float[Array, " modes"]
-    constants: S5Constants | None
     conj_sym: bool = eqx.field(static=True)
     clip_eigs: bool = eqx.field(static=True)
     discretisation: str = eqx.field(static=True)
@@ -122,7 +121,6 @@ class S5Cell(AbstractLinearCell):
         self.C = _output_matrix(C_init, key_C, hidden_size, V, dtype)
         self.D = normal(key_D, (hidden_size, input_size), 1 / math.sqrt(input_size), dtype)
         self.log_step = log_uniform(key_step, eigenvalues.shape, step_range, dtype)
-        self.constants = None
         self.conj_sym, self.clip_eigs = conj_sym, clip_eigs
         self.input_size, self.output_size = input_size, hidden_size
 
@@ -130,9 +128,7 @@ class S5Cell(AbstractLinearCell):
         zeros = jnp.zeros(self.Lambda_re.size, state_dtype(self.Lambda_re))
         return lax.complex(zeros, zeros)
 
-    def prepare(self) -> "S5Cell":
-        if self.constants is not None:
-            return self
+    def constants(self) -> S5Constants:
         dtype = state_dtype(self.Lambda_re)
         real = self.Lambda_re.astype(dtype)
         if self.clip_eigs:
@@ -142,25 +138,24 @@ class S5Cell(AbstractLinearCell):
         decay, gain = DISCRETISATIONS[self.discretisation](eigenvalues, step)
         B = self.B.reshape(-1, self.input_size)
         joint = joint_readout(self.C, self.D, 2.0 if self.conj_sym else 1.0)
-        return replace(self, constants=S5Constants(eigenvalues, step, decay, gain, B, joint))
+        return S5Constants(eigenvalues, step, decay, gain, B, joint)
 
     def transition(
-        self, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] | None = None
+        self,
+        c: S5Constants,
+        x: Float[Array, " {self.input_size}"],
+        dt: Float[ArrayLike, ""] | None = None,
     ) -> AffineMap:
-        constants = self.prepare().constants
-        assert constants is not None
-        decay, gain = constants.decay, constants.gain
+        decay, gain = c.decay, c.gain
         if dt is not None:
             discretise = DISCRETISATIONS[self.discretisation]
-            decay, gain = discretise(constants.eigenvalues, jnp.asarray(dt) * constants.step)
-        return AffineMap(Diagonal(decay), gain * write_modes(constants.B, x))
+            decay, gain = discretise(c.eigenvalues, jnp.asarray(dt) * c.step)
+        return AffineMap(Diagonal(decay), gain * write_modes(c.B, x))
 
     def readout(
-        self, state: Complex[Array, " modes"], x: Float[Array, " {self.input_size}"]
+        self, c: S5Constants, state: Complex[Array, " modes"], x: Float[Array, " {self.input_size}"]
     ) -> Float[Array, " {self.output_size}"]:
-        constants = self.prepare().constants
-        assert constants is not None
-        return read_modes(constants.joint, state, x)
+        return read_modes(c.joint, state, x)
 
 
 def s5_eigenvectors(

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._common.checks import check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, contract
+from ..base import AbstractCell
 from ..init import fan_in_uniform
 
 
@@ -54,9 +54,11 @@ class ShortConv(AbstractCell):
     def init_state(self) -> Float[Array, "before {self.input_size}"]:
         return jnp.zeros((self.weight.shape[0] - 1, self.input_size), state_dtype(self.weight))
 
-    @contract
-    def step(
-        self, state: Float[Array, "before {self.input_size}"], x: Float[Array, " {self.input_size}"]
+    def equation(
+        self,
+        c: Any,
+        state: Float[Array, "before {self.input_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> tuple[Float[Array, "before {self.input_size}"], Float[Array, " {self.output_size}"]]:
         window = jnp.concatenate([state, x[None]])
         y = jnp.sum(self.weight[::-1] * window, axis=0)

@@ -13,7 +13,7 @@ from jaxtyping import Array, Complex, Float, Int, PRNGKeyArray
 
 from .._common.checks import check_choice, check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, contract, replace
+from ..base import AbstractCell, StateMatrix
 from ..init import glorot, skew, uniform
 
 
@@ -28,7 +28,7 @@ def mod_relu(z: Complex[Array, " hidden"], bias: Float[Array, " hidden"]) -> Arr
 
 
 class UnitaryConstants(NamedTuple):
-    """What `UnitaryCell.prepare` computes: phases, unit reflection vectors, complex input."""
+    """What `UnitaryCell.constants` computes: phases, unit reflection vectors, complex input."""
 
     diagonals: Complex[Array, "3 hidden"]
     reflections: Complex[Array, "2 hidden"]
@@ -62,7 +62,6 @@ class UnitaryCell(AbstractCell):
     bias: Float[Array, " hidden"]
     weight_out: Float[Array, "hidden 2*hidden"]
     bias_out: Float[Array, " hidden"]
-    constants: UnitaryConstants | None
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = False
@@ -84,35 +83,35 @@ class UnitaryCell(AbstractCell):
         self.bias = uniform(keys[4], (size,), -0.01, 0.01, dtype)
         self.weight_out = glorot(keys[5], 1, size, 2 * size, dtype)
         self.bias_out = jnp.zeros(size, dtype)
-        self.constants = None
         self.input_size, self.output_size = input_size, size
 
     def init_state(self) -> Complex[Array, " {self.output_size}"]:
         zeros = jnp.zeros(self.output_size, state_dtype(self.omega))
         return lax.complex(zeros, zeros)
 
-    def prepare(self) -> "UnitaryCell":
-        if self.constants is not None:
-            return self
+    def constants(self) -> Any:
         omega, v = (p.astype(state_dtype(p)) for p in (self.omega, self.v))
         diagonals = lax.complex(jnp.cos(omega), jnp.sin(omega))
         unit = v / jnp.sqrt(jnp.sum(v**2, axis=(0, 2), keepdims=True))
-        return replace(self, constants=UnitaryConstants(diagonals, lax.complex(unit[0], unit[1])))
+        return UnitaryConstants(diagonals, lax.complex(unit[0], unit[1]))
 
     def evolve(self, h: Complex[Array, " {self.output_size}"]) -> Complex[Array, " hidden"]:
         """W h."""
-        constants = self.prepare().constants
-        assert constants is not None
-        d_1, d_2, d_3 = constants.diagonals
-        r_1, r_2 = constants.reflections
+        return self._evolve(self.constants(), h)
+
+    def _evolve(self, c: UnitaryConstants, h: Array) -> Array:
+        d_1, d_2, d_3 = c.diagonals
+        r_1, r_2 = c.reflections
         h = _reflect(r_1, jnp.fft.fft(d_1 * h, norm="ortho"))[self.permutation]
         return d_3 * _reflect(r_2, jnp.fft.ifft(d_2 * h, norm="ortho"))
 
-    @contract
-    def step(
-        self, state: Complex[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+    def equation(
+        self,
+        c: Any,
+        state: Complex[Array, " {self.output_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> tuple[Complex[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        z = self.evolve(state) + lax.complex(self.weight_ih[0] @ x, self.weight_ih[1] @ x)
+        z = self._evolve(c, state) + lax.complex(self.weight_ih[0] @ x, self.weight_ih[1] @ x)
         h = mod_relu(z, self.bias)
         return h, self.weight_out @ jnp.concatenate([h.real, h.imag]) + self.bias_out
 
@@ -153,13 +152,11 @@ class ExpRNNCell(AbstractCell):
     bias: Float[Array, " hidden"]
     parametrisation: str = eqx.field(static=True)
     negative_ones: int = eqx.field(static=True)
-    matrix: Float[Array, "hidden hidden"] | None
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("matrix",)
 
     def __init__(
         self,
@@ -189,32 +186,29 @@ class ExpRNNCell(AbstractCell):
             self.weight_ih = uniform(key_ih, (hidden_size, input_size), -0.01, 0.01, dtype)
             self.bias = jnp.zeros(hidden_size, dtype)
         self.parametrisation = parametrisation
-        self.matrix = None
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.weight_ih))
 
-    def prepare(self) -> "ExpRNNCell":
-        if self.matrix is not None:
-            return self
+    def constants(self) -> Any:
         A = skew(self.weight_hh.astype(state_dtype(self.weight_hh)), self.output_size)
         if self.parametrisation == "exp":
-            return replace(self, matrix=jax.scipy.linalg.expm(A))
+            return StateMatrix(jax.scipy.linalg.expm(A))
         eye = jnp.eye(self.output_size, dtype=A.dtype)
         signs = jnp.where(
             jnp.arange(self.output_size) < self.output_size - self.negative_ones, 1, -1
         )
         signs = signs.astype(A.dtype)[None]  # of the columns
-        return replace(self, matrix=jnp.linalg.solve(eye + A, eye - A) * signs)
+        return StateMatrix(jnp.linalg.solve(eye + A, eye - A) * signs)
 
-    @contract
-    def step(
-        self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+    def equation(
+        self,
+        c: Any,
+        state: Float[Array, " {self.output_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        matrix = self.prepare().matrix
-        assert matrix is not None
-        u = matrix @ state + self.weight_ih @ x
+        u = c @ state + self.weight_ih @ x
         h = jnp.sign(u) * jax.nn.relu(jnp.abs(u) + self.bias)
         return h, h
 

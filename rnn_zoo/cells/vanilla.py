@@ -14,7 +14,7 @@ from .._common.activations import portable
 from .._common.checks import check_sizes
 from .._common.dtypes import state_dtype, working_float
 from .._common.ranges import held
-from ..base import AbstractCell, AbstractLinearCell, contract, replace
+from ..base import AbstractCell, AbstractLinearCell, StateMatrix
 from ..init import glorot, leaky_kaiming, orthogonal, uniform
 from ..linear import AffineMap, Diagonal
 
@@ -55,7 +55,6 @@ class ElmanCell(AbstractCell):
     timed: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
 
     def __init__(
         self,
@@ -77,11 +76,16 @@ class ElmanCell(AbstractCell):
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.weight_hh))
 
-    @contract
-    def step(
-        self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+    def constants(self) -> StateMatrix:
+        return StateMatrix(self.weight_hh)
+
+    def equation(
+        self,
+        c: StateMatrix,
+        state: Float[Array, " {self.output_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        z = self.weight_ih @ x + self.weight_hh @ state
+        z = self.weight_ih @ x + c @ state
         h = self.activation(z if self.bias is None else z + self.bias)
         return h, h
 
@@ -107,7 +111,6 @@ class LeakyElmanCell(AbstractCell):
     timed: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
 
     def __init__(
         self,
@@ -131,14 +134,17 @@ class LeakyElmanCell(AbstractCell):
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.weight_hh))
 
-    @contract
-    def step(
+    def constants(self) -> StateMatrix:
+        return StateMatrix(self.weight_hh)
+
+    def equation(
         self,
+        c: StateMatrix,
         state: Float[Array, " {self.output_size}"],
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        z = self.weight_ih @ x + self.weight_hh @ state
+        z = self.weight_ih @ x + c @ state
         alpha = leak_over(self.leak, dt)
         target = self.activation(z if self.bias is None else z + self.bias)
         h = (1 - alpha) * state + alpha * target
@@ -163,7 +169,6 @@ class IndRNNCell(AbstractCell):
     weight_ih: Float[Array, "hidden input"]
     weight_hh: Float[Array, " hidden"]
     bias: Float[Array, " hidden"] | None
-    u: Float[Array, " hidden"] | None
     recurrent_range: tuple[float, float] = eqx.field(static=True)
     activation: Callable = eqx.field(static=True, converter=portable)
     input_size: int = eqx.field(static=True)
@@ -187,7 +192,6 @@ class IndRNNCell(AbstractCell):
         self.weight_ih, self.weight_hh, self.bias = _independent_weights(
             input_size, hidden_size, recurrent_range, use_bias, dtype, key
         )
-        self.u = None
         self.recurrent_range = (float(recurrent_range[0]), float(recurrent_range[1]))
         self.activation = activation
         self.input_size, self.output_size = input_size, hidden_size
@@ -195,19 +199,18 @@ class IndRNNCell(AbstractCell):
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.weight_hh))
 
-    def prepare(self) -> "IndRNNCell":
-        if self.u is not None:
-            return self
+    def constants(self) -> Float[Array, " hidden"]:
+        """u, held to its range."""
         high = self.recurrent_range[1]
-        return replace(self, u=held(self.weight_hh, -high, high))
+        return held(self.weight_hh, -high, high)
 
-    @contract
-    def step(
-        self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+    def equation(
+        self,
+        c: Any,
+        state: Float[Array, " {self.output_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        u = self.prepare().u
-        assert u is not None
-        z = self.weight_ih @ x + u * state
+        z = self.weight_ih @ x + c * state
         h = self.activation(z if self.bias is None else z + self.bias)
         return h, h
 
@@ -226,7 +229,6 @@ class LinearIndRNNCell(AbstractLinearCell):
     weight_ih: Float[Array, "hidden input"]
     weight_hh: Float[Array, " hidden"]
     bias: Float[Array, " hidden"] | None
-    u: Float[Array, " hidden"] | None
     recurrent_range: tuple[float, float] = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
@@ -247,27 +249,26 @@ class LinearIndRNNCell(AbstractLinearCell):
         self.weight_ih, self.weight_hh, self.bias = _independent_weights(
             input_size, hidden_size, recurrent_range, use_bias, dtype, key
         )
-        self.u = None
         self.recurrent_range = (float(recurrent_range[0]), float(recurrent_range[1]))
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.weight_hh))
 
-    def prepare(self) -> "LinearIndRNNCell":
-        if self.u is not None:
-            return self
+    def constants(self) -> Float[Array, " hidden"]:
+        """u, held to its range."""
         high = self.recurrent_range[1]
-        return replace(self, u=held(self.weight_hh, -high, high))
+        return held(self.weight_hh, -high, high)
 
-    def transition(self, x: Float[Array, " {self.input_size}"]) -> AffineMap:
-        u = self.prepare().u
-        assert u is not None
+    def transition(self, c: Any, x: Float[Array, " {self.input_size}"]) -> AffineMap:
         z = self.weight_ih @ x
-        return AffineMap(Diagonal(u), z if self.bias is None else z + self.bias)
+        return AffineMap(Diagonal(c), z if self.bias is None else z + self.bias)
 
     def readout(
-        self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+        self,
+        c: Any,
+        state: Float[Array, " {self.output_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> Float[Array, " {self.output_size}"]:
         return state
 

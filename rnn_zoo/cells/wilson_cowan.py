@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._common.checks import check_positive, check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, contract, replace
+from ..base import AbstractCell, StateMatrix
 from ..init import glorot, uniform
 from .vanilla import check_leak, leak_over
 
@@ -49,7 +49,6 @@ class WilsonCowanCell(AbstractCell):
     weight_ih: Float[Array, "hidden input"]
     raw_weight_hh: Float[Array, "hidden hidden"]
     bias: Float[Array, " hidden"] | None
-    matrix: Float[Array, "hidden hidden"] | None
     excitatory: int = eqx.field(static=True)
     leak: float = eqx.field(static=True)
     gain: tuple[float, float] = eqx.field(static=True)
@@ -60,7 +59,6 @@ class WilsonCowanCell(AbstractCell):
     timed: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("matrix",)
 
     def __init__(
         self,
@@ -93,27 +91,22 @@ class WilsonCowanCell(AbstractCell):
         self.weight_ih = glorot(key_ih, 1, hidden_size, input_size, dtype)
         self.raw_weight_hh = _raw_weights(key_hh, hidden_size, self.excitatory, dtype)
         self.bias = self._each(self.threshold, dtype) if use_bias else None
-        self.matrix = None
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.weight_ih))
 
-    def prepare(self) -> "WilsonCowanCell":
-        if self.matrix is not None:
-            return self
+    def constants(self) -> StateMatrix:
         raw = self.raw_weight_hh.astype(state_dtype(self.raw_weight_hh))
-        return replace(self, matrix=jax.nn.softplus(raw) * self._each((1.0, -1.0), raw.dtype)[None])
+        return StateMatrix(jax.nn.softplus(raw) * self._each((1.0, -1.0), raw.dtype)[None])
 
-    @contract
-    def step(
+    def equation(
         self,
+        c: StateMatrix,
         state: Float[Array, " {self.output_size}"],
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        matrix = self.prepare().matrix
-        assert matrix is not None
-        z = matrix @ state + self.weight_ih @ x
+        z = c @ state + self.weight_ih @ x
         rate = self._rate(z if self.bias is None else z + self.bias)
         alpha = leak_over(self.leak, dt)
         h = (1 - alpha) * state + alpha * (1 - self.refractory * state) * rate

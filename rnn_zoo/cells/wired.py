@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._common.checks import check_sizes
 from .._common.dtypes import state_dtype
-from ..base import AbstractCell, advance, contract, replace
+from ..base import AbstractCell, replace
 from ..wiring.base import NeuronMap
 from ..wiring.ncp import auto_ncp
 from .liquid import CfCCell
@@ -40,7 +40,6 @@ class WiredCfCCell(AbstractCell):
     """
 
     layers: tuple[CfCCell, ...]
-    masked: tuple[CfCCell, ...] | None
     wiring: NeuronMap = eqx.field(static=True)
     fully_recurrent: bool = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
@@ -75,29 +74,25 @@ class WiredCfCCell(AbstractCell):
             for before, size, k in zip([input_size, *sizes], sizes, jr.split(key, len(sizes)))
         ]
         self.layers = _masked(cells, self.wiring, fully_recurrent)
-        self.masked = None
 
     def init_state(self) -> Float[Array, " {self.wiring.units}"]:
         return jnp.zeros(self.wiring.units, state_dtype(self.layers[0].heads.weight))
 
-    def prepare(self) -> "WiredCfCCell":
-        if self.masked is not None:
-            return self
-        return replace(self, masked=_masked(self.layers, self.wiring, self.fully_recurrent))
+    def constants(self) -> tuple[CfCCell, ...]:
+        """The layers, with zeros where the map has no synapse."""
+        return _masked(self.layers, self.wiring, self.fully_recurrent)
 
-    @contract
-    def step(
+    def equation(
         self,
+        c: tuple[CfCCell, ...],
         state: Float[Array, " {self.wiring.units}"],
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[Float[Array, " {self.wiring.units}"], Float[Array, " {self.output_size}"]]:
-        cells = self.prepare().masked
-        assert cells is not None
-        ends = np.cumsum([cell.output_size for cell in cells])[:-1]
+        ends = np.cumsum([cell.output_size for cell in c])[:-1]
         after = []
-        for cell, h in zip(cells, jnp.split(state, ends)):
-            h, x = advance(cell, h, x, dt)
+        for cell, h in zip(c, jnp.split(state, ends)):
+            h, x = cell.advance(cell.constants(), h, x, dt)
             after.append(h)
         return jnp.concatenate(after), x[_motor_places(self.wiring)]
 
