@@ -110,7 +110,6 @@ class AbstractLinearCell(AbstractCell):
     time.
     """
 
-    timed: eqx.AbstractVar[bool]
     linear: ClassVar[bool] = True
     stochastic: ClassVar[bool] = False
 

@@ -16,8 +16,8 @@ import pytest
 import references as refs
 
 import rnn_zoo as rz
-from rnn_zoo._common.fixed import Fixed
 from rnn_zoo._common.dtypes import working_dtype
+from rnn_zoo._common.fixed import Fixed
 
 
 I, H, T = 3, 5, 9

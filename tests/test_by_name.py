@@ -34,7 +34,9 @@ def test_the_orthogonal_matrix_is_orthogonal(parametrisation, initialisation):
 
 def test_exprnn_starts_with_rotation_blocks():
     for initialisation in ("cayley", "henaff"):
-        matrix = rz.cells.ExpRNNCell(I, 7, initialisation=initialisation, key=KEY).constants().matrix
+        matrix = (
+            rz.cells.ExpRNNCell(I, 7, initialisation=initialisation, key=KEY).constants().matrix
+        )
         blocks = np.kron(np.eye(4), np.ones((2, 2)))[:7, :7]
         np.testing.assert_allclose(matrix * (1 - blocks), 0, atol=1e-6)
         assert (abs(np.asarray(matrix)[np.arange(0, 6, 2), np.arange(1, 7, 2)]) > 1e-3).all()

@@ -6,7 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import ArrayLike, PyTree
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
 
 def half_as(xs: ArrayLike, ys: Any) -> Any:
@@ -48,3 +48,8 @@ def working_float(dtype: Any = None) -> Any:
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"expected a real dtype for the parameters, got {dtype}")
     return dtype
+
+
+def zero_state(size: int, parameter: Any) -> Float[Array, " {size}"]:
+    """(size,) zeros in the dtype of a carry beside this parameter."""
+    return jnp.zeros(size, state_dtype(parameter))

@@ -8,6 +8,7 @@ from typing import Any
 
 FORMULAS = ("transition", "equation", "step")
 FLAGS = {"timed": "dt", "stochastic": "key"}
+_STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def read_formula(cls: Any, contract: type) -> None:
@@ -22,9 +23,11 @@ def read_formula(cls: Any, contract: type) -> None:
     if formula is None:
         return
     parameters = inspect.signature(formula).parameters
-    for flag, parameter in FLAGS.items():
-        if not _says(cls, flag, contract):
-            setattr(cls, flag, parameter in parameters)
+    for flag, name in FLAGS.items():
+        # `*dt` is for classes that come from this one to say.
+        open_ended = name in parameters and parameters[name].kind in _STARRED
+        if not open_ended and not _says(cls, flag, contract):
+            setattr(cls, flag, name in parameters)
     if not _says(cls, "linear", contract):
         cls.linear = False
     if "constants" not in own and _is_abstract(cls.constants):

@@ -13,8 +13,21 @@ from .._common.checks import check_positive, check_sizes
 from .._common.dtypes import state_dtype, working_float
 from ..base import AbstractCell, StateMatrix
 from ..init import normal, skew
+from ..registry import register
 
 
+@register(
+    "antisymmetric",
+    family="antisymmetric",
+    paper="Chang et al. 2019, arXiv:1902.09689",
+    equation="h' = h + e tanh((A - A^T - g I) h + W x + b)",
+    full="""
+        M = A - A^T - gamma I
+        h' = h + dt epsilon tanh(M h + W x + b)
+        y = h'
+        where A = upper(weight_hh); W = weight_ih; b = bias; h = state
+    """,
+)
 class AntisymmetricCell(AbstractCell):
     r"""AntisymmetricRNN (Chang et al. 2019, arXiv:1902.09689).
 
@@ -85,6 +98,19 @@ class AntisymmetricCell(AbstractCell):
         return h, h
 
 
+@register(
+    "gated_antisymmetric",
+    family="antisymmetric",
+    paper="Chang et al. 2019, arXiv:1902.09689",
+    equation="h' = h + e z * tanh(M h + W x + b), z = sig(M h + ...)",
+    full="""
+        M = A - A^T - gamma I
+        z = sig(M h + W_z x + b_z)
+        h' = h + dt epsilon z * tanh(M h + W_h x + b_h)
+        y = h'
+        where A = upper(weight_hh); W_z, W_h = weight_ih; b_z, b_h = bias; h = state
+    """,
+)
 class GatedAntisymmetricCell(AbstractCell):
     r"""AntisymmetricRNN with a gate (Chang et al. 2019, arXiv:1902.09689).
 
@@ -157,7 +183,7 @@ def _weights(input_size, hidden_size, gates, use_bias, dtype, key):
     key_ih, key_hh = jr.split(key)
     half = hidden_size * (hidden_size - 1) // 2
     return (
-        normal(key_ih, (gates * hidden_size, input_size), 1 / math.sqrt(input_size), dtype),
-        normal(key_hh, (half,), 1 / math.sqrt(hidden_size), dtype),
+        normal(key_ih, (gates * hidden_size, input_size), dtype, std=1 / math.sqrt(input_size)),
+        normal(key_hh, (half,), dtype, std=1 / math.sqrt(hidden_size)),
         jnp.zeros(gates * hidden_size, dtype) if use_bias else None,
     )

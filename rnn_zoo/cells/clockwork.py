@@ -13,6 +13,7 @@ from .._common.checks import check_choice, check_sizes
 from .._common.dtypes import state_dtype, working_float
 from ..base import AbstractCell, StateMatrix
 from ..init import glorot, normal
+from ..registry import register
 
 
 class ClockworkState(NamedTuple):
@@ -22,6 +23,20 @@ class ClockworkState(NamedTuple):
     t: Int[Array, ""]
 
 
+@register(
+    "clockwork",
+    family="clockwork",
+    paper="Koutnik et al. 2014, arXiv:1402.3511",
+    equation="h'_i = tanh(W x + U h + b)_i if t mod T_i = 0 else h_i",
+    full="""
+        g = tanh(W x + (U * reads(T)) h + b)
+        h' = g   if t mod T = 0
+        h' = h   otherwise
+        t' = (t + 1) mod lcm(T)
+        y = h'
+        where W = weight_ih; U = weight_hh; b = bias; T = by_unit(periods); h, t = state
+    """,
+)
 class ClockworkCell(AbstractCell):
     r"""Clockwork RNN (Koutnik et al. 2014, arXiv:1402.3511).
 
@@ -69,10 +84,10 @@ class ClockworkCell(AbstractCell):
         key_ih, key_hh = jr.split(key)
         check_choice("initialisation", initialisation, ("glorot", "normal"))
         if initialisation == "glorot":
-            self.weight_ih = glorot(key_ih, 1, hidden_size, input_size, dtype)
+            self.weight_ih = glorot(key_ih, (hidden_size, input_size), dtype)
         else:
-            self.weight_ih = normal(key_ih, (hidden_size, input_size), 0.1, dtype)
-        weight_hh = normal(key_hh, (hidden_size, hidden_size), 0.1, dtype)
+            self.weight_ih = normal(key_ih, (hidden_size, input_size), dtype, std=0.1)
+        weight_hh = normal(key_hh, (hidden_size, hidden_size), dtype, std=0.1)
         self.weight_hh = jnp.where(_reads(self.periods, hidden_size), weight_hh, 0.0)
         self.bias = jnp.zeros(hidden_size, dtype) if use_bias else None
         self.input_size, self.output_size = input_size, hidden_size

@@ -13,6 +13,7 @@ from .._common.dtypes import state_dtype, working_float
 from .._common.fixed import Fixed
 from ..base import AbstractCell
 from ..init import orthogonal, uniform
+from ..registry import register
 
 
 RADII = ("matrix", "leaky")
@@ -53,6 +54,22 @@ class Noise(eqx.Module):
         return z + self.scale * jr.normal(key, z.shape, z.dtype)
 
 
+@register(
+    "esn",
+    family="reservoir",
+    paper="Jaeger et al. 2007",
+    equation="h' = (1 - a) h + a tanh(W x + U h + b), nothing trained",
+    full="""
+        alpha = 1 - (1 - leak)^dt
+        L = (1 - leak) I + leak U
+        V = rho U                                         if radius_of = matrix
+        V = (rho / radius(L) * L - (1 - leak) I) / leak   otherwise
+        h' = (1 - alpha) h + alpha tanh(s W x + V h + b)
+        y = h'
+        where W = weight_ih; U = weight_hh; b = bias; s = input_scaling; rho = spectral_radius
+              h = state
+    """,
+)
 class EchoStateCell(AbstractCell):
     r"""Leaky echo state network (Jaeger 2001; leaky form Jaeger et al. 2007).
 
@@ -116,9 +133,11 @@ class EchoStateCell(AbstractCell):
         matrix = TOPOLOGIES[topology](hidden_size, connectivity, key_hh)
         matrix, eigenvalues = _to_radius_one(matrix.astype(wide))
         scale = _scaling("bias_scaling", bias_scaling)
-        self.weight_ih = Fixed(uniform(key_ih, (hidden_size, input_size), -1.0, 1.0, dtype))
+        self.weight_ih = Fixed(
+            uniform(key_ih, (hidden_size, input_size), dtype, low=-1.0, high=1.0)
+        )
         self.weight_hh = Fixed(matrix.astype(dtype))
-        bias = uniform(key_bias, (hidden_size,), -1.0, 1.0, dtype)
+        bias = uniform(key_bias, (hidden_size,), dtype, low=-1.0, high=1.0)
         self.bias = Fixed((scale * bias).astype(dtype))
         self.eigenvalues = Fixed(jnp.stack([eigenvalues.real, eigenvalues.imag]))
         radius = check_traced(spectral_radius, spectral_radius > 0, "spectral_radius above 0")
@@ -181,7 +200,7 @@ def _ring(size: int, connectivity: float, key: PRNGKeyArray) -> Array:
 
 
 def _orthogonal(size: int, connectivity: float, key: PRNGKeyArray) -> Array:
-    return orthogonal(key, 1, size, jnp.float32)
+    return orthogonal(key, (size, size), jnp.float32)
 
 
 def _small_world(size: int, connectivity: float, key: PRNGKeyArray) -> Array:
@@ -205,7 +224,7 @@ def _cluster(size: int, connectivity: float, key: PRNGKeyArray) -> Array:
 
 
 def _weighted(present: Bool[Array, "size size"], key: PRNGKeyArray) -> Array:
-    return jnp.where(present, uniform(key, present.shape, -1.0, 1.0, jnp.float32), 0.0)
+    return jnp.where(present, uniform(key, present.shape, jnp.float32, low=-1.0, high=1.0), 0.0)
 
 
 TOPOLOGIES = {

@@ -11,6 +11,7 @@ from .._common.checks import check_positive, check_sizes
 from .._common.dtypes import state_dtype, working_float
 from ..base import AbstractCell
 from ..init import fan_in_uniform, normal
+from ..registry import register
 
 
 METHODS = ("euler", "rk2")
@@ -23,6 +24,23 @@ class LipschitzConstants(NamedTuple):
     W: Float[Array, "hidden hidden"]
 
 
+@register(
+    "lipschitz",
+    family="lipschitz",
+    paper="Erichson et al. 2021, arXiv:2006.12070",
+    equation="h' = h + e (A h + tanh(W h + U x + b))",
+    full="""
+        A = (1 - beta_A) (M_A + M_A^T) + beta_A (M_A - M_A^T) - gamma_A I
+        U = (1 - beta_U) (M_U + M_U^T) + beta_U (M_U - M_U^T) - gamma_U I
+        f = A h + tanh(U h + W x + b)
+        k = h                        if method = euler
+        k = h + dt epsilon / 2 * f   otherwise
+        h' = h + dt epsilon (A k + tanh(U k + W x + b))
+        y = h'
+        where W = weight_ih; M_U = M_W; b = bias; h = state
+              beta_A, beta_U = beta; gamma_A, gamma_U = gamma
+    """,
+)
 class LipschitzCell(AbstractCell):
     r"""LipschitzRNN (Erichson et al. 2021, arXiv:2006.12070).
 
@@ -87,10 +105,12 @@ class LipschitzCell(AbstractCell):
         key_A, key_W, key_ih, key_b = jr.split(key, 4)
         square = (hidden_size, hidden_size)
         std = check_positive("init_std", init_std, zero=True) / hidden_size
-        self.M_A = normal(key_A, square, std, dtype)
-        self.M_W = normal(key_W, square, std, dtype)
-        self.weight_ih = fan_in_uniform(key_ih, (hidden_size, input_size), input_size, dtype)
-        self.bias = fan_in_uniform(key_b, (hidden_size,), input_size, dtype) if use_bias else None
+        self.M_A = normal(key_A, square, dtype, std=std)
+        self.M_W = normal(key_W, square, dtype, std=std)
+        self.weight_ih = fan_in_uniform(key_ih, (hidden_size, input_size), dtype, fan_in=input_size)
+        self.bias = (
+            fan_in_uniform(key_b, (hidden_size,), dtype, fan_in=input_size) if use_bias else None
+        )
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:

@@ -14,6 +14,7 @@ from .._common.dtypes import state_dtype, working_float
 from ..base import AbstractLinearCell
 from ..init import ring
 from ..linear import AffineMap, Diagonal
+from ..registry import register
 from .modes import joint_readout, read_modes, write_modes
 
 
@@ -25,6 +26,19 @@ class LRUConstants(NamedTuple):
     joint: Float[Array, "output 2*modes+input"]
 
 
+@register(
+    "lru",
+    family="state-space",
+    paper="Orvieto et al. 2023, arXiv:2303.06349",
+    equation="h' = lambda * h + gamma * (B x), y = Re(C h') + D x",
+    full="""
+        lambda = exp(-exp(nu) + j exp(theta))
+        h' = lambda * h + exp(gamma) * (B x)
+        y = re(C h') + D x
+        where nu = nu_log; theta = theta_log; gamma = gamma_log
+              B = complex(B); C = complex(C); h = state
+    """,
+)
 class LRUCell(AbstractLinearCell):
     r"""Linear recurrent unit (Orvieto et al. 2023, arXiv:2303.06349).
 

@@ -15,6 +15,7 @@ from .._common.dtypes import state_dtype, working_float
 from ..base import AbstractLinearCell
 from ..init import fan_in_uniform, log_uniform, uniform
 from ..linear import AffineMap, Diagonal
+from ..registry import register
 from .discretise import exponential_euler, zoh
 from .modes import check_eigenvalues, check_map
 
@@ -22,6 +23,34 @@ from .modes import check_eigenvalues, check_map
 DISCRETISATIONS = {"euler": exponential_euler, "zoh": zoh}
 
 
+@register(
+    "mamba",
+    family="state-space",
+    paper="Gu & Dao 2023, arXiv:2312.00752",
+    equation="h' = exp(d(u) A) * h + d(u) u B(u), y = C(u) h' + D u, u = W x",
+    block="MambaBlock",
+    full="""
+        u = W x + b
+        Delta = dt softplus(W_d W_r u + b_d)
+        B = complex(W_B u)         if complex_eigenvalues
+        B = W_B u                  otherwise
+        C = complex(W_C u)         if complex_eigenvalues
+        C = W_C u                  otherwise
+        A = -exp(alpha) + j beta   if complex_eigenvalues
+        A = -exp(alpha)            otherwise
+        Z = diag(Delta) A
+        K = 2 exp(Z) - 1                              if negative_eigenvalues
+        K = exp(Z)                                    otherwise
+        H' = K * H + outer(Delta * u, B)              if discretisation = euler
+        H' = K * H + (exp(Z) - 1) / A * outer(u, B)   otherwise
+        y = 2 re(H' C) + D * u                        if complex_eigenvalues
+        y = H' C + D * u                              otherwise
+        where W = weight_ih; b = bias; W_d = weight_dt; b_d = bias_dt
+              W_r, W_s = split(weight_x, columns(weight_dt)); W_B, W_C = W_s
+              alpha = A_log; beta = A_imag
+              complex_eigenvalues = given(A_imag); H = by_channel(state)
+    """,
+)
 class MambaCell(AbstractLinearCell):
     r"""Selective state space, S6 (Mamba; Gu & Dao 2023, arXiv:2312.00752).
 
@@ -101,14 +130,16 @@ class MambaCell(AbstractLinearCell):
         dtype = working_float(dtype)
         key_W, key_x, key_dt, key_step = jr.split(key, 4)
         shape = (hidden_size, input_size)
-        self.weight_ih = fan_in_uniform(key_W, shape, input_size, dtype) if input_map else None
+        self.weight_ih = (
+            fan_in_uniform(key_W, shape, dtype, fan_in=input_size) if input_map else None
+        )
         self.bias = jnp.zeros(hidden_size, dtype) if use_bias and input_map else None
         rows = rank + (4 if complex_eigenvalues else 2) * state_size
-        self.weight_x = fan_in_uniform(key_x, (rows, hidden_size), hidden_size, dtype)
+        self.weight_x = fan_in_uniform(key_x, (rows, hidden_size), dtype, fan_in=hidden_size)
         bound = 1 / math.sqrt(rank)
-        self.weight_dt = uniform(key_dt, (hidden_size, rank), -bound, bound, dtype)
+        self.weight_dt = uniform(key_dt, (hidden_size, rank), dtype, low=-bound, high=bound)
         wide = jnp.promote_types(dtype, jnp.float32)
-        step = jnp.exp(log_uniform(key_step, (hidden_size,), step_range, wide))
+        step = jnp.exp(log_uniform(key_step, (hidden_size,), wide, bounds=step_range))
         # The inverse of softplus.
         self.bias_dt = jnp.log(jnp.expm1(step)).astype(dtype)
         shape, numbers = (hidden_size, state_size), jnp.arange(state_size, dtype=wide)

@@ -55,8 +55,8 @@ class NCPCell(AbstractCell):
         dtype = working_float(dtype)
         key_ih, key_hh = jr.split(key)
         units, inputs = wiring.units, wiring.input_size
-        self.weight_ih = _signed(wiring.sensory_adjacency, glorot(key_ih, 1, units, inputs, dtype))
-        self.weight_hh = _signed(wiring.adjacency, glorot(key_hh, 1, units, units, dtype))
+        self.weight_ih = _signed(wiring.sensory_adjacency, glorot(key_ih, (units, inputs), dtype))
+        self.weight_hh = _signed(wiring.adjacency, glorot(key_hh, (units, units), dtype))
         self.bias = jnp.zeros(units, dtype) if use_bias else None
         self.activation = activation
         self.wiring = wiring

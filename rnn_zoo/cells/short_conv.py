@@ -47,8 +47,10 @@ class ShortConv(AbstractCell):
         check_sizes(size=size, kernel_size=kernel_size)
         dtype = working_float(dtype)
         key_weight, key_bias = jr.split(key)
-        self.weight = fan_in_uniform(key_weight, (kernel_size, size), kernel_size, dtype)
-        self.bias = fan_in_uniform(key_bias, (size,), kernel_size, dtype) if use_bias else None
+        self.weight = fan_in_uniform(key_weight, (kernel_size, size), dtype, fan_in=kernel_size)
+        self.bias = (
+            fan_in_uniform(key_bias, (size,), dtype, fan_in=kernel_size) if use_bias else None
+        )
         self.input_size = self.output_size = size
 
     def init_state(self) -> Float[Array, "before {self.input_size}"]:

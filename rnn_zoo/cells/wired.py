@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from .._common.checks import check_sizes
 from .._common.dtypes import state_dtype
 from ..base import AbstractCell, replace
+from ..registry import register
 from ..wiring.base import NeuronMap
 from ..wiring.ncp import auto_ncp
 from .liquid import CfCCell
@@ -19,6 +20,28 @@ from .liquid import CfCCell
 SMALLEST = 4
 
 
+@register(
+    "wired_cfc",
+    family="liquid",
+    paper="Hasani et al. 2022, arXiv:2106.13898",
+    equation="h'_l = cfc_l(h_l, h'_(l-1)), f1 and f2 masked by the map, y = h'_motor",
+    full="""
+        for each layer, with h' of the layer before for x
+        u = [x, h]
+        f_1 = (M * W_1) u + c_1
+        f_2 = (M * W_2) u + c_2
+        tau = kappa dt
+        s = sig((W_a u + c_a) tau + W_b u + c_b)
+        f = (M * W) u + c
+        h' = (1 - s) * tanh(f_1) + s * tanh(f_2)           if mode = default
+        h' = tanh(f_1) + s * tanh(f_2)                     if mode = no_gate
+        h' = A - A * exp(-tau (abs(w_tau) + abs(f))) * f   if mode = pure
+        y = motor(h')
+        where W_1, W_2, W_a, W_b = heads.weight; c_1, c_2, c_a, c_b = heads.bias
+              W = heads.weight; c = heads.bias; M = synapses(wiring)
+              kappa = time_scale_factor; h = state
+    """,
+)
 class WiredCfCCell(AbstractCell):
     r"""A neural circuit policy of closed-form cells (Hasani et al. 2022, arXiv:2106.13898).
 

@@ -193,7 +193,7 @@ class MessagePassing(AbstractCell):
         self.senders, self.receivers = _check_edges(senders, receivers, num_nodes)
         features = _check_features(edge_features, len(self.senders))
         size, edge_size = cell.output_size, 0 if features is None else features.shape[1]
-        weight = glorot(key, 1, message_size, 2 * size + edge_size, dtype)
+        weight = glorot(key, (message_size, 2 * size + edge_size), dtype)
         self.weight_sender, self.weight_receiver, edge = jnp.split(weight, [size, 2 * size], axis=1)
         self.weight_edge = None if features is None else edge
         self.bias = jnp.zeros(message_size, dtype)

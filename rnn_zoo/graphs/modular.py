@@ -202,7 +202,7 @@ class Modular(AbstractCell):
             dtype = jnp.result_type(*(working_dtype(cell, 0.0) for cell in cells))
         dtype = working_float(dtype)
         weights = (
-            glorot(k, 1, message_size, cell.output_size, dtype)
+            glorot(k, (message_size, cell.output_size), dtype)
             for k, cell in zip(jr.split(key, count), cells)
         )
         self.modules = _put_together([Speaker(*pair) for pair in zip(cells, weights)])

@@ -11,7 +11,7 @@ import jax.random as jr
 from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
 from .._common.activations import portable
-from .._common.checks import beside, check_inputs, check_sizes, check_tokens
+from .._common.checks import beside, check_inputs, check_sizes, check_tokens, one_like
 from .._common.dropout import Dropout, make_dropout
 from .._common.dtypes import half_as, working_dtype
 from .._common.keys import spread_keys
@@ -24,7 +24,7 @@ from ..layers.mamba_block import MambaBlock
 from ..layers.pooling import check_pool, pool_over_time, pooled_size
 from ..layers.sequence_dropout import drop_steps
 from ..layers.stacked import as_layer
-from ..registry import cell_info, cell_options, make_cell, suggest
+from ..registry import cell_info, cell_options, make_cell
 
 
 class SequenceModel(AbstractLayer):
@@ -219,7 +219,7 @@ def make_model(
         if option not in _options(name):
             known = ("hidden_size", "num_layers", "pool", "bidirectional", "dropout")
             known += ("embedding_size",)
-            hint = suggest(option, known + _options(name))
+            hint = one_like(option, known + _options(name))
             raise TypeError(f"make_model({name!r}) has no option {option!r}{hint}")
     recipe = {
         "name": name,
