@@ -35,8 +35,8 @@ from reference_pages import (
 )
 
 import rnn_zoo as rz
+from rnn_zoo._common import notation as equations
 from rnn_zoo._common.fixed import Fixed
-from rnn_zoo.cells import equations
 
 
 HERE = Path(__file__).parent

@@ -53,6 +53,7 @@ from .registry import (
     cell_info as cell_info,
     list_cells as list_cells,
     make_cell as make_cell,
+    register as register,
 )
 from .reservoir.network import EchoStateNetwork as EchoStateNetwork
 from .streaming import Stream as Stream

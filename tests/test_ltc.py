@@ -88,7 +88,7 @@ def test_explicit_parameters_stay_in_their_range_where_they_are_used():
     cell = trained(rz.cells.LTCCell(I, NCP, constraint="explicit", key=KEY))
     raw = jnp.concatenate([cell.recurrent.weight, cell.g_leak, cell.c_m])
     assert (raw < 0).any()
-    constants = cell.prepare().constants
+    constants = cell.constants()
     assert (constants.g_leak >= 0).all()
     assert (constants.recurrent.weight >= 0).all()
     assert (constants.c_m >= LEAST_CAPACITY).all()
@@ -112,7 +112,7 @@ def test_a_parameter_comes_back_from_the_edge_of_its_range():
 def test_initial_conductances_are_in_the_published_ranges():
     for constraint in ("implicit", "explicit"):
         cell = rz.cells.LTCCell(I, 40, constraint=constraint, key=KEY)
-        constants = cell.prepare().constants
+        constants = cell.constants()
         for value, low, high in (
             (constants.g_leak, 0.001, 1.0),
             (constants.recurrent.weight, 0.001, 1.0),
@@ -120,7 +120,7 @@ def test_initial_conductances_are_in_the_published_ranges():
         ):
             assert low <= value.min() < low + 0.1 * (high - low)
             assert high - 0.1 * (high - low) < value.max() <= high
-    theirs = rz.cells.LTCCell(I, 40, initialisation="ncps", key=KEY).prepare().constants
+    theirs = rz.cells.LTCCell(I, 40, initialisation="ncps", key=KEY).constants()
     assert theirs.recurrent.weight.min() > 0.69
 
 

@@ -12,7 +12,7 @@ from .._common.activations import portable
 from .._common.checks import Steps, check_sizes, check_steps
 from .._common.dtypes import half_as, working_dtype
 from .._common.numbers import exactly
-from ..base import State, advance, replace
+from ..base import State, replace
 from ..layers.base import AbstractLayer, Directions, hide, mixed, require_step
 from ..layers.pooling import check_pool, pool_over_time
 from ..layers.stacked import as_layer
@@ -92,10 +92,6 @@ class EchoStateNetwork(AbstractLayer):
     def init_state(self) -> State:
         return self.layer.init_state()
 
-    def prepare(self) -> "EchoStateNetwork":
-        """An equal network with all constants computed, for streaming with `step`."""
-        return replace(self, layer=self.layer.prepare())
-
     def with_readout(self, readout: eqx.nn.Linear) -> "EchoStateNetwork":
         """The network with this readout."""
         return replace(self, readout=readout)
@@ -116,7 +112,7 @@ class EchoStateNetwork(AbstractLayer):
         require_step(self.layer)
         steps = check_steps(self, exactly("x", x)[None], dt, None, None, None)
         x = steps.x[0].astype(working_dtype(self, steps.x))
-        state, h = advance(self.layer, state, x, dt, key=key)
+        state, h = self.layer.advance(self.layer.constants(), state, x, dt, key)
         return state, self._seen(h, x)
 
     def scan(

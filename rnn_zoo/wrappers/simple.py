@@ -14,7 +14,7 @@ from .._common.checks import show
 from .._common.fixed import fix, unfix
 from .._common.numbers import exactly
 from .._common.origins import origins
-from ..base import AbstractCell, State, advance, contract, replace
+from ..base import AbstractCell, State
 from ..linear import AffineMap
 
 
@@ -35,6 +35,10 @@ class AbstractWrapper(AbstractCell):
     def timed(self) -> bool:
         return self.cell.timed
 
+    def constants(self) -> Any:
+        """Those of the cell."""
+        return self.cell.constants()
+
 
 class AbstractOutputWrapper(AbstractWrapper):
     """A wrapper that leaves the state as it is: linear, timed, stochastic as the cell inside."""
@@ -51,19 +55,20 @@ class AbstractOutputWrapper(AbstractWrapper):
     def emit(self, x: Array, y: Array) -> Array:
         """What leaves the wrapper where y leaves the cell."""
 
-    @contract
-    def step(self, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None):
+    def equation(
+        self, c: Any, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
+    ):
         """The step of the cell, and what the wrapper makes of its output."""
-        state, y = advance(self.cell, state, x, dt, key=key)
+        state, y = self.cell.advance(c, state, x, dt, key)
         return state, self.emit(x, y)
 
-    def transition(self, x: Array, *dt: ArrayLike) -> AffineMap:
+    def transition(self, c: Any, x: Array, *dt: ArrayLike) -> AffineMap:
         """The transition of a linear cell."""
-        return self.cell.transition(x, *dt)
+        return self.cell.transition(c, x, *dt)
 
-    def readout(self, state: State, x: Array) -> Array:
+    def readout(self, c: Any, state: State, x: Array) -> Array:
         """The readout of a linear cell, and what the wrapper makes of it."""
-        return self.emit(x, self.cell.readout(state, x))
+        return self.emit(x, self.cell.readout(c, state, x))
 
 
 class AbstractTransparentWrapper(AbstractOutputWrapper):
@@ -100,9 +105,6 @@ class LearnedInitialState(AbstractTransparentWrapper):
     def init_state(self) -> State:
         """The parameter, in the structure of the cell's own state."""
         return jax.tree.map(_from_pair, jax.eval_shape(self.cell.init_state), self.initial)
-
-    def prepare(self) -> "LearnedInitialState":
-        return replace(self, cell=self.cell.prepare())
 
 
 def _strong(leaf: Any) -> Array:
@@ -143,9 +145,6 @@ class Frozen(AbstractTransparentWrapper):
     def init_state(self) -> State:
         return self.cell.init_state()
 
-    def prepare(self) -> "Frozen":
-        return replace(self, fixed=fix(self.cell.prepare()))
-
 
 class Residual(AbstractOutputWrapper):
     r"""A cell with a skip connection, $y_t = x_t + \mathrm{cell}(x)_t$.
@@ -168,9 +167,6 @@ class Residual(AbstractOutputWrapper):
 
     def init_state(self) -> State:
         return self.cell.init_state()
-
-    def prepare(self) -> "Residual":
-        return replace(self, cell=self.cell.prepare())
 
     def emit(self, x: Array, y: Array) -> Array:
         return x + y
@@ -196,9 +192,6 @@ class LayerNormed(AbstractOutputWrapper):
 
     def init_state(self) -> State:
         return self.cell.init_state()
-
-    def prepare(self) -> "LayerNormed":
-        return replace(self, cell=self.cell.prepare())
 
     def emit(self, x: Array, y: Array) -> Array:
         return self.norm(y)
@@ -248,11 +241,9 @@ class Zoneout(AbstractWrapper):
     def init_state(self) -> State:
         return self.cell.init_state()
 
-    def prepare(self) -> "Zoneout":
-        return replace(self, cell=self.cell.prepare())
-
-    @contract
-    def step(self, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None):
+    def equation(
+        self, c: Any, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
+    ):
         """The step of the cell, with units held. RuntimeError without a key in training."""
         if key is None and not self.inference:
             raise RuntimeError(
@@ -262,7 +253,7 @@ class Zoneout(AbstractWrapper):
         keys = [None, None] if key is None else list(jr.split(key))
 
         def step(state: State, x: Array) -> tuple[State, Array]:
-            return advance(self.cell, state, x, dt, key=keys[0])
+            return self.cell.advance(c, state, x, dt, keys[0])
 
         proposed, y = step(state, x)
         before, treedef = jax.tree.flatten(state)
