@@ -45,7 +45,7 @@ ROOT = {
     "MixedMemoryState": "wrappers.MixedMemoryState",
     "ModelSpace": "reservoir.ModelSpace",
     "ModularState": "graphs.ModularState",
-    "NCP": "cells.NCP",
+    "NCP": "cells.NCPCell",
     "NCPCell": "cells.NCPCell",
     "NCPMap": "wiring.NCPMap",
     "NeuronMap": "wiring.NeuronMap",
@@ -99,6 +99,7 @@ MODELS = {
     "half_squares": "reservoir.half_squares",
 }
 CELLS = {
+    "NCP": "cells.NCPCell",
     "Frozen": "Frozen",
     "LayerNormed": "LayerNormed",
     "LearnedInitialState": "LearnedInitialState",
@@ -125,4 +126,39 @@ INTEROP = {
 SCAN = {
     "elapsed": "elapsed",
     "lengths_to_mask": "lengths_to_mask",
+}
+INIT = {
+    "check_choice": "_common.checks.check_choice; is private now",
+    "check_positive": "_common.checks.check_positive; is private now",
+    "check_sizes": "_common.checks.check_sizes; is private now",
+    "check_traced": "_common.checks.check_traced; is private now",
+}
+
+# Rooms that are gone, with all that stood in them.
+ROOMS = {
+    "readout": {
+        "AbstractOnlineRule": "reservoir.AbstractOnlineRule",
+        "LeastMeanSquares": "reservoir.LeastMeanSquares",
+        "NormalEquations": "reservoir.NormalEquations",
+        "OnlineReadout": "reservoir.OnlineReadout",
+        "RecursiveLeastSquares": "reservoir.RecursiveLeastSquares",
+        "ridge": "reservoir.ridge",
+    },
+    "ssm": {
+        "LRUCell": "cells.LRUCell",
+        "LinOSSCell": "cells.LinOSSCell",
+        "MambaCell": "cells.MambaCell",
+        "RGLRUCell": "cells.RGLRUCell",
+        "S4DCell": "cells.S4DCell",
+        "S5Cell": "cells.S5Cell",
+        "ShortConv": "cells.ShortConv",
+        "discretise": "cells.discretise",
+    },
+    "ssm.discretise": {
+        "bilinear": "cells.discretise.bilinear",
+        "euler": "cells.discretise.euler",
+        "exponential_euler": "cells.discretise.exponential_euler",
+        "exprel": "cells.discretise.exprel",
+        "zoh": "cells.discretise.zoh",
+    },
 }

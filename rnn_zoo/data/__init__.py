@@ -1,5 +1,6 @@
 """Data sets and batches. Start with `load`, `list_datasets` and `batches`."""
 
+from .._common.moved import listing as _listing
 from .batches import (
     Batch as Batch,
     batches as batches,
@@ -83,3 +84,6 @@ from .text import (
     shakespeare as shakespeare,
     shakespeare_text as shakespeare_text,
 )
+
+
+__dir__ = _listing(__name__)
