@@ -108,9 +108,7 @@ def entries() -> dict[str, Entry]:
         paths.setdefault(id(value), []).append(path)
     found = {}
     for identity, value in values.items():
-        name = getattr(value, "__name__", "")
-        # An alias, such as NCP for NCPCell, comes behind the name of the definition.
-        known = sorted(paths[identity], key=lambda path: path.split(".")[-1] != name)
+        known = paths[identity]
         cell = registered.get(value)
         page = rz.cell_info(cell).family if cell else _room(value)
         found |= dict.fromkeys(known, Entry(value, known, page, cell or known[0], cell))

@@ -70,7 +70,7 @@ ROOMS = {
     "rnn_zoo.cells.gated": "gated",
     "rnn_zoo.cells.clockwork": "clockwork",
     "rnn_zoo.cells.oscillatory": "oscillatory",
-    "rnn_zoo.cells.ncp": "liquid",
+    "rnn_zoo.cells.wired_elman": "liquid",
     "rnn_zoo.cells.liquid": "liquid",
     "rnn_zoo.cells.ltc": "liquid",
     "rnn_zoo.cells.wired": "liquid",

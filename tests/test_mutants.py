@@ -190,7 +190,7 @@ MUTANTS = {
     "ltc clips away its gradient": ("cells/ltc.py", "return held(raw, least, math.inf)", "return jnp.maximum(raw, least)", "test_ltc.py -k comes_back"),
     "ltc raw ranges under softplus": ("cells/ltc.py", "inverse = constraint == \"implicit\" and initialisation != \"ncps\"", "inverse = False", "test_ltc.py -k published"),
     "ltc sensory polarity dropped": ("cells/ltc.py", "drive_x = drive_x + constants.leak", "drive_x = conductance_x + constants.leak", EQUATION.format("ltc")),
-    "ncp unmasked": ("cells/ncp.py", "jnp.where(mask, weight, 0.0)", "weight", "test_ltc.py -k ncp_keeps"),
+    "ncp unmasked": ("cells/wired_elman.py", "jnp.where(mask, weight, 0.0)", "weight", "test_ltc.py -k ncp_keeps"),
     "s5 transposed for adjoint": ("cells/s5.py", "return jnp.stack([V.real.T @ B, -V.imag.T @ B])", "return jnp.stack([V.real.T @ B, V.imag.T @ B])", "test_ssm.py -k input_matrix"),
     "s5 eigenvalues left unclipped": ("cells/s5.py", "if self.clip_eigs:", "if False:", "test_ssm.py -k clipped"),
     "s5 clip kills the gradient": ("cells/s5.py", "real = held(real, -math.inf, LARGEST_REAL_PART)", "real = jnp.minimum(real, LARGEST_REAL_PART)", "test_ssm.py -k clipped"),

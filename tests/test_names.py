@@ -8,6 +8,8 @@ import sys
 import warnings
 from pathlib import Path
 
+import equinox as eqx
+import jax
 import pytest
 
 import rnn_zoo as rz
@@ -25,6 +27,7 @@ TABLES = {
     "layers": old_names.LAYERS,
     "models": old_names.MODELS,
     "scan": old_names.SCAN,
+    "wiring": old_names.WIRING,
     **old_names.ROOMS,
 }
 # Files at the root whose names stand at the root; the files themselves are no public places.
@@ -137,6 +140,13 @@ def test_warnings_are_of_the_line_that_names(statement):
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert "<string>:1: DeprecationWarning: rnn_zoo." in run.stderr
+
+
+def test_the_plain_network_that_was_auto_ncp_is_made_for_one_release():
+    key = jax.random.key(0)
+    with pytest.warns(DeprecationWarning, match=r"rnn_zoo.cells.WiredElmanCell\(rnn_zoo.wiring"):
+        cell = rz.AutoNCP(3, 8, 2, key=key)
+    assert eqx.tree_equal(cell, rz.cells.WiredElmanCell(rz.wiring.AutoNCPMap(3, 8, 2), key=key))
 
 
 def test_unknown_names_are_errors():

@@ -24,7 +24,6 @@ from .liquid import CfCCell as CfCCell
 from .lru import LRUCell as LRUCell
 from .ltc import LTCCell as LTCCell
 from .mamba import MambaCell as MambaCell
-from .ncp import AutoNCP as AutoNCP, NCPCell as NCPCell
 from .oscillatory import (
     CoRNNCell as CoRNNCell,
     HCoRNNCell as HCoRNNCell,
@@ -46,6 +45,7 @@ from .vanilla import (
 )
 from .wilson_cowan import WilsonCowanCell as WilsonCowanCell
 from .wired import WiredCfCCell as WiredCfCCell
+from .wired_elman import WiredElmanCell as WiredElmanCell
 
 
 __getattr__ = _moved(__name__, _OLD)
