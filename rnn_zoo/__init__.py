@@ -57,16 +57,13 @@ from .registry import (
 from .reservoir.network import EchoStateNetwork as EchoStateNetwork
 from .streaming import Stream as Stream
 from .summary import summary as summary
+from .wrappers.frozen import Frozen as Frozen
+from .wrappers.initial_state import LearnedInitialState as LearnedInitialState
 from .wrappers.mixed_memory import MixedMemory as MixedMemory
-from .wrappers.simple import (
-    Frozen as Frozen,
-    LayerNormed as LayerNormed,
-    LearnedInitialState as LearnedInitialState,
-    Residual as Residual,
-    Zoneout as Zoneout,
-)
+from .wrappers.outputs import LayerNormed as LayerNormed, Residual as Residual
 from .wrappers.strided import Strided as Strided
 from .wrappers.variational import VariationalDropout as VariationalDropout
+from .wrappers.zoneout import Zoneout as Zoneout
 
 
 __getattr__ = _moved(__name__, _ROOT)

@@ -83,6 +83,15 @@ def test_every_name_stands_once():
     assert [paths for paths in places.values() if len(paths) > 1] == []
 
 
+def test_no_two_files_have_one_name():
+    """But the base of a room, and `cli/train.py`, the command that calls `rnn_zoo.train`."""
+    root = Path(rz.__file__).parent
+    files = [path for path in root.rglob("*.py") if not path.name.startswith("__")]
+    stems = [path.stem.strip("_") for path in files] + [path.name for path in root.iterdir()]
+    counts = collections.Counter(stems) - collections.Counter(["train"])
+    assert {stem for stem, count in counts.items() if count > 1} <= {"base"}
+
+
 def test_root_has_few_files():
     assert len(list(Path(rz.__file__).parent.glob("*.py"))) <= 12
 

@@ -26,13 +26,6 @@ from .dataset import (
     Dataset as Dataset,
     DatasetInfo as DatasetInfo,
 )
-from .files import (
-    co2_weekly as co2_weekly,
-    digits as digits,
-    japanese_vowels as japanese_vowels,
-    santafe_laser as santafe_laser,
-    sunspots_yearly as sunspots_yearly,
-)
 from .formal import (
     ask_last as ask_last,
     cycle_navigation as cycle_navigation,
@@ -58,6 +51,13 @@ from .memory import (
     mqar as mqar,
     n_bit_flip_flop as n_bit_flip_flop,
     selective_copy as selective_copy,
+)
+from .recorded import (
+    co2_weekly as co2_weekly,
+    digits as digits,
+    japanese_vowels as japanese_vowels,
+    santafe_laser as santafe_laser,
+    sunspots_yearly as sunspots_yearly,
 )
 from .series import (
     double_scroll_series as double_scroll_series,

@@ -13,7 +13,7 @@ from jax import Array
 from jax.core import Tracer
 
 from .._common.numbers import checked, exactly
-from ._random import generator
+from ._generator import generator
 
 
 AnyArray = Array | np.ndarray

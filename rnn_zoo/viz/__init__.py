@@ -2,7 +2,7 @@
 
 from .._common.moved import listing as _listing
 from .curves import training_curves as training_curves
-from .graphs import draw_wiring as draw_wiring
+from .neuron_maps import draw_wiring as draw_wiring
 from .predictions import (
     accuracy_by_length as accuracy_by_length,
     confusion_matrix as confusion_matrix,

@@ -8,7 +8,7 @@ import jax.random as jr
 from jaxtyping import Array, ArrayLike, Bool
 
 from ..base import AbstractCell, State, advance, contract, replace
-from .simple import AbstractWrapper
+from .base import AbstractWrapper
 
 
 class VariationalDropoutState(NamedTuple):
