@@ -1,7 +1,8 @@
 """Every cell, by name: what drives the tests, the README's table, the command line.
 
 Adding a cell is one class in its family file, one NumPy reference in `tests/references.py`,
-one row in `_ROWS`, and its whole equation in `cells/equations.py` or `ssm/equations.py`.
+one row in `_ROWS`, and its whole equation in `cells/equations.py` or, for a state space,
+`cells/state_space_equations.py`.
 """
 
 import dataclasses

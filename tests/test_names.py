@@ -3,6 +3,7 @@
 import collections
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 import warnings
@@ -16,6 +17,7 @@ import rnn_zoo as rz
 from rnn_zoo._common import old_names
 
 
+ROOT = Path(__file__).parent.parent
 # All public names of release 0.2 at the root and in its rooms, but those of `rnn_zoo.base`.
 OLD = (Path(__file__).parent / "golden" / "names_0_2.txt").read_text().split()
 ROOMS = {name: getattr(rz, name) for name in dir(rz) if inspect.ismodule(getattr(rz, name))}
@@ -30,6 +32,8 @@ TABLES = {
     "wiring": old_names.WIRING,
     **old_names.ROOMS,
 }
+# What the files of models and of checkpoints call themselves.
+FORMATS = ("model", "checkpoint")
 # Files at the root whose names stand at the root; the files themselves are no public places.
 FILES = ("base", "registry", "streaming")
 
@@ -50,6 +54,45 @@ def look_up(path):
             value = getattr(value, part)
     assert all(warning.category is DeprecationWarning for warning in caught)
     return value, [str(warning.message) for warning in caught]
+
+
+def texts():
+    """What names things: the package, its documents, notebooks and benchmarks."""
+    patterns = ("rnn_zoo/**/*.py", "*.md", "docs/*.py", "notebooks/*.ipynb", "benchmarks/**/*.*")
+    for path in sorted(path for pattern in patterns for path in ROOT.glob(pattern)):
+        skipped = path.name in ("old_names.py", "CHANGELOG.md")
+        if path.suffix in (".py", ".md", ".ipynb") and not skipped:
+            yield path.relative_to(ROOT), path.read_text()
+
+
+def test_names_in_texts_lead_somewhere():
+    """Code, docstrings and messages name public things by the places where they stand now."""
+    places = {}
+    for path, text in texts():
+        for found in re.findall(r"(?<![\w./])(?:rz|rnn_zoo)\.(\w+(?:\.\w+)*)", text):
+            places.setdefault(found, path)
+    assert len(places) > 100
+    wrong = []
+    for found, path in places.items():
+        if found.split(".")[0] in ("cli", *FORMATS):
+            continue
+        try:
+            wrong += [f"{path}: {message}" for message in look_up(found)[1]]
+        except AttributeError:
+            wrong.append(f"{path}: rz.{found}")
+    assert wrong == []
+
+
+def test_files_in_texts_are_there():
+    rooms = "|".join(path.name for path in (ROOT / "rnn_zoo").iterdir() if path.is_dir())
+    written = re.compile(rf"(?<![\w./])(?:rnn_zoo/)?(?:{rooms}|ssm|readout)/[\w/]*(?:\.py\b|(?=`))")
+    missing = [
+        f"{path}: {found}"
+        for path, text in texts()
+        for found in written.findall(text)
+        if not (ROOT / "rnn_zoo" / found.removeprefix("rnn_zoo/")).exists()
+    ]
+    assert missing == []
 
 
 def test_root_is_small():

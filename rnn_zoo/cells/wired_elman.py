@@ -106,6 +106,6 @@ def plain_auto_ncp(
     key: PRNGKeyArray,
     **options: Any,
 ) -> WiredElmanCell:
-    """What `rz.AutoNCP` was in release 0.2: a `WiredElmanCell` on an `AutoNCPMap`."""
+    """What `AutoNCP` at the root was in release 0.2: a `WiredElmanCell` on an `AutoNCPMap`."""
     wiring = AutoNCPMap(input_size, units, output_size, sparsity=sparsity, seed=seed)
     return WiredElmanCell(wiring, activation, key=key, **options)
