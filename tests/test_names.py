@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 # All public names of release 0.2 at the root and in its rooms, but those of `rnn_zoo.base`.
 OLD = (Path(__file__).parent / "golden" / "names_0_2.txt").read_text().split()
 ROOMS = {name: getattr(rz, name) for name in dir(rz) if inspect.ismodule(getattr(rz, name))}
+ROOMS["cells.discretise"] = rz.cells.discretise
 TABLES = {
     "": old_names.ROOT,
     "cells": old_names.CELLS,
