@@ -18,6 +18,7 @@ from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
 from ._common.checks import Steps, check_positive, check_sizes, check_state, check_steps, show
+from ._common.moved import listing as _listing
 from .base import AbstractCell, State, check_cell
 from .scan import unroll
 from .wrappers.held import hold
@@ -280,3 +281,6 @@ def _like(leaf: Array, part: Float[Array, " n"]) -> Array:
     if jnp.iscomplexobj(leaf):
         part = lax.complex(*jnp.split(part, 2))
     return part.astype(leaf.dtype).reshape(leaf.shape)
+
+
+__dir__ = _listing(__name__)

@@ -10,6 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import NDArray
 
+from ._common.dtypes import working_float as working_float
+from ._common.moved import listing as _listing, moved as _moved
+from ._common.old_names import INIT as _OLD
+
 
 Shape = tuple[int, ...]
 
@@ -128,3 +132,7 @@ def skew(triangle: Float[Array, " triangle"], size: int) -> Float[Array, "{size}
     upper = jnp.zeros((size, size), triangle.dtype)
     upper = upper.at[jnp.triu_indices(size, 1)].set(triangle)
     return upper - upper.T
+
+
+__getattr__ = _moved(__name__, _OLD)
+__dir__ = _listing(__name__, "working_float")

@@ -18,7 +18,7 @@ from jaxtyping import Array, ArrayLike
 
 from ._common.checks import Steps, check_output, check_state, check_step, check_steps
 from ._common.dtypes import half_as, working_dtype
-from ._common.moved import moved as _moved
+from ._common.moved import listing as _listing, moved as _moved
 from ._common.old_names import SCAN as _OLD
 from ._engine import plain as _plain
 from ._engine.backends import PARALLEL, choose
@@ -294,9 +294,5 @@ def _with_first(offset: Array, start: Array, reverse: bool) -> Array:
     return jnp.concatenate(vary_alike(*parts))
 
 
-def flip(steps: Steps) -> Steps:
-    """The same steps from the end; a scalar dt stays."""
-    return jax.tree.map(lambda a: a[::-1] if jnp.ndim(a) else a, steps)
-
-
 __getattr__ = _moved(__name__, _OLD)
+__dir__ = _listing(__name__)

@@ -216,7 +216,7 @@ def _wired_ltc(key, dtype=None, input_size=I, hidden_size=H):
 
 
 def _ncp(key, dtype=None, input_size=I, hidden_size=H):
-    return rz.cells.NCPCell(
+    return rz.cells.WiredElmanCell(
         rz.wiring.AutoNCPMap(input_size, hidden_size + 3, 2), dtype=dtype, key=key
     )
 

@@ -1,4 +1,4 @@
-"""Networks on a neuron map: what LTC and NCP promise beyond the laws of all."""
+"""Networks on a neuron map: what LTC and wired Elman units promise beyond the laws of all."""
 
 import equinox as eqx
 import jax
@@ -154,7 +154,7 @@ def test_layers_take_a_map():
 
 
 def test_ncp_keeps_absent_synapses_at_zero_and_masks_weights_not_states():
-    cell = rz.cells.AutoNCP(I, 10, 2, key=KEY)
+    cell = rz.cells.WiredElmanCell(NCP, key=KEY)
     absent = NCP.adjacency.T == 0
     after = trained(cell)
     np.testing.assert_array_equal(np.asarray(after.weight_hh)[absent], 0)
@@ -166,5 +166,5 @@ def test_ncp_keeps_absent_synapses_at_zero_and_masks_weights_not_states():
     np.testing.assert_allclose(state, expected, rtol=1e-5)
     np.testing.assert_array_equal(y, state[:2])
     np.testing.assert_array_equal(np.sign(cell.weight_hh), NCP.adjacency.T)
-    relu = rz.cells.NCP(NCP, jax.nn.relu, key=KEY)
+    relu = rz.cells.WiredElmanCell(NCP, jax.nn.relu, key=KEY)
     assert (relu.step(h, x)[0] >= 0).all()

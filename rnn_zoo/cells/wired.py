@@ -13,7 +13,7 @@ from .._common.dtypes import state_dtype
 from ..base import AbstractCell, replace
 from ..registry import register
 from ..wiring.base import NeuronMap
-from ..wiring.ncp import auto_ncp
+from ..wiring.ncp import AutoNCPMap
 from .liquid import CfCCell
 
 
@@ -82,7 +82,7 @@ class WiredCfCCell(AbstractCell):
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
-        """`hidden_size`: a map, or n for `auto_ncp(input_size, n, max(1, n // 4))`, n >= 4.
+        """`hidden_size`: a map, or n for `AutoNCPMap(input_size, n, max(1, n // 4))`, n >= 4.
 
         The rest as in `CfCCell`. ValueError for a smaller n, or a map that does not fit.
         """
@@ -130,7 +130,7 @@ def as_map(input_size: int, hidden_size: Any) -> NeuronMap:
             f"expected hidden_size of at least {SMALLEST}, got {hidden_size}: it counts all "
             "neurons, two inter, a command and a motor neuron at least"
         )
-    return auto_ncp(input_size, int(hidden_size), max(1, int(hidden_size) // 4))
+    return AutoNCPMap(input_size, int(hidden_size), max(1, int(hidden_size) // 4))
 
 
 def check_inputs(wiring: NeuronMap, input_size: int) -> NeuronMap:

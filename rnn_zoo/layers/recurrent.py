@@ -11,7 +11,7 @@ from .._common.dtypes import half_as, working_dtype
 from .._common.keys import spread_keys
 from ..base import AbstractCell, State, check_cell
 from ..scan import resolve_method, unroll
-from ..wrappers.simple import AbstractTransparentWrapper
+from ..wrappers.base import AbstractTransparentWrapper
 from .base import AbstractLayer, Directions, timed_only
 
 

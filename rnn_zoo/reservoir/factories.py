@@ -12,7 +12,7 @@ from ..base import AbstractCell, replace
 from ..cells.echo_state import RADII, _scaling, _to_radius_one
 from ..cells.oscillatory import HCoRNNCell
 from ..init import uniform
-from ..wrappers.simple import Frozen
+from ..wrappers.frozen import Frozen
 
 
 def as_reservoir(cell: AbstractCell, *, spectral_radius: float | None = None) -> Frozen:

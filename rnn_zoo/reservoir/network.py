@@ -16,7 +16,7 @@ from ..base import State, replace
 from ..layers.base import AbstractLayer, Directions, hide, mixed, require_step
 from ..layers.pooling import check_pool, pool_over_time
 from ..layers.stacked import as_layer
-from . import fitting as _fitting
+from . import readouts as _readouts
 from .model_space import ModelSpace
 from .online import AbstractOnlineRule, RecursiveLeastSquares
 from .ridge import NormalEquations
@@ -184,12 +184,12 @@ class EchoStateNetwork(AbstractLayer):
         """
         network = self
         if self.space is not None:
-            network = replace(self, space=_fitting.fit_space(self, xs, dt, mask, reset, key))
+            network = replace(self, space=_readouts.fit_space(self, xs, dt, mask, reset, key))
         equations = network.normal_equations(
             xs, ys, washout=washout, dt=dt, mask=mask, reset=reset, key=key
         )
         if self.pool is None:
-            _fitting.check_some(equations, xs, washout)
+            _readouts.check_some(equations, xs, washout)
         dtype = working_dtype(self, jnp.zeros(()))
         return network.with_readout(equations.solve(ridge, dtype=dtype))
 
@@ -209,7 +209,7 @@ class EchoStateNetwork(AbstractLayer):
         Arguments as in `fit_readout`. `equations.solve(ridge)` and `equations.path(ridges)`
         give readouts for `with_readout`. ValueError for a model space that has no basis yet.
         """
-        return _fitting.normal_equations(self, xs, ys, washout, dt, mask, reset, key)
+        return _readouts.normal_equations(self, xs, ys, washout, dt, mask, reset, key)
 
     def fit_online(
         self,
@@ -231,7 +231,7 @@ class EchoStateNetwork(AbstractLayer):
         """
         rule = RecursiveLeastSquares() if rule is None else rule
         steps = check_steps(self, xs, dt, mask, reset, key)
-        return _fitting.fit_online(self, rule, steps, ys, feedback=False)
+        return _readouts.fit_online(self, rule, steps, ys, feedback=False)
 
     def fit_force(
         self,
@@ -249,8 +249,8 @@ class EchoStateNetwork(AbstractLayer):
         0. `rz.Autoregressive` runs the result on.
         """
         rule = RecursiveLeastSquares() if rule is None else rule
-        steps = _fitting.with_own_output(self, ys, xs, dt, key)
-        return _fitting.fit_online(self, rule, steps, ys, feedback=True)
+        steps = _readouts.with_own_output(self, ys, xs, dt, key)
+        return _readouts.fit_online(self, rule, steps, ys, feedback=True)
 
     def _readout(self) -> eqx.nn.Linear:
         if self.readout is None:

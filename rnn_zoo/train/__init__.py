@@ -1,5 +1,6 @@
 """Losses, the training loop, and models in files."""
 
+from .._common.moved import listing as _listing
 from .evaluate import evaluate as evaluate
 from .fitting import FitResult as FitResult, NonFiniteLossError as NonFiniteLossError, fit as fit
 from .grid import Grid as Grid, grid as grid
@@ -8,3 +9,6 @@ from .losses import PredictionLoss as PredictionLoss, cross_entropy as cross_ent
 from .population import ensemble as ensemble, member as member
 from .save import load as load, save as save
 from .step import trainable as trainable
+
+
+__dir__ = _listing(__name__)

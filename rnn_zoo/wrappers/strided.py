@@ -16,7 +16,7 @@ from ..cells.liquid import CfCCell
 from ..cells.wired import SMALLEST, WiredCfCCell
 from ..linear import select
 from ..wiring.base import NeuronMap
-from .simple import AbstractWrapper
+from .base import AbstractWrapper
 
 
 class StridedState(NamedTuple):

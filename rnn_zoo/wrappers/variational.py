@@ -10,7 +10,7 @@ import jax.random as jr
 from jaxtyping import Array, ArrayLike, Bool
 
 from ..base import AbstractCell, State, StateMatrix
-from .simple import AbstractWrapper
+from .base import AbstractWrapper
 
 
 class VariationalDropoutState(NamedTuple):

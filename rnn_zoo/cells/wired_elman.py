@@ -16,7 +16,7 @@ from ..wiring.base import NeuronMap
 from ..wiring.ncp import AutoNCPMap
 
 
-class NCPCell(AbstractCell):
+class WiredElmanCell(AbstractCell):
     r"""Elman network with the sparsity of a neuron map (the map: Lechner et al. 2020,
     doi:10.1038/s42256-020-00237-3; a plain unit in the place of its liquid neuron).
 
@@ -86,7 +86,7 @@ def _signed(adjacency: Any, weight: Array) -> Array:
     return jnp.asarray(adjacency.T, weight.dtype) * jnp.abs(weight)
 
 
-def AutoNCP(
+def plain_auto_ncp(
     input_size: int,
     units: int,
     output_size: int,
@@ -96,10 +96,7 @@ def AutoNCP(
     seed: int = 22222,
     key: PRNGKeyArray,
     **options: Any,
-) -> NCPCell:
-    """An `NCPCell` on `rz.wiring.AutoNCPMap`; `options` are those of the cell."""
+) -> WiredElmanCell:
+    """What `AutoNCP` at the root was in release 0.2: a `WiredElmanCell` on an `AutoNCPMap`."""
     wiring = AutoNCPMap(input_size, units, output_size, sparsity=sparsity, seed=seed)
-    return NCPCell(wiring, activation, key=key, **options)
-
-
-NCP = NCPCell
+    return WiredElmanCell(wiring, activation, key=key, **options)

@@ -17,7 +17,7 @@ class Pair(NamedTuple):
     imag: Any
 
 
-def plain(function: Callable) -> Callable:
+def lowered(function: Callable) -> Callable:
     """The same function in other operations.
 
     Sequential loops are `lax.scan`, and run forwards; complex numbers are pairs of real ones; calls
