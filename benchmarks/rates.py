@@ -11,10 +11,10 @@ import rnn_zoo as rz
 def best_rate(make, data, rates, seeds, *, key, evaluations, **settings):
     """The trained seeds of the rate whose best seed is best, that rate, and the steps done.
 
-    `make(key)` is a model; `settings` go to `rz.train.fit`.
+    `make(key)` is a model; `settings` go to `rz.train.fit_population`.
     """
     members = seeds * len(rates)
-    result = rz.train.fit(
+    result = rz.train.fit_population(
         eqx.filter_vmap(make)(jr.split(key, members)),
         data.train,
         data.valid,
@@ -22,7 +22,6 @@ def best_rate(make, data, rates, seeds, *, key, evaluations, **settings):
         settings={"learning_rate": jnp.repeat(jnp.array(rates), seeds)},
         eval_every=settings["steps"] // evaluations,
         return_best=True,
-        population=members,
         key=key,
         **settings,
     )

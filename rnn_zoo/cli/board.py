@@ -197,7 +197,7 @@ def measure(job: Job) -> dict[str, Any]:
     one = train.member(models, 0)
     dataset = fitting(one, dataset)
     began = _clock()
-    result = train.fit(
+    result = train.fit_population(
         models,
         dataset.train,
         dataset.valid,
@@ -209,7 +209,6 @@ def measure(job: Job) -> dict[str, Any]:
         eval_every=max(task.steps // 20, 1),
         return_best=True,
         callback=lambda step, row: job.steps is None and _clock() - began > job.seconds,
-        population=MEMBERS,
         key=_key(),
     )
     taken = _clock() - began

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,21 @@ from .step import Progress
 
 
 FORMAT, VERSION, NAME = "rnn_zoo.checkpoint", 1, "checkpoint.rzc"
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoints:
+    """Where and how often `fit` writes what it has done, so that a run that ends early goes on.
+
+    - `directory`: a folder, made where it is not there; the file in it is `checkpoint.rzc`.
+    - `every`: steps between two writings; by default `eval_every`. The last step is written too.
+    - `resume`: go on from the file where there is one, with the result of a run that was never
+      interrupted, to the bit.
+    """
+
+    directory: str | os.PathLike
+    every: int | None = None
+    resume: bool = False
 
 
 @dataclasses.dataclass
