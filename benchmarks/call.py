@@ -5,6 +5,7 @@ import ast
 import difflib
 import importlib
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -70,7 +71,7 @@ def parser(module: str, *writes: Rows | str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         prog=f"python -m benchmarks {module.rpartition('.')[2]}",
         description=sys.modules[module].__doc__,
-        epilog="\n".join(told) or "Figures are printed; no rows are written.",
+        epilog=textwrap.fill(" ".join(told) or "Figures are printed; no rows are written.", 96),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 

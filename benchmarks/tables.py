@@ -117,7 +117,7 @@ class Kept(Rows):
     def about(self) -> str:
         return (
             f"Rows go to {shown(self.path)}. What stands there is not run again: a run that was "
-            "ended goes on,\nand a row that is to be measured anew is deleted first."
+            "ended goes on, and a row that is to be measured anew is deleted first."
         )
 
     def missing(self, places: Iterable[tuple]) -> list[tuple]:

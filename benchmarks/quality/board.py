@@ -1,4 +1,4 @@
-"""Every cell on a fixed set of tasks with one budget of parameters and time.
+"""Every cell on ten tasks with one budget of parameters and time.
 
 For each cell and task: the width that comes nearest to the budget of parameters, three learning
 rates times three seeds as one population, the rate chosen on the validation part, the figure of its

@@ -1,4 +1,4 @@
-"""What elapsed times are worth: bit-stream events, and a sampling rate never seen in training.
+"""What elapsed times are worth: bit-stream events, and another sampling rate.
 
 XOR events: the parity of a bit stream told by its runs, whose lengths are the elapsed times
 (`rz.data.load("bitstream_xor")`). Lorenz: the next observation of a system seen at irregular

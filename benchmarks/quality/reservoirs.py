@@ -1,4 +1,4 @@
-"""What echo state networks reach on the usual tasks, settings chosen on validation parts.
+"""What echo state networks reach, with settings chosen on validation parts.
 
 - mackey_glass: tau = 17, 2000 steps to train, 500 to choose, 2000 to test, 300 units; NRMSE one
   and ten steps ahead.

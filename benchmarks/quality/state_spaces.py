@@ -1,4 +1,4 @@
-"""What deep state-space models learn: short and long sequences, beside published figures.
+"""What deep state-space models learn, on short and on long sequences.
 
     pip install mnist1d
 

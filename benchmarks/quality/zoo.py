@@ -1,4 +1,8 @@
-"""Every cell on the same tasks with the same budget: the rows of the README's tables from the rows. Seconds are processor time of training, with compiling and
+"""Every cell on the adding problem and permuted digits with one budget of steps.
+
+The tasks are the adding problem over 200 steps and permuted digits for all cells, and the adding
+problem over 500 steps for cells made for long memory and others. `python docs/tables.py` writes
+the README's tables from the rows. Seconds are processor time of training, with compiling and
 validation, since the machine may be shared. The first two tasks take about an hour together, the
 last one another.
 """

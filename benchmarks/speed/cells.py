@@ -1,4 +1,4 @@
-"""A training step of each cell that RNN-JAX has as well, in one run.
+"""A training step of each cell that RNN-JAX has as well.
 
     pip install --no-deps rnn-jax      (Python >= 3.12)
 

@@ -1,4 +1,4 @@
-"""A training step of deep state-space models, ours against RNN-JAX's, in one run.
+"""A training step of deep state-space models, ours beside those of RNN-JAX.
 
     pip install --no-deps rnn-jax einops      (Python >= 3.12)
 

@@ -1,4 +1,4 @@
-"""Echo state networks against reservoirpy: one network, and a grid of settings.
+"""Echo state networks beside reservoirpy: one network, and a grid of settings.
 
     pip install reservoirpy
 

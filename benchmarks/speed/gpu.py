@@ -1,4 +1,4 @@
-"""On an accelerator: is every cell right there, how fast is it, and what should "auto" run?
+"""On an accelerator: is every cell right, how fast, what should "auto" run?
 
 Run it with JAX_PLATFORMS unset: the host's CPU takes part. A bare
 machine needs `pip install -e . "jax[cuda13]"` (or "jax[cuda12]"). Where jax is there already,

@@ -1,4 +1,4 @@
-"""h_t = a_t h_{t-1} + b_t: the recurrence of linear cells against what JAX offers, in one run.
+"""h_t = a_t h_{t-1} + b_t: the recurrence of linear cells beside what JAX offers.
 
 Forward, and gradient: states and both cotangents, from a given cotangent of the states.
 "scan" is `vmap(lax.scan)`, "associative" `vmap(lax.associative_scan)`, both with plain autodiff.

@@ -1,4 +1,4 @@
-"""LTC and CfC beside those of ncps in PyTorch, on the same cores in one run.
+"""LTC and CfC beside those of ncps in PyTorch.
 
     pip install torch ncps
 

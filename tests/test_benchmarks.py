@@ -1,4 +1,4 @@
-"""`python -m benchmarks board`, and how all benchmarks are called."""
+"""How benchmarks are called, how rows are kept, and the board."""
 
 import csv
 import sys
@@ -14,7 +14,10 @@ import rnn_zoo as rz
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
+import benchmarks.__main__
+from benchmarks import call
 from benchmarks.quality import board, scores
+from benchmarks.tables import Kept, Table
 
 
 def rows(path):
@@ -141,3 +144,64 @@ def test_strings_are_judged_by_their_last_answer():
     assert (kept.argmax(axis=1) == np.asarray(dataset.test.mask).sum(axis=1) - 1).all()
     ones = np.asarray(dataset.test.x)[..., 1] * np.asarray(dataset.test.mask)
     assert (np.asarray(dataset.test.y)[kept] == ones.sum(axis=1) % 2).all()
+
+
+# How benchmarks are called
+
+
+def test_every_benchmark_says_in_a_line_what_it_is():
+    lines = call.listed().splitlines()
+    for name, benchmark in call.found().items():
+        (line,) = [line for line in lines if line.startswith(f"  {name} ")]
+        assert line.endswith((".", "?")), line
+        assert len(line) <= 100, line
+        assert benchmark.room in call.ROOMS
+
+
+def test_help_says_where_rows_go_and_needs_no_peer(capsys):
+    for name, benchmark in call.found().items():
+        with pytest.raises(SystemExit, match="0"):
+            benchmark.module(name).main(["--help"])
+        said = " ".join(capsys.readouterr().out.split())
+        assert f"python -m benchmarks {name}" in said
+        assert benchmark.about.split()[0] in said
+        assert ("benchmarks/rows/" in said) != ("no rows are written" in said), name
+
+
+def test_a_wrong_name_is_told_the_nearest(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "layer"])
+    with pytest.raises(SystemExit, match="2"):
+        benchmarks.__main__.main()
+    assert "unknown 'layer': did you mean 'layers'? known are " in capsys.readouterr().err
+
+
+def test_a_missing_peer_ends_with_the_command_that_brings_it():
+    with pytest.raises(SystemExit, match=r"no_such_peer is not installed .*: pip install it"):
+        call.need("no_such_peer.part", "pip install it")
+
+
+def test_rows_that_are_kept_are_measured_once_and_stand_in_order(tmp_path):
+    asked = []
+
+    def measure(task, width):
+        asked.append((task, width))
+        return {"task": task, "width": width, "figure": len(asked)}
+
+    kept = Kept("x", ("task", "width"), [("a", 1), ("a", 2), ("b", 1)])
+    kept.path = tmp_path / "new" / "x.csv"
+    kept.fill([("b", 1), ("c", 7)], measure)
+    kept.fill([("a", 2), ("b", 1)], measure)
+    assert asked == [("b", 1), ("c", 7), ("a", 2)]
+    found = [(row["task"], row["width"], row["figure"]) for row in kept.read()]
+    assert found == [("a", "2", "3"), ("b", "1", "1"), ("c", "7", "2")]
+
+
+def test_a_table_replaces_the_rows_of_its_keys_alone(tmp_path, capsys):
+    for figures in ({"ours": "1", "theirs": "2"}, {"ours": "3"}):
+        table = Table("x", ("case",), ("rival", "ms"))
+        table.path = tmp_path / "x.csv"
+        for rival, ms in figures.items():
+            table.add(("small",), rival, ms)
+        table.write()
+    found = [(row["rival"], row["ms"]) for row in rows(table.path)]
+    assert found == [("theirs", "2"), ("ours", "3")]
