@@ -34,7 +34,9 @@ class DiagonalConstants(NamedTuple):
     "s4d",
     family="state-space",
     paper="Gu et al. 2022, arXiv:2206.11893",
-    equation="h' = exp(d lambda) * h + (exp(d lambda) - 1) / lambda * (W x), y = 2 Re(C h') + D W x",
+    equation=(
+        "h' = exp(d lambda) * h + (exp(d lambda) - 1) / lambda * (W x), y = 2 Re(C h') + D W x"
+    ),
     full="""
         u = W x + b
         lambda = -exp(rho) + j omega

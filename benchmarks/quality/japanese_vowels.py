@@ -1,15 +1,12 @@
 """How the recipe of `python -m rnn_zoo train` was chosen, and what it reaches.
 
-    python benchmarks/japanese_vowels.py select    held-out thirds of the training part only
-    python benchmarks/japanese_vowels.py test      five seeds on the official test part
-
-`select` trains on two thirds (in file order, speaker by speaker, as a session of recordings
-would fall) and validates on the third, all three ways, two seeds each. About 25 minutes on 2
-cores; `test` takes about 2.
+`select` trains variants on two thirds of the training part (in file order, speaker by speaker, as
+a session of recordings would fall) and validates on the third, all three ways, two seeds each; it
+takes about 25 minutes on 2 cores. `test` trains the recipe with five seeds and judges them on the
+official test part, in about 2 minutes.
 """
 
 import dataclasses
-import sys
 import time
 
 import jax
@@ -17,6 +14,8 @@ import numpy as np
 
 import rnn_zoo as rz
 from rnn_zoo.cli import recipes
+
+from .. import call
 
 
 VARIANTS = [
@@ -85,5 +84,7 @@ def test():
     print(f"mean {np.mean(accuracies):.4f}, worst {min(accuracies):.4f}")
 
 
-if __name__ == "__main__":
-    {"select": select, "test": test}[sys.argv[1]]()
+def main(arguments: list[str]) -> None:
+    parser = call.parser(__name__)
+    parser.add_argument("what", choices=("select", "test"))
+    {"select": select, "test": test}[parser.parse_args(arguments).what]()

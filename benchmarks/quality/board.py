@@ -1,19 +1,17 @@
-"""`compare --all`: every cell on a fixed set of tasks with one budget of parameters and time.
+"""Every cell on ten tasks with one budget of parameters and time.
 
 For each cell and task: the width that comes nearest to the budget of parameters, three learning
 rates times three seeds as one population, the rate chosen on the validation part, the figure of its
 seeds on the test part. A run ends after its steps or its seconds, looked at after each twentieth of
-the steps; the row says how many steps were done. Rows go to a CSV file; what stands there is not
-run again. Seconds depend on the machine, so `--steps-of` takes the steps of each run from another
-table: the same figures again.
+the steps; the row says how many steps were done. Seconds depend on the machine, so `--steps-of`
+takes the steps of each run from another table: the same figures again.
 """
 
 import argparse
-import csv
 import functools
+import itertools
 import multiprocessing
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -27,12 +25,15 @@ import jax.random as jr
 import numpy as np
 import optax
 
-from .. import data, train
-from ..data.dataset import Dataset
-from ..models.sequence import SequenceModel, make_model
-from ..registry import cell_info, list_cells
-from ..summary import count_numbers
-from .recipes import fitting, loss_for, say
+import rnn_zoo as rz
+from rnn_zoo import data, train
+from rnn_zoo.cli.recipes import fitting, loss_for, say
+from rnn_zoo.data.dataset import Dataset
+from rnn_zoo.models.sequence import SequenceModel
+from rnn_zoo.summary import count_numbers
+
+from .. import call
+from ..tables import ROWS, Kept, commit, read
 from .scores import MEMBERS, RATES, SEEDS, picture
 
 
@@ -108,39 +109,41 @@ class Job(NamedTuple):
         return self.task, self.cell
 
 
-def prepare(options: argparse.Namespace) -> tuple[list[Job], Path]:
-    """Names are checked before anything runs."""
-    tasks = options.tasks.split(",") if options.tasks else list(TASKS)
-    unknown = [task for task in tasks if task not in TASKS]
-    if unknown:
-        raise ValueError(f"unknown task {unknown[0]!r}; known are {', '.join(TASKS)}")
-    cells = options.cells.split(",") if options.cells else list(list_cells())
-    for cell in cells:
-        cell_info(cell)
+KEPT = Kept("board", ("task", "cell"), itertools.product(TASKS, rz.list_cells()))
+
+
+def main(arguments: list[str]) -> None:
+    parser = call.parser(__name__, KEPT, "The picture board.png is drawn beside them.")
+    call.add_names(parser, "task", TASKS)
+    call.add_names(parser, "--cell", rz.list_cells())
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of a run; 60 by default")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at once, a core each")
+    parser.add_argument("--steps-of", type=Path, help="a table whose steps end the runs, not time")
+    parser.add_argument("--out", type=Path, default=ROWS, help="another folder, measured anew")
+    options = parser.parse_args(arguments)
     if options.jobs < 1:
-        raise ValueError(f"expected --jobs of at least 1, got {options.jobs}")
-    jobs = [Job(task, cell, options.seconds) for task in tasks for cell in cells]
-    if options.steps_of:
-        if not Path(options.steps_of).exists():
-            raise OSError(f"there is no table {options.steps_of}")
-        steps = {_name(row): int(row["steps"]) for row in _read(Path(options.steps_of))}
-        jobs = [job._replace(steps=steps[job.name]) for job in jobs if job.name in steps]
-        if not jobs:
-            raise ValueError(f"none of these runs is in {options.steps_of}")
-    return jobs, Path(options.out or "runs/board")
-
-
-def run(options: argparse.Namespace, prepared: tuple) -> None:
-    """Fill the table row by row, then draw it."""
-    jobs, out = prepared
-    out.mkdir(parents=True, exist_ok=True)
-    rows = {_name(row): row for row in _read(out / "board.csv")}
-    missing = [job for job in jobs if job.name not in rows]
-    for row in _measured(missing, options.jobs):
+        parser.error(f"expected --jobs of at least 1, got {options.jobs}")
+    if options.steps_of and not options.steps_of.exists():
+        parser.error(f"there is no table {options.steps_of}")
+    jobs = planned(options)
+    if not jobs:
+        parser.error(f"none of these runs is in {options.steps_of}")
+    kept = Kept("board", KEPT.keys, KEPT.order)
+    kept.path = options.out / "board.csv"
+    missing = {*kept.missing([job.name for job in jobs])}
+    for row in _measured([job for job in jobs if job.name in missing], options.jobs):
         say(", ".join(f"{k}={v}" for k, v in row.items()))
-        rows[_name(row)] = row
-        _write(out / "board.csv", sorted(rows.values(), key=_place))
-    picture(_read(out / "board.csv")).savefig(out / "board.png", dpi=110)
+        kept.add(row)
+    picture(kept.read()).savefig(options.out / "board.png", dpi=110)
+
+
+def planned(options: argparse.Namespace) -> list[Job]:
+    """A run for each task and cell, of those in the table of `--steps-of` where there is one."""
+    jobs = [Job(task, cell, options.seconds) for task in options.task for cell in options.cell]
+    if not options.steps_of:
+        return jobs
+    steps = {(row["task"], row["cell"]): int(row["steps"]) for row in read(options.steps_of)}
+    return [job._replace(steps=steps[job.name]) for job in jobs if job.name in steps]
 
 
 def _measured(jobs: list[Job], workers: int) -> Iterator[dict[str, Any]]:
@@ -165,17 +168,6 @@ def _take_a_core(turn: Any) -> None:
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[mine % len(cores)]})
-
-
-def _name(row: dict[str, Any]) -> tuple[str, str]:
-    return row["task"], row["cell"]
-
-
-def _place(row: dict[str, Any]) -> tuple[int, int]:
-    """Where a row stands in the table, whenever it was measured."""
-    orders = {"task": list(TASKS), "cell": list(list_cells())}
-    task, cell = ([*order, row[name]].index(row[name]) for name, order in orders.items())
-    return task, cell
 
 
 @functools.lru_cache(maxsize=1)
@@ -224,7 +216,7 @@ def measure(job: Job) -> dict[str, Any]:
     return {
         "task": job.task,
         "cell": job.cell,
-        "family": cell_info(job.cell).family,
+        "family": rz.cell_info(job.cell).family,
         "hidden_size": dict(one.recipe)["hidden_size"],
         "layers": dict(one.recipe)["num_layers"],
         "parameters": count_numbers(eqx.filter(one, eqx.is_inexact_array)),
@@ -241,16 +233,16 @@ def measure(job: Job) -> dict[str, Any]:
         "seconds": f"{taken:.1f}",
         "cap": "" if job.steps else f"{job.seconds:g}",
         "jax": jax.__version__,
-        "commit": _commit(),
+        "commit": commit(),
     }
 
 
 def _maker(cell: str, dataset: Dataset, task: Task) -> Callable[[Any], SequenceModel]:
     """A model with about as many parameters as every other cell has."""
-    layers = 2 if cell_info(cell).linear else 1
+    layers = 2 if rz.cell_info(cell).linear else 1
 
     def make(hidden_size: int, key: Any) -> SequenceModel:
-        return make_model(
+        return rz.make_model(
             cell,
             dataset.info.input_size,
             dataset.info.output_size,
@@ -275,27 +267,3 @@ def _optimizer(learning_rate: Any) -> Any:
 
 def _trains(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)
-
-
-@functools.cache
-def _commit() -> str:
-    """The commit of the checkout that this file lies in, where it does."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[-1]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

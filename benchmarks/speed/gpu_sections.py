@@ -11,15 +11,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import layers as peers
-import linear_scan
 import numpy as np
 from jax import lax
 from jax.experimental import rnn as cudnn_rnn
-from timing import sampled
 
 import rnn_zoo as rz
 from rnn_zoo._engine.recurrence import ALGORITHMS
+
+from ..timing import sampled
+from . import layers as peers, linear_scan
 
 
 TOLERANCE = 1e-4

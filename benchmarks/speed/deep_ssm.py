@@ -1,6 +1,6 @@
-"""A training step of deep state-space models, ours against RNN-JAX's, in one run.
+"""A training step of deep state-space models, ours beside those of RNN-JAX.
 
-    pip install --no-deps rnn-jax einops && python benchmarks/deep_ssm.py      (Python >= 3.12)
+    pip install --no-deps rnn-jax einops      (Python >= 3.12)
 
 Four layers of LRU or S5 (width 128, as many complex states, gelu, then RNN-JAX's GLU mixer) at
 (batch, time) = (8, 2048): forward and gradient of a loss of the mean output, and a gradient
@@ -12,24 +12,17 @@ import sys
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from timing import machine, medians
 
 import rnn_zoo as rz
 
+from .. import call
+from ..tables import machine
+from ..timing import medians
+from .shared import rnn_jax, train_step
 
-try:
-    from rnn_jax.ssm.lru import LinearRecurrentUnit
-    from rnn_jax.ssm.mixers import GLUMixer
-    from rnn_jax.ssm.models import DeepStateSpaceModelEncoder
-    from rnn_jax.ssm.s5 import SimplifiedStateSpaceLayer
-except ImportError as error:
-    sys.exit(f"RNN-JAX is not installed ({error}): pip install --no-deps rnn-jax einops")
-# RNN-JAX switches this on for the whole process; neither side should pay for it.
-jax.config.update("jax_debug_nans", False)
 
 B, T, WIDTH, LAYERS = 8, 2048, 128, 4
 
@@ -80,11 +73,15 @@ def s5(theirs):
     )
 
 
-MODELS = {"lru": (LinearRecurrentUnit, lru), "s5": (SimplifiedStateSpaceLayer, s5)}
+# Their class, and how its weights are copied.
+MODELS = {"lru": ("LinearRecurrentUnit", lru), "s5": ("SimplifiedStateSpaceLayer", s5)}
 
 
 def models(name):
-    layer, copy = MODELS[name]
+    class_name, copy = MODELS[name]
+    layer = getattr(rnn_jax(f"ssm.{name}"), class_name)
+    mixer = rnn_jax("ssm.mixers").GLUMixer
+    whole = rnn_jax("ssm.models").DeepStateSpaceModelEncoder
     keys = jr.split(jr.key(0), LAYERS)
     layers = [layer(WIDTH, WIDTH, key=key) for key in keys]
     if name == "s5":  # as drawn, four layers of it overflow
@@ -92,39 +89,30 @@ def models(name):
             eqx.tree_at(lambda c: [c.W_in, c.W_skip], c, [c.W_in / WIDTH, c.W_skip / WIDTH])
             for c in layers
         ]
-    mixers = [GLUMixer(WIDTH, WIDTH, key=key) for key in keys]
-    theirs = DeepStateSpaceModelEncoder(WIDTH, layers, mixers, key=jr.key(1))
+    mixers = [mixer(WIDTH, WIDTH, key=key) for key in keys]
+    theirs = whole(WIDTH, layers, mixers, key=jr.key(1))
     ours = [Ours(rz.Recurrent(copy(layer)), layer.nonlinearity) for layer in layers]
     return eqx.tree_at(lambda m: m.layers, theirs, ours), theirs
 
 
-def train_step(model, xs):
-    @eqx.filter_jit
-    def step(model, xs):
-        def loss(model):
-            return jnp.mean(eqx.filter_vmap(model)(xs).mean(1) ** 2)
-
-        value, grads = eqx.filter_value_and_grad(loss)(model)
-        return eqx.apply_updates(model, jax.tree.map(lambda g: -1e-3 * g, grads)), value
-
-    return lambda: eqx.filter(step(model, xs), eqx.is_array)
+def loss(model, xs):
+    return jnp.mean(eqx.filter_vmap(model)(xs).mean(1) ** 2)
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
+    parser = call.parser(__name__)
+    call.add_names(parser, "model", MODELS)
+    options = parser.parse_args(arguments)
+    made = {name: models(name) for name in options.model}
     print(machine(), f"(B, T, width, layers) = {(B, T, WIDTH, LAYERS)}")
     print(f"{'model':<7}{'ours ms':>9}{'RNN-JAX ms':>12}{'theirs / ours':>15}")
     xs = jr.normal(jr.key(2), (B, T, WIDTH))
-    for name in sys.argv[1:] or MODELS:
-        ours, theirs = models(name)
+    for name, (ours, theirs) in made.items():
         one, two = (eqx.filter_jit(model)(xs[0]) for model in (ours, theirs))
         error = float(jnp.linalg.norm(one - two) / jnp.linalg.norm(two))
         if not np.isfinite(error) or error > 1e-3:
             sys.exit(f"{name}: the outputs differ by {error:.1e}")
-        steps = {"ours": train_step(ours, xs), "theirs": train_step(theirs, xs)}
+        steps = {"ours": train_step(loss, ours, xs), "theirs": train_step(loss, theirs, xs)}
         times = medians(steps, rounds=7)
         a, b = 1e3 * times["ours"], 1e3 * times["theirs"]
         print(f"{name:<7}{a:>9.0f}{b:>12.0f}{b / a:>15.2f}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

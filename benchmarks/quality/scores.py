@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from ..viz._axes import matplotlib_module
-
 
 # What trains for one row, side by side.
 SEEDS, RATES = 3, (1e-3, 3e-3, 1e-2)
@@ -37,7 +35,9 @@ def picture(rows: list[dict[str, Any]]) -> Any:
     tasks = collections.Counter(row["task"] for row in rows)
     common = [task for task in tasks if tasks[task] == len({row["cell"] for row in rows})]
     rows = [row for row in rows if not common or row["task"] in common]
-    figure = matplotlib_module("figure").Figure(figsize=(9, 6.5), layout="constrained")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 6.5), layout="constrained")
     ax = figure.subplots()
     families = list(dict.fromkeys(row["family"] for row in rows))
     points = {}

@@ -1,22 +1,16 @@
 """Associative recall (MQAR) against the size of the state.
 
-    python benchmarks/recall.py                      all rows, about three hours
-    python benchmarks/recall.py small rglru 32       one of them
-
 Every cell stands in two blocks of Mamba, in the place of its state space: a short convolution in
 front brings a key and its value into one step, a gate behind lets the key that is asked for choose
 what is read. Without that gate most models name any one of the values seen, for as long as this.
 Between the widths of a cell nothing else changes. `small` is the preset of `rz.data.load("mqar")`,
 64 tokens and 64 steps; `tiny` is easier and quicker, 16 tokens and 32 steps. Four pairs are to be
 remembered in both. The seeds train as one population until the steps end or one of them answers
-nearly everything; the figures are those of the best seed, which the picture in
-benchmarks/recall.png shows, and of the median one. Rows go to benchmarks/recall.csv, what stands
-there is not run again. Seconds are processor time.
+nearly everything; the figures are those of the best seed, which the picture shows, and of the
+median one. Seconds are processor time; all rows take about three hours.
 """
 
-import sys
 import time
-from pathlib import Path
 from typing import NamedTuple
 
 import equinox as eqx
@@ -25,11 +19,13 @@ import jax.random as jr
 import numpy as np
 import optax
 from matplotlib.figure import Figure
-from rates import accuracy, best_rate
-from rows import read, write
 
 import rnn_zoo as rz
 from rnn_zoo.summary import count_numbers
+
+from .. import call
+from ..tables import ROWS, Kept, shown
+from .rates import accuracy, best_rate
 
 
 class Setting(NamedTuple):
@@ -43,7 +39,7 @@ class Setting(NamedTuple):
     title: str
 
 
-RESULTS = Path(__file__).with_suffix(".csv")
+PICTURE = ROWS / "recall.png"
 KEY, RATE, BATCH = jr.key(0), 1e-2, 64
 STATES = 8  # of each feature of Mamba
 SETTINGS = {
@@ -103,7 +99,7 @@ def row(name, cell, width):
         ),
         steps=setting.steps,
         batch_size=BATCH,
-        evaluations=setting.evaluations,
+        eval_every=setting.steps // setting.evaluations,
         callback=lambda step, row: row["valid_accuracy"].max() > setting.enough,
         key=KEY,
     )
@@ -147,31 +143,29 @@ def picture(rows):
     # The first panel has every cell.
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right", frameon=False)
     figure.suptitle("MQAR, four pairs: accuracy against the size of the state", fontsize=12)
-    figure.savefig(RESULTS.with_suffix(".png"), dpi=100)
+    figure.savefig(PICTURE, dpi=100)
 
 
-def main() -> None:
-    places = [
-        (name, cell, width)
-        for name, setting in SETTINGS.items()
-        for width in setting.widths
-        for cell in setting.cells
+PLACES = [
+    (name, cell, width)
+    for name, setting in SETTINGS.items()
+    for width in setting.widths
+    for cell in setting.cells
+]
+KEPT = Kept("recall", ("setting", "cell", "width"), PLACES)
+
+
+def main(arguments: list[str]) -> None:
+    parser = call.parser(__name__, KEPT, f"The picture is {shown(PICTURE)}.")
+    call.add_names(parser, "setting", SETTINGS)
+    call.add_names(parser, "--cell", SETTINGS["tiny"].cells)
+    parser.add_argument("--width", nargs="*", type=int, help="some only")
+    options = parser.parse_args(arguments)
+    chosen = [
+        (setting, cell, width)
+        for setting, cell, width in PLACES
+        if setting in options.setting and cell in options.cell
+        if not options.width or width in options.width
     ]
-    asked = sys.argv[1:]
-    chosen = [place for place in places if [str(part) for part in place][: len(asked)] == asked]
-    if not chosen:
-        sys.exit(f"there is no row {' '.join(asked)}; rows are {places}")
-    for place in chosen:
-        if place not in {(r["setting"], r["cell"], int(r["width"])) for r in read(RESULTS)}:
-            new = row(*place)
-            print(new, flush=True)
-            # Read after measuring: another process may have added rows.
-            rows = [*read(RESULTS), new]
-            order = {tuple(str(part) for part in place): i for i, place in enumerate(places)}
-            names = ("setting", "cell", "width")
-            write(RESULTS, sorted(rows, key=lambda r: order[tuple(str(r[n]) for n in names)]))
-    picture(read(RESULTS))
-
-
-if __name__ == "__main__":
-    main()
+    KEPT.fill(chosen, row)
+    picture(KEPT.read())

@@ -1,8 +1,4 @@
-"""h_t = a_t h_{t-1} + b_t: the recurrence of linear cells against what JAX offers, in one run.
-
-    python benchmarks/linear_scan.py               all rows, about 5 minutes
-    python benchmarks/linear_scan.py 8,1024,64     one shape (batch, time, width)
-    python benchmarks/linear_scan.py --algorithm blocked     another of ours
+"""h_t = a_t h_{t-1} + b_t: the recurrence of linear cells beside what JAX offers.
 
 Forward, and gradient: states and both cotangents, from a given cotangent of the states.
 "scan" is `vmap(lax.scan)`, "associative" `vmap(lax.associative_scan)`, both with plain autodiff.
@@ -11,7 +7,6 @@ have to move, at the rate of a large copy in the same run; below 1 the arrays fi
 "memory" is the compiled program's temporary memory, ours over the better peer's.
 """
 
-import argparse
 import functools
 import itertools
 import math
@@ -21,12 +16,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from timing import machine, medians
 
 from rnn_zoo._engine.recurrence import ALGORITHMS, solve
 from rnn_zoo.linear import Diagonal
 
+from .. import call
+from ..tables import ROWS, machine, shown
+from ..timing import medians
 
+
+RESULTS = ROWS / "linear_scan.txt"
+HEADING = (
+    "batch,time,width  dtype      a         pass      ours ms  scan  associative  floor  memory"
+)
 SHAPES = [(8, 1024, 64), (8, 4096, 128), (4, 17984, 64), (1, 65536, 64)]
 
 
@@ -100,40 +102,48 @@ def copy_rate(size=2**25):
     return 2 * x.nbytes / medians({"copy": lambda: copy(x)})["copy"]
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("shapes", nargs="*", help="batch,time,width")
-    parser.add_argument("--algorithm", choices=ALGORITHMS, default="loop")
-    options = parser.parse_args()
+def measure(shape, dtype, varying, gradient) -> tuple[str, dict[str, float]]:
+    """A line, and the times of the peers over ours."""
+    compiled, inputs = programs(shape, dtype, varying, gradient)
+    agree({name: f(*inputs) for name, f in compiled.items()})
+    seconds = medians({n: functools.partial(f, *inputs) for n, f in compiled.items()})
+    ratios = {name: seconds[name] / seconds["ours"] for name in ("scan", "associative")}
+    floor = least_bytes(shape, dtype, varying, gradient) / copy_rate()
+    memory = {n: f.memory_analysis().temp_size_in_bytes for n, f in compiled.items()}
+    peer = min(memory["scan"], memory["associative"])
+    line = (
+        f"{','.join(map(str, shape)):16}  {jnp.dtype(dtype).name:9}  "
+        f"{'varying' if varying else 'constant':8}  {'gradient' if gradient else 'forward':8}  "
+        f"{1e3 * seconds['ours']:7.2f}  {ratios['scan']:4.2f}  {ratios['associative']:11.2f}  "
+        f"{seconds['ours'] / floor:5.2f}  {memory['ours'] / max(peer, 1):6.2f}"
+    )
+    return line, ratios
+
+
+def main(arguments: list[str]) -> None:
+    parser = call.parser(__name__, f"All shapes by the loop, 5 minutes, go to {shown(RESULTS)}.")
+    parser.add_argument("shapes", nargs="*", help="batch,time,width; by default four of them")
+    parser.add_argument("--algorithm", choices=ALGORITHMS, default="loop", help="which of ours")
+    options = parser.parse_args(arguments)
     METHODS["ours"] = ours(options.algorithm)
     shapes = [tuple(map(int, text.split(","))) for text in options.shapes] or SHAPES
-    print(machine(), f"algorithm: {options.algorithm}")
-    print(
-        "batch,time,width  dtype      a         pass      ours ms  scan  associative  floor  memory"
-    )
+    lines = []
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+        lines.append(line)
+
+    say(f"{machine()} algorithm: {options.algorithm}")
+    say(HEADING)
     better, slower = [], []
     cases = itertools.product(shapes, (jnp.float32, jnp.complex64), (False, True), (False, True))
-    for shape, dtype, varying, gradient in cases:
-        compiled, arguments = programs(shape, dtype, varying, gradient)
-        agree({name: f(*arguments) for name, f in compiled.items()})
-        seconds = medians({n: functools.partial(f, *arguments) for n, f in compiled.items()})
-        ratios = {name: seconds[name] / seconds["ours"] for name in ("scan", "associative")}
+    for case in cases:
+        line, ratios = measure(*case)
+        say(line)
         better.append(min(ratios.values()))
         slower.append(ratios["associative"])
-        floor = least_bytes(shape, dtype, varying, gradient) / copy_rate()
-        memory = {n: f.memory_analysis().temp_size_in_bytes for n, f in compiled.items()}
-        peer = min(memory["scan"], memory["associative"])
-        print(
-            f"{','.join(map(str, shape)):16}  {jnp.dtype(dtype).name:9}  "
-            f"{'varying' if varying else 'constant':8}  {'gradient' if gradient else 'forward':8}  "
-            f"{1e3 * seconds['ours']:7.2f}  {ratios['scan']:4.2f}  {ratios['associative']:11.2f}  "
-            f"{seconds['ours'] / floor:5.2f}  {memory['ours'] / max(peer, 1):6.2f}",
-            flush=True,
-        )
     for name, values in (("the better peer", better), ("associative_scan", slower)):
-        print(f"geometric mean over {name}: {np.exp(np.mean(np.log(values))):.2f}, ", end="")
-        print(f"worst {min(values):.2f}")
-
-
-if __name__ == "__main__":
-    main()
+        mean = np.exp(np.mean(np.log(values)))
+        say(f"geometric mean over {name}: {mean:.2f}, worst {min(values):.2f}")
+    if shapes == SHAPES and options.algorithm == "loop":
+        RESULTS.write_text("\n".join(lines) + "\n")

@@ -1,17 +1,18 @@
-"""What sixteen models cost when they train as one program: GRUs on japanese_vowels.
+"""What sixteen models cost when they train as one program.
 
-    python benchmarks/populations.py
-
-The time of `fit_population` with 16 models over that of `fit` with one, with everything compiled
-before, in turn, medians of five; the model, data, steps and optimiser are the same.
+The time of `fit_population` with 16 models over that of `fit` with one, a GRU on Japanese Vowels,
+with everything compiled before, in turn, medians of five; data, steps and optimiser are the same.
 """
 
 import equinox as eqx
 import jax.random as jr
 import optax
-from timing import machine, medians
 
 import rnn_zoo as rz
+
+from .. import call
+from ..tables import machine
+from ..timing import medians
 
 
 SIZE, STEPS, KEY = 16, 60, jr.key(0)
@@ -21,7 +22,8 @@ def make(key):
     return rz.make_model("gru", 12, 9, hidden_size=32, key=key)
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
+    call.parser(__name__).parse_args(arguments)
     data = rz.data.load("japanese_vowels")
     options = {"loss": rz.train.cross_entropy, "optimizer": optax.adam(3e-3), "steps": STEPS}
     one, many = make(KEY), eqx.filter_vmap(make)(jr.split(KEY, SIZE))
@@ -40,7 +42,3 @@ def main() -> None:
     print(machine())
     ratio = seconds["population"] / seconds["one"]
     print(f"one {seconds['one']:.2f} s, {SIZE} {seconds['population']:.2f} s: {ratio:.1f} times")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,5 @@
 """Seconds to trace and to compile the training step of a model of six layers.
 
-    python -m benchmarks compiling
-
 LSTM or GRU, (batch, time, hidden) = (32, 256, 128), each layer reads the one before; peers as in
 `layers.py`. Medians of five, in turn, with nothing in jax's caches.
 """
@@ -13,10 +11,12 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from layers import equinox_layer
-from rows import Table, versions
 
 import rnn_zoo as rz
+
+from .. import call
+from ..tables import Table, versions
+from .layers import GATES, equinox_layer
 
 
 B, T, H, LAYERS, ROUNDS = 32, 256, 128, 6, 5
@@ -64,7 +64,9 @@ def seconds(layers, run) -> tuple[float, float]:
 
 
 def main(arguments: list[str]) -> None:
-    for name in arguments or ("lstm", "gru"):
+    parser = call.parser(__name__, TABLE)
+    call.add_names(parser, "layer", GATES)
+    for name in parser.parse_args(arguments).layer:
         made = {}
         for who, make in {"ours": ours, "equinox": equinox, "flax": flax}.items():
             try:

@@ -1,7 +1,5 @@
 """What the environment does to a training step: allocators, XLA flags, both cores.
 
-    python -m benchmarks settings
-
 Each setting is a process of its own; the processes run in turn, three times each, and the table has
 the medians over the time with nothing set. tcmalloc and jemalloc take part where their libraries
 are found (Debian: libtcmalloc-minimal4, libjemalloc2). "two devices" splits the batch over two
@@ -14,7 +12,18 @@ import subprocess
 import sys
 from ctypes.util import find_library
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+import rnn_zoo as rz
+
+from .. import call
+from ..tables import Table, versions
+from ..timing import medians
 
 
 SHAPES = ((32, 256, 64, 128), (16, 113, 1, 128), (64, 50, 500, 500))
@@ -31,17 +40,11 @@ SETTINGS = {
 }
 
 
+TABLE = Table("settings", ("jax", "step"), ("rival", "ms", "of_nothing"))
+
+
 def measure() -> None:
     """In a process of its own: the times of all layers and shapes, in ms, as JSON."""
-    import equinox as eqx
-    import jax
-    import jax.numpy as jnp
-    import jax.random as jr
-    from jax.sharding import NamedSharding, PartitionSpec
-    from timing import medians
-
-    import rnn_zoo as rz
-
     mesh = jax.make_mesh((jax.device_count(),), ("batch",))
     whole, split = PartitionSpec(), PartitionSpec("batch")
 
@@ -71,16 +74,15 @@ def measure() -> None:
 
 
 def main(arguments: list[str]) -> None:
-    if arguments == ["measure"]:
+    parser = call.parser(__name__, TABLE)
+    parser.add_argument("--here", action="store_true", help="this process alone, as JSON")
+    if parser.parse_args(arguments).here:
         measure()
         return
-    from rows import Table, versions
-
-    table = Table("settings", ("jax", "step"), ("rival", "ms", "of_nothing"))
     found: dict[str, list[dict[str, float]]] = {name: [] for name in SETTINGS}
     for _ in range(3):
         for name, environment in SETTINGS.items():
-            command = [sys.executable, "-m", "benchmarks", "settings", "measure"]
+            command = [sys.executable, "-m", "benchmarks", "settings", "--here"]
             made = subprocess.run(
                 command, env=os.environ | environment, stdout=subprocess.PIPE, text=True, check=True
             )
@@ -89,5 +91,5 @@ def main(arguments: list[str]) -> None:
         ms = {name: float(np.median([run[step] for run in runs])) for name, runs in found.items()}
         for name, value in ms.items():
             key = versions()["jax"], step
-            table.add(key, name, f"{value:.2f}", f"{value / ms['nothing']:.2f}")
-    table.write()
+            TABLE.add(key, name, f"{value:.2f}", f"{value / ms['nothing']:.2f}")
+    TABLE.write()

@@ -1,7 +1,5 @@
 """Microseconds per step of a sample that comes in step by step: batch 1, an LSTM.
 
-    python -m benchmarks streaming
-
 "stream" is `rz.Stream(layer).step`, its state donated; "k = 32" the same with 32 steps per call of
 `scan`; "jit" `eqx.filter_jit(layer.step)`; "equinox" `jax.jit` of an `eqx.nn.LSTMCell`; "torch" an
 `nn.LSTMCell` under `inference_mode` (pip install torch). "empty" is a jitted function of a number,
@@ -14,10 +12,12 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from rows import Table, versions
-from timing import medians
 
 import rnn_zoo as rz
+
+from .. import call
+from ..tables import Table, versions
+from ..timing import medians
 
 
 SIZES = ((8, 32), (64, 128), (64, 512))
@@ -120,6 +120,7 @@ RIVALS = {
 
 
 def main(arguments: list[str]) -> None:
+    call.parser(__name__, TABLE).parse_args(arguments)
     for input_size, hidden_size in SIZES:
         cell = rz.make_cell("lstm", input_size, hidden_size, key=jr.key(0))
         xs = list(jr.normal(jr.key(1), (STEPS, input_size)))

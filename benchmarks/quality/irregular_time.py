@@ -1,27 +1,22 @@
-"""What elapsed times are worth: bit-stream events, and a sampling rate never seen in training.
-
-    python benchmarks/irregular_time.py
+"""What elapsed times are worth: bit-stream events, and another sampling rate.
 
 XOR events: the parity of a bit stream told by its runs, whose lengths are the elapsed times
 (`rz.data.load("bitstream_xor")`). Lorenz: the next observation of a system seen at irregular
 times, 0.1 apart in the mean; tested at that rate, at half and at twice the gaps. Every model
-has the same budget; models without time see the values alone. Rows go to
-benchmarks/irregular_time.csv, the picture to docs/irregular_time.png.
+has the same budget; models without time see the values alone.
 """
 
-import csv
-import sys
 import time
-from pathlib import Path
 
 import jax.random as jr
 import optax
 
 import rnn_zoo as rz
 
+from .. import call
+from ..tables import ROWS, Kept, shown
 
-RESULTS = Path(__file__).with_suffix(".csv")
-PICTURE = Path(__file__).parent.parent / "docs" / "irregular_time.png"
+
 SIZE = 64
 KEY = jr.key(0)
 GAPS = (0.05, 0.1, 0.2)
@@ -45,6 +40,8 @@ def mixed_ltc(inputs, key):
 
 
 MODELS = {"lstm, no time": lstm, "cfc": cfc, "mixed memory of ltc": mixed_ltc}
+KEPT = Kept("irregular_time", ("model",), zip(MODELS))
+PICTURE = ROWS / "irregular_time.png"
 
 
 def build(name, data, pool):
@@ -60,7 +57,9 @@ def untimed(batch):
     return rz.data.Batch(batch.x, batch.y, batch.mask, None, batch.reset)
 
 
-def train(model, name, data, loss, steps, rate, batch_size):
+def train(model, name, data, loss, budget):
+    """Under a budget of (steps, learning rate, batch size)."""
+    steps, rate, batch_size = budget
     optimizer = optax.chain(
         optax.clip_by_global_norm(1.0),
         optax.adam(optax.cosine_decay_schedule(rate, steps, alpha=0.05)),
@@ -88,7 +87,7 @@ def xor(name):
     for length, steps, rate in CURRICULUM:
         data = rz.data.load("bitstream_xor", length=length, key=jr.key(length))
         model = build(name, data, "last") if model is None else model
-        model = train(model, name, data, rz.train.cross_entropy, steps, rate, 128)
+        model = train(model, name, data, rz.train.cross_entropy, (steps, rate, 128))
         accuracy = figure(model, data.test, rz.train.cross_entropy)["accuracy"]
         print(name, length, "bits", float(accuracy), flush=True)
     return {"xor": float(accuracy)}
@@ -97,7 +96,7 @@ def xor(name):
 def lorenz(name):
     data = {gap: rz.data.load("lorenz_irregular", test_gap=gap, key=jr.key(1)) for gap in GAPS}
     model = build(name, data[0.1], None)
-    model = train(model, name, data[0.1], rz.train.mse, 1500, 5e-3, 64)
+    model = train(model, name, data[0.1], rz.train.mse, (1500, 5e-3, 64))
     errors = {gap: figure(model, data[gap].test, rz.train.mse)["loss"] for gap in GAPS}
     return {f"lorenz_{gap}": float(value) for gap, value in errors.items()}
 
@@ -108,9 +107,9 @@ def picture(rows):
 
     drawing = Figure(figsize=(6, 4), layout="constrained")
     ax = drawing.subplots()
-    for name, row in rows.items():
+    for row in rows:
         errors = [float(row[f"lorenz_{gap}"]) for gap in GAPS]
-        ax.plot(GAPS, errors, "o-", label=name)
+        ax.plot(GAPS, errors, "o-", label=row["model"])
     ax.axvline(0.1, color="grey", ls=":", label="mean gap in training")
     ax.set(xlabel="mean gap between test observations (units of time)", xscale="log")
     ax.set(ylabel="mean squared error of the next observation", yscale="log")
@@ -122,23 +121,14 @@ def picture(rows):
     drawing.savefig(PICTURE, dpi=120)
 
 
-def main() -> None:
-    done = {}
-    if RESULTS.exists():
-        with open(RESULTS, newline="") as file:
-            done = {row["model"]: row for row in csv.DictReader(file)}
-    for name in sys.argv[1:] or MODELS:
-        if name not in done:
-            began = time.process_time()
-            row = {"model": name, **xor(name), **lorenz(name)}
-            row["seconds"] = round(time.process_time() - began)
-            done[name] = row
-            with open(RESULTS, "w", newline="") as file:
-                writer = csv.DictWriter(file, list(row))
-                writer.writeheader()
-                writer.writerows(done.values())
-            picture(done)
+def row(name):
+    began = time.process_time()
+    figures = {"model": name, **xor(name), **lorenz(name)}
+    return {**figures, "seconds": round(time.process_time() - began)}
 
 
-if __name__ == "__main__":
-    main()
+def main(arguments: list[str]) -> None:
+    parser = call.parser(__name__, KEPT, f"The picture is {shown(PICTURE)}.")
+    call.add_names(parser, "model", MODELS)
+    KEPT.fill([(name,) for name in parser.parse_args(arguments).model], row)
+    picture(KEPT.read())

@@ -1,19 +1,15 @@
-"""What deep state-space models learn: short and long sequences, beside published figures.
+"""What deep state-space models learn, on short and on long sequences.
 
-    pip install mnist1d && python benchmarks/state_spaces.py      all rows, about 25 minutes
-    python benchmarks/state_spaces.py copy_1000                   one task
+    pip install mnist1d
 
 Digits: 64 pixels one by one, in order and permuted (`rz.data.load("digits")`). MNIST-1D: 40
 steps, 4000 and 1000 samples (Greydanus & Kobak, arXiv:2011.14439), from the package mnist1d.
 Copy memory: ten symbols recalled after 1000 steps; the figure is the accuracy over the ten.
-Rows go to benchmarks/state_spaces.csv; what stands there is not run again. Seconds are
-processor time of training with compiling.
+Seconds are processor time of training with compiling; all rows take about 25 minutes.
 """
 
-import csv
-import sys
+import itertools
 import time
-from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -24,8 +20,10 @@ import optax
 
 import rnn_zoo as rz
 
+from .. import call
+from ..tables import Kept
 
-RESULTS = Path(__file__).with_suffix(".csv")
+
 KEY = jr.key(0)
 # Long memories need eigenvalues near the unit circle.
 LONG = {
@@ -40,11 +38,8 @@ def digits(permuted):
 
 
 def mnist1d():
-    try:
-        from mnist1d.data import get_dataset_args, make_dataset
-    except ImportError:
-        sys.exit("mnist1d is not installed: pip install mnist1d")
-    made = make_dataset(get_dataset_args())
+    package = call.need("mnist1d.data", "pip install mnist1d")
+    made = package.make_dataset(package.get_dataset_args())
     return tuple(
         rz.data.Batch(np.float32(made[f"x{end}"])[..., None], np.int32(made[f"y{end}"]))
         for end in ("", "_test")
@@ -115,22 +110,12 @@ def row(task, cell):
     }
 
 
-def main() -> None:
-    rows = []
-    if RESULTS.exists():
-        with open(RESULTS, newline="") as file:
-            rows = list(csv.DictReader(file))
-    done = {(r["task"], r["cell"]) for r in rows}
-    for task in sys.argv[1:] or TASKS:
-        for cell in ("lru", "s5"):
-            if (task, cell) not in done:
-                rows.append(row(task, cell))
-                print(rows[-1], flush=True)
-                with open(RESULTS, "w", newline="") as file:
-                    writer = csv.DictWriter(file, list(rows[-1]))
-                    writer.writeheader()
-                    writer.writerows(rows)
+PLACES = list(itertools.product(TASKS, ("lru", "s5")))
+KEPT = Kept("state_spaces", ("task", "cell"), PLACES)
 
 
-if __name__ == "__main__":
-    main()
+def main(arguments: list[str]) -> None:
+    parser = call.parser(__name__, KEPT)
+    call.add_names(parser, "task", TASKS)
+    tasks = parser.parse_args(arguments).task
+    KEPT.fill([place for place in PLACES if place[0] in tasks], row)

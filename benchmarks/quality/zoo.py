@@ -1,21 +1,14 @@
-"""Every cell on the same tasks with the same budget: the rows of the README's tables.
+"""Every cell on the adding problem and permuted digits with one budget of steps.
 
-    python benchmarks/zoo.py zoo        adding (200 steps) and permuted digits, all cells
-    python benchmarks/zoo.py memory     adding (500 steps), cells made for long memory and others
-    python benchmarks/zoo.py zoo lstm cornn      some cells only
-    python benchmarks/zoo.py memory --seconds 200 elman      with less time
-
-Rows go to benchmarks/zoo.csv; what stands there is not run again, so a run that was ended
-goes on, and a row to be measured anew is deleted first. `python docs/tables.py` writes the
-README from that file. Seconds are processor time of training, with compiling and
-validation, since the machine may be shared; `zoo` and `memory` take about an hour each.
+The tasks are the adding problem over 200 steps and permuted digits for all cells, and the adding
+problem over 500 steps for cells made for long memory and others. `python docs/tables.py` writes
+the README's tables from the rows. Seconds are processor time of training, with compiling and
+validation, since the machine may be shared. The first two tasks take about an hour together, the
+last one another.
 """
 
-import csv
 import dataclasses
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -24,13 +17,16 @@ import jax.random as jr
 import optax
 
 import rnn_zoo as rz
+from rnn_zoo.summary import count_numbers
+
+from .. import call
+from ..tables import Kept
 
 
-RESULTS = Path(__file__).with_suffix(".csv")
 SOLVED = 0.02
 """Test error on the adding problem from which it counts as solved; a constant gives 0.1667."""
 LONGEST = 300.0
-"""Seconds after which a run of `zoo` ends."""
+"""Seconds after which a run of the first two tasks ends."""
 
 # The step size of a cell that integrates an equation in time belongs to the length of the task.
 TIME_SCALES = {
@@ -133,7 +129,7 @@ def run(task: Task, cell: str) -> dict[str, Any]:
         "task": task.name,
         "cell": cell,
         "figure": round(float(figures.get("accuracy", figures["loss"])), 5),
-        "parameters": count(model),
+        "parameters": count_numbers(eqx.filter(model, rz.train.trainable(model))),
         "steps": result.step,
         "seconds": seconds,
         "options": " ".join(f"{name}={value}" for name, value in task.options.items()),
@@ -141,43 +137,25 @@ def run(task: Task, cell: str) -> dict[str, Any]:
     }
 
 
-def count(model: Any) -> int:
-    return sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(model, rz.train.trainable(model))))
+# What makes a task, and its cells.
+TASKS = {
+    "adding_200": (adding_200, rz.list_cells()),
+    "permuted_digits": (digits, rz.list_cells()),
+    "adding_500": (adding_500, tuple(MEMORY)),
+}
+PLACES = [(task, cell) for task, (_, cells) in TASKS.items() for cell in cells]
+KEPT = Kept("zoo", ("task", "cell"), PLACES)
 
 
-def rows() -> list[dict[str, Any]]:
-    if not RESULTS.exists():
-        return []
-    with open(RESULTS, newline="") as file:
-        return list(csv.DictReader(file))
+def main(arguments: list[str]) -> None:
+    parser = call.parser(__name__, KEPT)
+    call.add_names(parser, "task", TASKS)
+    call.add_names(parser, "--cell", rz.list_cells())
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="of a run at most")
+    options = parser.parse_args(arguments)
 
+    def row(name: str, cell: str) -> dict[str, Any]:
+        task = TASKS[name][0](cell)
+        return run(dataclasses.replace(task, seconds=min(task.seconds, options.seconds)), cell)
 
-def add(row: dict[str, Any]) -> None:
-    new = not RESULTS.exists()
-    with open(RESULTS, "a", newline="") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-SUITES = {"zoo": (adding_200, digits), "memory": (adding_500,)}
-
-
-def main() -> None:
-    suite, *cells = sys.argv[1:] or ["zoo"]
-    limit = float("inf")
-    if "--seconds" in cells:
-        where = cells.index("--seconds")
-        limit = float(cells[where + 1])
-        del cells[where : where + 2]
-    cells = cells or (rz.list_cells() if suite == "zoo" else tuple(MEMORY))
-    for make in SUITES[suite]:
-        for cell in cells:
-            task = make(cell)
-            if (task.name, cell) not in {(row["task"], row["cell"]) for row in rows()}:
-                add(run(dataclasses.replace(task, seconds=min(task.seconds, limit)), cell))
-
-
-if __name__ == "__main__":
-    main()
+    KEPT.fill([p for p in PLACES if p[0] in options.task and p[1] in options.cell], row)

@@ -1,6 +1,6 @@
-"""Echo state networks against reservoirpy: one network, and a grid of settings.
+"""Echo state networks beside reservoirpy: one network, and a grid of settings.
 
-    pip install reservoirpy && python -m benchmarks echo_state
+    pip install reservoirpy
 
 The task is the Mackey-Glass series, one step ahead, over 10 000 steps. Both libraries run the
 same reservoir (reservoirpy draws it; its matrices go into our cell), which is checked before
@@ -11,25 +11,21 @@ reservoirpy's time over ours. reservoirpy computes in float64 with sparse matric
 in float32 with dense ones and fits in float64.
 """
 
-import sys
 import time
 
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from rows import Table, versions
-from timing import medians
 
 import rnn_zoo as rz
 from rnn_zoo._common.fixed import Fixed
 from rnn_zoo.train import grid
 
+from .. import call
+from ..tables import Table, versions
+from ..timing import medians
 
-try:
-    from reservoirpy.nodes import Reservoir, Ridge
-except ImportError:
-    sys.exit("reservoirpy is not installed: pip install reservoirpy")
 
 STEPS, WASHOUT, RIDGE = 10_000, 100, 1e-6
 TABLE = Table("echo_state", ("jax", "task", "units"), ("rival", "seconds", "of_ours"))
@@ -42,9 +38,13 @@ def series():
     return values[:STEPS], values[1 : STEPS + 1], values[STEPS:-1], values[STEPS + 1 :]
 
 
+def nodes():
+    return call.need("reservoirpy.nodes", "pip install reservoirpy")
+
+
 def theirs(units, radius=0.9, leak=0.5):
     """A reservoir of theirs; equal seeds give equal matrices up to the radius."""
-    return Reservoir(units, lr=leak, sr=radius, seed=0, rc_connectivity=0.1)
+    return nodes().Reservoir(units, lr=leak, sr=radius, seed=0, rc_connectivity=0.1)
 
 
 def ours(reservoir, radius=0.9, leak=0.5):
@@ -62,7 +62,7 @@ def agree(reservoir, cell, xs, ys):
     theirs_states = reservoir.run(xs)
     states = rz.Recurrent(cell)(jnp.float32(xs))
     np.testing.assert_allclose(states, theirs_states, atol=2e-5)
-    readout = Ridge(ridge=RIDGE).fit(theirs_states, ys, warmup=WASHOUT)
+    readout = nodes().Ridge(ridge=RIDGE).fit(theirs_states, ys, warmup=WASHOUT)
     network = rz.EchoStateNetwork(cell, 1).fit_readout(
         jnp.float32(xs), jnp.float32(ys), ridge=RIDGE, washout=WASHOUT
     )
@@ -76,7 +76,7 @@ def single(units):
     reservoir.initialize(xs)
     cell = ours(reservoir)
     agree(reservoir, cell, xs[:2000], ys[:2000])
-    model = theirs(units) >> Ridge(ridge=RIDGE)
+    model = theirs(units) >> nodes().Ridge(ridge=RIDGE)
     x, y = jnp.float32(xs), jnp.float32(ys)
     layer, network = rz.Recurrent(cell), rz.EchoStateNetwork(cell, 1)
     run = eqx.filter_jit(lambda layer, x: layer(x))
@@ -112,7 +112,7 @@ def settings_grid(units):
         scores = np.zeros((8, 8))
         for place in np.ndindex(8, 8):
             setting = [values[i] for values, i in zip(SETTINGS.values(), place)]
-            model = theirs(units, *setting) >> Ridge(ridge=RIDGE)
+            model = theirs(units, *setting) >> nodes().Ridge(ridge=RIDGE)
             said = model.fit(xs, ys, warmup=WASHOUT).run(test_xs)[WASHOUT:]
             error = np.mean((said - test_ys[WASHOUT:]) ** 2) / np.var(test_ys[WASHOUT:])
             scores[place] = np.sqrt(error)
@@ -133,8 +133,13 @@ def settings_grid(units):
 
 
 def main(arguments: list[str]) -> None:
-    for units in (500, 1000):
+    parser = call.parser(__name__, TABLE)
+    parser.add_argument("--units", type=int, nargs="*", default=[500, 1000], help="one network")
+    parser.add_argument("--grid", type=int, nargs="*", default=[100, 200, 500], help="of the grid")
+    options = parser.parse_args(arguments)
+    nodes()
+    for units in options.units:
         single(units)
-    for units in (100, 200, 500):
+    for units in options.grid:
         settings_grid(units)
     TABLE.write()

@@ -1,6 +1,6 @@
-"""LTC and CfC beside those of ncps in PyTorch, on the same cores in one run.
+"""LTC and CfC beside those of ncps in PyTorch.
 
-    pip install torch ncps && python -m benchmarks liquid
+    pip install torch ncps
 
 LTC wired by AutoNCP(64, 8), input 16, batch 32, 128 steps, 6 unfolds; CfC of 64 units on the
 same input. The weights are those of the ncps modules (`rz.interop.from_ncps`), and the outputs
@@ -10,16 +10,16 @@ of the outputs, and a gradient descent update. Medians of interleaved runs.
 Then the temporary memory of our LTC gradient at 512 units, by the number of synapses.
 """
 
-import sys
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rows import Table, versions
-from timing import medians
 
 import rnn_zoo as rz
+
+from .. import call
+from ..tables import Table, versions
+from ..timing import medians
 
 
 I, B, T, UNITS = 16, 32, 128, 64
@@ -91,12 +91,10 @@ def memory():
 
 
 def main(arguments: list[str]) -> None:
+    call.parser(__name__, TABLE, SYNAPSES).parse_args(arguments)
+    call.need("ncps.torch", "pip install torch ncps")
     xs = jax.random.normal(jax.random.key(1), (B, T, I))
-    try:
-        pairs = modules()
-    except ImportError as error:
-        sys.exit(f"ncps is not installed ({error}): pip install torch ncps")
-    for name, module in pairs.items():
+    for name, module in modules().items():
         one, two = ours(module, xs), theirs(module, xs)
         np.testing.assert_allclose(one["forward"](), two["forward"](), atol=1e-4)
         for part in one:

@@ -1,11 +1,6 @@
-"""On an accelerator: is every cell right there, how fast is it, and what should "auto" run?
+"""On an accelerator: is every cell right, how fast, what should "auto" run?
 
-    python -m benchmarks gpu                  at most 6 minutes; rows in benchmarks/gpu.csv
-    python -m benchmarks gpu --seconds 200    with less time
-    python -m benchmarks gpu --small          small sizes, to try the program on a CPU
-    python -m benchmarks gpu cells recurrence      some of the sections only
-
-Run it from the repository's root, with JAX_PLATFORMS unset: the host's CPU takes part. A bare
+Run it with JAX_PLATFORMS unset: the host's CPU takes part. A bare
 machine needs `pip install -e . "jax[cuda13]"` (or "jax[cuda12]"). Where jax is there already,
 `pip install --no-deps -e . equinox optax jaxtyping wadler-lindig` leaves it alone. flax and torch
 take part if they are installed.
@@ -27,7 +22,6 @@ skipped, one that fails with its error, and the run goes on. It exits with 0 if 
 compared and is right, with 1 otherwise.
 """
 
-import argparse
 import contextlib
 import itertools
 import os
@@ -46,11 +40,13 @@ from typing import Any
 os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.85")
 
 import jax
-from gpu_sections import SECTIONS
-from rows import Table
 
 from rnn_zoo._engine.backends import Choice
 from rnn_zoo._engine.recurrence import ALGORITHMS
+
+from .. import call
+from ..tables import Table
+from .gpu_sections import SECTIONS
 
 
 KEYS = ("jax", "accelerator", "section", "case", "pass")
@@ -198,21 +194,19 @@ def give_up(run: Run) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks gpu")
-    parser.add_argument("sections", nargs="*", metavar="section", help=", ".join(SECTIONS))
+    parser = call.parser(__name__, Table("gpu", KEYS, VALUES))
+    call.add_names(parser, "section", SECTIONS)
     parser.add_argument("--small", action="store_true", help="small sizes, for a CPU")
     parser.add_argument("--seconds", type=float, default=340.0, help="the time that all may take")
     parser.add_argument("--out", type=Path, help="another file for the rows")
     options = parser.parse_args(arguments)
-    if unknown := set(options.sections) - set(SECTIONS):
-        parser.error(f"expected sections of {', '.join(SECTIONS)}, got {', '.join(unknown)}")
     run = Run(options.seconds, options.out, options.small)
     # A program that compiles or runs longer than all may take can't be stopped otherwise.
     watch = threading.Timer(options.seconds, give_up, (run,))
     watch.daemon = True
     watch.start()
     environment(run)
-    chosen = [name for name in SECTIONS if name in (options.sections or SECTIONS)]
+    chosen = [name for name in SECTIONS if name in options.section]
     for name in chosen:
         section, share = SECTIONS[name]
         last = name == chosen[-1]

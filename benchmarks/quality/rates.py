@@ -8,7 +8,7 @@ import numpy as np
 import rnn_zoo as rz
 
 
-def best_rate(make, data, rates, seeds, *, key, evaluations, **settings):
+def best_rate(make, data, rates, seeds, *, key, **settings):
     """The trained seeds of the rate whose best seed is best, that rate, and the steps done.
 
     `make(key)` is a model; `settings` go to `rz.train.fit_population`.
@@ -20,7 +20,6 @@ def best_rate(make, data, rates, seeds, *, key, evaluations, **settings):
         data.valid,
         loss=rz.train.cross_entropy,
         settings={"learning_rate": jnp.repeat(jnp.array(rates), seeds)},
-        eval_every=settings["steps"] // evaluations,
         return_best=True,
         key=key,
         **settings,

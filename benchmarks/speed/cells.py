@@ -1,6 +1,6 @@
-"""A training step of each cell that RNN-JAX has as well, in one run.
+"""A training step of each cell that RNN-JAX has as well.
 
-    pip install --no-deps rnn-jax && python -m benchmarks cells [NAME...]      (Python >= 3.12)
+    pip install --no-deps rnn-jax      (Python >= 3.12)
 
 A step is forward and gradient of a loss of the last output, and a gradient descent update,
 compiled, at (batch, time, input, hidden) = (32, 256, 16, 128); medians of interleaved runs.
@@ -9,23 +9,17 @@ outputs agree to 1e-4. Where they do not, the ratio compares unlike work, and sa
 """
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from rows import Table, versions
-from timing import medians
 
 import rnn_zoo as rz
 
+from .. import call
+from ..tables import Table, versions
+from ..timing import medians
+from .shared import rnn_jax, train_step
 
-try:
-    import rnn_jax.cells as peer
-    from rnn_jax.layers.encoder import RNNEncoder
-except ImportError as error:
-    raise SystemExit(f"RNN-JAX is not installed ({error}): pip install --no-deps rnn-jax") from None
-# RNN-JAX switches this on for the whole process; neither side should pay for it.
-jax.config.update("jax_debug_nans", False)
 
 B, T, I, H = 32, 256, 16, 128
 KEY = jr.key(0)
@@ -57,56 +51,57 @@ def antisymmetric(cell, theirs):
 
 
 # RNN-JAX subtracts the diffusion as a number, not as a matrix: equal at 0.
-# Ours, theirs with the options that come nearest, and how weights are copied where they can be.
+# Ours, theirs (from the module of their cells) with the options that come nearest, and how weights
+# are copied where they can be.
 PAIRS = {
     "elman": (
         lambda: rz.cells.ElmanCell(I, H, key=KEY),
-        lambda: peer.ElmanRNNCell(I, H, nonlinearity=jnp.tanh, key=KEY),
+        lambda peer: peer.ElmanRNNCell(I, H, nonlinearity=jnp.tanh, key=KEY),
         elman,
     ),
     "lstm": (
         lambda: rz.cells.LSTMCell(I, H, key=KEY),
-        lambda: peer.LongShortTermMemory(I, H, key=KEY),
+        lambda peer: peer.LongShortTermMemory(I, H, key=KEY),
         lstm,
     ),
     "gru": (
         lambda: rz.cells.GRUCell(I, H, key=KEY),
-        lambda: peer.GatedRecurrentUnit(I, H, nonlinearity=jnp.tanh, key=KEY),
+        lambda peer: peer.GatedRecurrentUnit(I, H, nonlinearity=jnp.tanh, key=KEY),
         None,
     ),
     "indrnn": (
         lambda: rz.cells.IndRNNCell(I, H, key=KEY),
-        lambda: peer.IndRNNCell(I, H, key=KEY),
+        lambda peer: peer.IndRNNCell(I, H, key=KEY),
         elman,
     ),
     "antisymmetric": (
         lambda: rz.cells.AntisymmetricCell(I, H, epsilon=0.1, gamma=0.0, key=KEY),
-        lambda: peer.AntiSymmetricRNNCell(I, H, 0.1, 0.0, nonlinearity=jnp.tanh, key=KEY),
+        lambda peer: peer.AntiSymmetricRNNCell(I, H, 0.1, 0.0, nonlinearity=jnp.tanh, key=KEY),
         antisymmetric,
     ),
     "gated_antisymmetric": (
         lambda: rz.cells.GatedAntisymmetricCell(I, H, epsilon=0.1, gamma=0.0, key=KEY),
-        lambda: peer.GatedAntiSymmetricRNNCell(I, H, 0.1, 0.0, nonlinearity=jnp.tanh, key=KEY),
+        lambda peer: peer.GatedAntiSymmetricRNNCell(I, H, 0.1, 0.0, nonlinearity=jnp.tanh, key=KEY),
         antisymmetric,
     ),
     "clockwork": (
         lambda: rz.cells.ClockworkCell(I, H, key=KEY),
-        lambda: peer.ClockWorkRNNCell(I, [H // 4] * 4, [1, 2, 4, 8], jnp.tanh, key=KEY),
+        lambda peer: peer.ClockWorkRNNCell(I, [H // 4] * 4, [1, 2, 4, 8], jnp.tanh, key=KEY),
         None,
     ),
     "lipschitz": (
         lambda: rz.cells.LipschitzCell(I, H, key=KEY),
-        lambda: peer.LipschitzRNNCell(I, H, 0.8, 0.01, 0.8, 0.01, 0.01, 0.1, key=KEY),
+        lambda peer: peer.LipschitzRNNCell(I, H, 0.8, 0.01, 0.8, 0.01, 0.01, 0.1, key=KEY),
         None,
     ),
     "unitary": (
         lambda: rz.cells.UnitaryCell(I, H, key=KEY),
-        lambda: peer.UnitaryEvolutionRNNCell(I, H, key=KEY),
+        lambda peer: peer.UnitaryEvolutionRNNCell(I, H, key=KEY),
         None,
     ),
     "cornn": (
         lambda: rz.cells.CoRNNCell(I, H, key=KEY),
-        lambda: peer.CoupledOscillatoryRNNCell(
+        lambda peer: peer.CoupledOscillatoryRNNCell(
             I, H, 2.7, 4.7, 0.042, nonlinearity=jnp.tanh, key=KEY
         ),
         None,
@@ -114,17 +109,8 @@ PAIRS = {
 }
 
 
-def train_step(layer, xs):
-    @eqx.filter_jit
-    def step(layer, xs):
-        def loss(layer):
-            ys = eqx.filter_vmap(layer)(xs)[:, -1]
-            return jnp.mean(ys.real**2)
-
-        value, grads = eqx.filter_value_and_grad(loss)(layer)
-        return eqx.apply_updates(layer, jax.tree.map(lambda g: -1e-3 * g, grads)), value
-
-    return lambda: eqx.filter(step(layer, xs), eqx.is_array)
+def loss(layer, xs):
+    return jnp.mean(eqx.filter_vmap(layer)(xs)[:, -1].real ** 2)
 
 
 def same(ours, theirs, xs):
@@ -132,17 +118,24 @@ def same(ours, theirs, xs):
 
 
 def main(arguments: list[str]) -> None:
+    parser = call.parser(__name__, TABLE)
+    call.add_names(parser, "cell", PAIRS)
+    options = parser.parse_args(arguments)
+    peer = rnn_jax("cells")
+    RNNEncoder = rnn_jax("layers.encoder").RNNEncoder
     xs = jr.normal(jr.key(1), (B, T, I))
-    for name in arguments or PAIRS:
+    for name in options.cell:
         make_ours, make_theirs, copy = PAIRS[name]
         cell = make_ours()
         ours = rz.Recurrent(cell)
         try:
-            their_cell = make_theirs()
+            their_cell = make_theirs(peer)
             their_cell = their_cell if copy is None else copy(cell, their_cell)
             theirs = RNNEncoder(their_cell)
             equal = copy is not None and same(ours, theirs, xs[0])
-            times = medians({"ours": train_step(ours, xs), "rnn-jax": train_step(theirs, xs)})
+            times = medians(
+                {"ours": train_step(loss, ours, xs), "rnn-jax": train_step(loss, theirs, xs)}
+            )
         except Exception as error:  # what does not run has no time
             print(f"{name:<22}  RNN-JAX fails: {type(error).__name__}", flush=True)
             continue

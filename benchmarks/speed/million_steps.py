@@ -1,16 +1,12 @@
 """One sequence of a million steps: forward, and a training step in bounded memory.
 
-    python benchmarks/million_steps.py                              a million steps
-    python benchmarks/million_steps.py --time 16777216 --width 32   the longest measured
-
 Two LRU layers and a head per step. The sequence is cut into chunks, the state goes from one
 to the next, and each chunk is computed again in the gradient (`jax.checkpoint`), so memory
 holds the data, one state per chunk and what one chunk needs. Printed is the peak of the
 process, data and compiler included; first the gradient is compared with that of the whole
-sequence at 8192 steps.
+sequence at 8192 steps. The longest measured: --time 16777216 --width 32.
 """
 
-import argparse
 import resource
 import time
 
@@ -20,9 +16,11 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
-from timing import machine
 
 import rnn_zoo as rz
+
+from .. import call
+from ..tables import machine
 
 
 INPUTS = 4
@@ -50,11 +48,11 @@ def forward(model, xs, targets):
     return loss(model, xs, targets, CHUNK)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--time", type=int, default=2**20)
+def main(arguments: list[str]) -> None:
+    parser = call.parser(__name__)
+    parser.add_argument("--time", type=int, default=2**20, help="steps, a multiple of 16384")
     parser.add_argument("--width", type=int, default=64)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     print(machine(), f"{options.time} steps, width {options.width}")
     model = rz.make_model(
         "lru", INPUTS, 1, hidden_size=options.width, num_layers=2, pool=None, key=jr.key(0)
@@ -92,7 +90,3 @@ def main() -> None:
         print(
             f"{name:<14}{seconds:>8.1f} s  peak {gigabytes:.2f} GiB  loss {value:.4f}", flush=True
         )
-
-
-if __name__ == "__main__":
-    main()

@@ -1,33 +1,29 @@
 """Which cells learn a rule, on strings longer than in training.
 
-    python benchmarks/formal_languages.py                  all rows, about four hours
-    python benchmarks/formal_languages.py parity lstm      one task, or one cell of it
-
 Strings of up to 40 symbols to train on, of 41 to 256 to test with. Parity and modular arithmetic
 have a target at every step in training and are asked for the last answer in the test; reverse and
 duplicate string are asked for every symbol of the answer. Each cell trains three seeds with each of
-two learning rates as one population; the rate with the best validation loss counts. Rows go to
-benchmarks/formal_languages.csv; what stands there is not run again. A figure is the accuracy of the
-best seed, and of the median one; seconds are processor time.
+two learning rates as one population; the rate with the best validation loss counts. A figure is
+the accuracy of the best seed, and of the median one; seconds are processor time. All rows take
+about four hours.
 """
 
-import sys
 import time
-from pathlib import Path
 
 import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
 import optax
-from rates import accuracy, best_rate
-from rows import read, write
 
 import rnn_zoo as rz
 from rnn_zoo.summary import count_numbers
 
+from .. import call
+from ..tables import Kept
+from .rates import accuracy, best_rate
 
-RESULTS = Path(__file__).with_suffix(".csv")
+
 KEY, SEEDS, RATES, BATCH = jr.key(0), 3, (3e-3, 1e-2), 64
 # The table of products takes longer: more steps, and a rate that falls to a tenth.
 LAST = {"modular_arithmetic": 0.1}
@@ -106,7 +102,7 @@ def row(task, name):
         optimizer=optimizer,
         steps=steps,
         batch_size=BATCH,
-        evaluations=10,
+        eval_every=steps // 10,
         key=KEY,
     )
     scores = [accuracy(one, test) for one in chosen]
@@ -126,20 +122,13 @@ def row(task, name):
     }
 
 
-def main() -> None:
-    task, name = "".join(sys.argv[1:2]), " ".join(sys.argv[2:])
-    places = [(task, name) for task, cells in TASKS.items() for name in cells]
-    asked = [place for place in places if task in ("", place[0]) and name in ("", place[1])]
-    if not asked:
-        sys.exit(f"there is no row {task} {name}; rows are {places}")
-    for place in asked:
-        if place not in {(r["task"], r["cell"]) for r in read(RESULTS)}:
-            new = row(*place)
-            print(new, flush=True)
-            # Read after measuring: another process may have added rows.
-            rows = [*read(RESULTS), new]
-            write(RESULTS, sorted(rows, key=lambda r: places.index((r["task"], r["cell"]))))
+PLACES = [(task, name) for task, cells in TASKS.items() for name in cells]
+KEPT = Kept("formal_languages", ("task", "cell"), PLACES)
 
 
-if __name__ == "__main__":
-    main()
+def main(arguments: list[str]) -> None:
+    parser = call.parser(__name__, KEPT)
+    call.add_names(parser, "task", TASKS)
+    call.add_names(parser, "--cell", CELLS)
+    options = parser.parse_args(arguments)
+    KEPT.fill([p for p in PLACES if p[0] in options.task and p[1] in options.cell], row)

@@ -1,13 +1,10 @@
 """LSTM and GRU over sequences, beside what users would pick instead.
 
-    python -m benchmarks layers               all shapes; peers that are installed take part
-    python -m benchmarks layers lstm          one of the two layers
-
 Peers: the Equinox cell in `lax.scan` under `vmap`, flax `nnx.RNN` (pip install flax), brainstate
-(pip install brainstate; the LSTM), and torch (pip install torch). Every peer gets the weights of
-our layer and has to give its outputs to 1e-4 before anything is timed. "forward" returns all
-outputs; a training step is the forward pass, the gradient of their mean square with respect to the
-parameters, and a gradient descent update.
+(pip install brainstate; the LSTM), and torch (pip install torch); those that are installed take
+part. Every peer gets the weights of our layer and has to give its outputs to 1e-4 before anything
+is timed. "forward" returns all outputs; a training step is the forward pass, the gradient of their
+mean square with respect to the parameters, and a gradient descent update.
 
 The floor is what the matrix products alone take: those over all steps at once (of the inputs, of
 the weight gradients) at the rate of one large product, those from step to step at the rate of a
@@ -24,10 +21,12 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jax import lax
-from rows import Table, versions
-from timing import medians
 
 import rnn_zoo as rz
+
+from .. import call
+from ..tables import Table, versions
+from ..timing import medians
 
 
 SHAPES = ((32, 256, 64, 128), (16, 113, 1, 128), (64, 50, 500, 500), (1, 1000, 32, 64))
@@ -247,8 +246,10 @@ def measure(name, shape) -> list[str]:
 
 
 def main(arguments: list[str]) -> None:
+    parser = call.parser(__name__, TABLE, "The report draws benchmarks/rows/layers.png from them.")
+    call.add_names(parser, "layer", GATES)
     missing = []
-    for name in arguments or tuple(GATES):
+    for name in parser.parse_args(arguments).layer:
         for shape in SHAPES:
             missing = measure(name, shape)
     TABLE.write()

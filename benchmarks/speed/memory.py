@@ -1,7 +1,5 @@
 """Time and temporary memory of a training step over a long sequence, LSTM.
 
-    python -m benchmarks memory
-
 "lax.scan" is plain autodiff of a scan over the same step; "ours" the layer; "sqrt" and the numbers
 `rz.Recurrent(cell, remat=...)`. All gradients are compared first. Memory is what the compiled
 gradient takes besides its inputs and outputs.
@@ -15,10 +13,12 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jax import lax
-from rows import Table, versions
-from timing import medians
 
 import rnn_zoo as rz
+
+from .. import call
+from ..tables import Table, versions
+from ..timing import medians
 
 
 SHAPES = ((8, 8192, 64, 256), (32, 256, 64, 128))
@@ -41,6 +41,7 @@ RIVALS = {
 
 
 def main(arguments: list[str]) -> None:
+    call.parser(__name__, TABLE).parse_args(arguments)
     for shape in SHAPES:
         B, T, I, H = shape
         cell, xs = rz.make_cell("lstm", I, H, key=jr.key(0)), jr.normal(jr.key(1), (B, T, I))
@@ -53,8 +54,8 @@ def main(arguments: list[str]) -> None:
             programs[name] = jax.jit(jax.grad(loss)).lower(cell, xs).compile()
         calls = {name: functools.partial(f, cell, xs) for name, f in programs.items()}
         expected = calls["lax.scan"]()
-        for name, call in calls.items():
-            for one, two in zip(jax.tree.leaves(call()), jax.tree.leaves(expected)):
+        for name, run in calls.items():
+            for one, two in zip(jax.tree.leaves(run()), jax.tree.leaves(expected)):
                 scale = float(jnp.abs(two).max())
                 np.testing.assert_allclose(one, two, atol=1e-4 * scale, err_msg=name)
         seconds = medians(calls, rounds=7)
