@@ -6,3 +6,10 @@ from jaxtyping import Array, Float
 def plus(z: Float[Array, " n"], bias: Float[Array, " n"] | None) -> Float[Array, " n"]:
     """z + b, or z where there is no b."""
     return z if bias is None else z + bias
+
+
+def affine(
+    weight: Float[Array, "n m"] | None, x: Float[Array, " m"], bias: Float[Array, " n"] | None
+) -> Float[Array, "..."]:
+    """W x + b, without W or b where there is none."""
+    return plus(x if weight is None else weight @ x, bias)
