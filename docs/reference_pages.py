@@ -182,9 +182,6 @@ class Decay(rz.AbstractCell):
     w: jax.Array
     input_size: int = eqx.field(static=True, default=3)
     output_size: int = eqx.field(static=True, default=3)
-    timed = False
-    linear = False
-    stochastic = False
 
     def init_state(self):
         return jnp.zeros(3)
@@ -200,7 +197,7 @@ state, ys = rz.scan.unroll(Decay(jnp.full(3, 0.9)), xs)
 
 # Of the files that are no rooms, what a cell of one's own may need.
 HELPERS = {
-    "base": ("contract", "advance", "replace"),
+    "base": ("StateMatrix", "replace"),
 }
 # Rooms whose names are plain words, such as `ring`, that mean other things elsewhere.
 PLAIN = ("base.", "init.", "cells.discretise.", "linear.")

@@ -18,7 +18,12 @@ from jaxtyping import Array, ArrayLike, PyTree
 
 from ._common.checks import no_time_message, show
 from ._common.dtypes import dtype_beside, half_as
-from ._common.formulas import read_formula
+from ._common.formulas import (
+    advance as advance,
+    contract as contract,
+    prepare as _prepare,
+    read_formula,
+)
 from .linear import AffineMap
 
 
@@ -102,6 +107,8 @@ class AbstractCell(eqx.Module):
         state, y = self.equation(c, state, jnp.asarray(x, dtype), *time, **keywords)
         return state, half_as(x, y)
 
+    prepare = _prepare
+
 
 class AbstractLinearCell(AbstractCell):
     """A cell whose step is h' = A h + b, y = readout(c, h', x).
@@ -141,17 +148,23 @@ class StateMatrix(eqx.Module):
     """
 
     matrix: Array
+    keep: Array | None = None
+    """Where it reads the state, all of it for None; elsewhere it finds 0."""
+    share: float = eqx.field(static=True, default=1.0)
+    """What is read is divided by this."""
 
     @property
     def dtype(self) -> Any:
         return self.matrix.dtype
 
     def __matmul__(self, h: Array) -> Array:
-        return self.matrix @ h
+        if self.keep is None:
+            return self.matrix @ h
+        return self.matrix @ jnp.where(self.keep, h / self.share, jnp.zeros_like(h))
 
     def __getitem__(self, rows: Any) -> "StateMatrix":
         """Some of its rows."""
-        return StateMatrix(self.matrix[rows])
+        return StateMatrix(self.matrix[rows], self.keep, self.share)
 
 
 def check_cell(cell: Any) -> None:

@@ -119,7 +119,8 @@ def test_scan_streams_and_chunks():
     state, first = network.scan(xs[0, :25])
     _, rest = network.scan(xs[0, 25:], state)
     np.testing.assert_allclose(jnp.concatenate([first, rest]), whole, atol=1e-5)
-    state, streaming = network.init_state(), network.prepare()
+    streaming = rz.Stream(network)
+    state = streaming.init_state()
     for x, y in zip(xs[0, :5], whole):
         state, said = streaming.step(state, x)
         np.testing.assert_allclose(said, y, atol=1e-5)

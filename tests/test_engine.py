@@ -278,12 +278,12 @@ class Half(rz.AbstractLinearCell):
     def init_state(self):
         return jnp.zeros((2, 2) if self.kind is rz.linear.Block2x2 else 2)
 
-    def transition(self, x):
+    def transition(self, c, x):
         return rz.linear.AffineMap(
             self.kind(self.a), self.offset + (x.sum() if self.a.ndim > 1 else x)
         )
 
-    def readout(self, state, x):
+    def readout(self, c, state, x):
         return state.reshape(-1)[: self.size]
 
 
