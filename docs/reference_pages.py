@@ -196,8 +196,6 @@ state, ys = rz.scan.unroll(Decay(jnp.full(3, 0.9)), xs)
 }
 
 # Of the files that are no rooms, what a cell of one's own may need.
-HELPERS = {
-    "base": ("StateMatrix", "replace"),
-}
+HELPERS = {"base": ("StateMatrix", "replace")}
 # Rooms whose names are plain words, such as `ring`, that mean other things elsewhere.
 PLAIN = ("base.", "init.", "cells.discretise.", "linear.")
