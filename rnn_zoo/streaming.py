@@ -1,4 +1,4 @@
-"""Step by step as fast as it goes: a model prepared, compiled once, its state updated in place."""
+"""Step by step as fast as it goes: constants computed once, the step compiled, no copies."""
 
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ from jaxtyping import Array, ArrayLike
 from ._common.numbers import exactly, fits
 from .base import State, check_cell
 from .layers.recurrent import Recurrent
+from .wrappers.held import hold
 
 
 class _Given(NamedTuple):
@@ -41,8 +42,8 @@ class Stream:
     def __init__(self, model: Any):
         if not (hasattr(model, "step") and hasattr(model, "init_state")):
             check_cell(model)
-        prepared = eqx.filter_jit(lambda model: model.prepare())(model)
-        arrays, self._rest = eqx.partition(prepared, eqx.is_array)
+        held = eqx.filter_jit(hold)(model)
+        arrays, self._rest = eqx.partition(held, eqx.is_array)
         self._arrays, self._tree = jax.tree.flatten(arrays)
         # Arguments are positional and the parameters a flat list: that is quick to hand over.
         self._step = jax.jit(self._run_step, donate_argnums=1)

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from ._forecasting import Part, consecutive, forecasting, splits, steps_needed
-from ._random import generator
+from ._generator import generator
 from .dataset import GENERATED, Dataset, DatasetInfo
 from .series import (
     double_scroll_series,

@@ -15,7 +15,7 @@ from ..layers.mamba_block import MambaBlock
 from ..layers.pointwise import GatedMLP, Pointwise
 from ..layers.recurrent import Recurrent
 from ..layers.stacked import Stacked
-from ._cells import filled
+from ._from_gates import filled
 from ._named import Named
 from .arrays import read_lru, read_rglru, read_s5
 

@@ -1,5 +1,6 @@
 """Losses, the training of one model and of many, and models in files."""
 
+from .._common.moved import listing as _listing
 from .checkpoint import Checkpoints as Checkpoints
 from .evaluate import evaluate as evaluate
 from .fitting import NonFiniteLossError as NonFiniteLossError, fit as fit
@@ -11,3 +12,6 @@ from .plan import FitResult as FitResult
 from .population import fit_population as fit_population
 from .save import load as load, save as save
 from .step import trainable as trainable
+
+
+__dir__ = _listing(__name__)

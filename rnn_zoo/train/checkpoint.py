@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from . import _file
+from . import _format
 from .step import Progress
 
 
@@ -60,10 +60,10 @@ def write_run(directory: Path, run: Run, settings: dict) -> None:
         "history": run.history,
         "pending": run.pending,
         "seconds": run.seconds,
-        "leaves": _file.describe(tree),
+        "leaves": _format.describe(tree),
     }
     directory.mkdir(parents=True, exist_ok=True)
-    _file.write(directory / NAME, header, _file.pack(tree))
+    _format.write(directory / NAME, header, _format.pack(tree))
 
 
 def _tree(run: Run) -> dict[str, Any]:
@@ -80,14 +80,14 @@ def read_run(directory: Path, run: Run, settings: dict) -> Run:
     path = directory / NAME
     if not path.exists():
         return run
-    header, payload = _file.read(path, FORMAT, VERSION)
+    header, payload = _format.read(path, FORMAT, VERSION)
     for name, value in settings.items():
         if header["settings"].get(name) != value:
             raise ValueError(
                 f"{path} belongs to a run with {name}={header['settings'].get(name)}, not {value}: "
                 "resume with the same one, or start anew in another directory"
             )
-    tree = _file.unpack(path, payload, header["leaves"], _tree(run))
+    tree = _format.unpack(path, payload, header["leaves"], _tree(run))
     step = jnp.asarray(header["step"], jnp.int32)
     return Run(
         Progress(tree["model"], tree["optimizer"], step, run.progress.finite),
