@@ -15,7 +15,7 @@ from jax.experimental import checkify
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import rnn_zoo as rz
-from rnn_zoo._engine import loop as _loop, plan as _plan
+from rnn_zoo._engine import loop as _loop, plan as _plan, run as _run
 from rnn_zoo.scan import trajectory, unroll
 
 
@@ -37,7 +37,7 @@ def test_the_loop_takes_the_step_and_derivative_of_every_cell(case, monkeypatch)
         return plans[-1]
 
     monkeypatch.setattr(_loop, "_takes", takes)
-    monkeypatch.setattr(_loop, "make_plan", plan)
+    monkeypatch.setattr(_run, "make_plan", plan)
 
     def loss(at):
         cell, xs = at

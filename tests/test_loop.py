@@ -13,6 +13,7 @@ from jax import export, lax
 
 import rnn_zoo as rz
 from rnn_zoo._engine import chunks as _chunks, program as _program
+from rnn_zoo._engine.chunks import Way
 from rnn_zoo._engine.loop import loop
 from rnn_zoo.scan import unroll
 
@@ -119,7 +120,7 @@ def both(step, length, reverse=False):
     """The loop and the scan as functions of (parameters, state, xs)."""
 
     def ours(p, state, xs, **options):
-        return loop(partial(step, p), state, xs, length=length, reverse=reverse, **options)
+        return loop(partial(step, p), state, xs, Way(length, reverse, **options))
 
     def scan(p, state, xs):
         return lax.scan(partial(step, p), state, xs, reverse=reverse)

@@ -13,6 +13,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from user_steps import STEPS, I, T, parameters
 
 from rnn_zoo._engine import loop as _loop
+from rnn_zoo._engine.chunks import Way
 from rnn_zoo._engine.loop import loop
 
 
@@ -32,7 +33,7 @@ def runs(name):
 
     def ours(p, state, xs, plain=False):
         inputs = xs if user.inputs is None else user.inputs(xs)
-        return loop(partial(user.step, p), state, inputs, length=T, plain=plain)
+        return loop(partial(user.step, p), state, inputs, Way(T, plain=plain))
 
     def scan(p, state, xs):
         inputs = xs if user.inputs is None else user.inputs(xs)

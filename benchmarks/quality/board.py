@@ -221,7 +221,7 @@ def measure(job: Job) -> dict[str, Any]:
 def _fit(models: Any, dataset: Dataset, job: Job) -> train.FitResult:
     """The population trained until its steps or its seconds end."""
     task, began = TASKS[job.task], _clock()
-    return train.fit(
+    return train.fit_population(
         models,
         dataset.train,
         dataset.valid,
@@ -233,7 +233,6 @@ def _fit(models: Any, dataset: Dataset, job: Job) -> train.FitResult:
         eval_every=max(task.steps // 20, 1),
         return_best=True,
         callback=lambda step, row: job.steps is None and _clock() - began > job.seconds,
-        population=MEMBERS,
         key=_key(),
     )
 

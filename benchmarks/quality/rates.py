@@ -11,17 +11,16 @@ import rnn_zoo as rz
 def best_rate(make, data, rates, seeds, *, key, **settings):
     """The trained seeds of the rate whose best seed is best, that rate, and the steps done.
 
-    `make(key)` is a model; `settings` go to `rz.train.fit`.
+    `make(key)` is a model; `settings` go to `rz.train.fit_population`.
     """
     members = seeds * len(rates)
-    result = rz.train.fit(
+    result = rz.train.fit_population(
         eqx.filter_vmap(make)(jr.split(key, members)),
         data.train,
         data.valid,
         loss=rz.train.cross_entropy,
         settings={"learning_rate": jnp.repeat(jnp.array(rates), seeds)},
         return_best=True,
-        population=members,
         key=key,
         **settings,
     )

@@ -9,8 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array
+
+from .._engine.unstable import Tracer
 
 
 def exactly(name: str, value: Any) -> Array:

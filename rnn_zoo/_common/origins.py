@@ -5,11 +5,7 @@ from typing import Any
 
 import jax
 
-
-# What these run is written inside of them: a jit changes where an array is made, not which.
-_CALLS = ("jaxpr", "call_jaxpr", "fun_jaxpr")
-_SAME = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat", "remat2"}
-_SAME |= {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
+from .._engine.unstable import called, without_constants
 
 
 def origins(function: Callable, *arguments: Any) -> list[Hashable]:
@@ -35,22 +31,22 @@ def _origins(jaxpr: Any, known: Mapping[int, Hashable], path: tuple) -> list[Has
             return (path, id(v))
         at, out = made[id(v)]
         equation = jaxpr.eqns[at]
-        called = _called(equation)
-        if called is None:
+        program = _program_in(equation)
+        if program is None:
             return (path, at, out)
         if at not in inner:
-            inputs = {id(u): of(w) for u, w in zip(called.invars, equation.invars)}
-            inner[at] = _origins(called, inputs, (*path, at))
+            inputs = {id(u): of(w) for u, w in zip(program.invars, equation.invars)}
+            inner[at] = _origins(program, inputs, (*path, at))
         return inner[at][out]
 
     return [of(v) for v in jaxpr.outvars]
 
 
-def _called(equation: Any) -> Any:
-    """The program that an equation calls, if it does nothing but that."""
-    if equation.primitive.name not in _SAME:
+def _program_in(equation: Any) -> Any:
+    """The program that an equation calls, if it does nothing but that. What a call runs is written
+    inside of it: a jit changes where an array is made, not which."""
+    program = called(equation)
+    if program is None:
         return None
-    found = [equation.params[name] for name in _CALLS if name in equation.params]
-    called = getattr(found[0], "jaxpr", found[0]) if found else None
-    same = called is not None and len(called.invars) == len(equation.invars)
-    return called if same else None
+    program = without_constants(program)
+    return program if len(program.invars) == len(equation.invars) else None

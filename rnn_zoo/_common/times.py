@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import Tracer
 from jax.custom_batching import custom_vmap
 from jaxtyping import Array, ArrayLike, Bool, Shaped
 
+from .._engine.unstable import Tracer, is_mapped
 from .numbers import on_host, place
 from .runtime import runtime_error_if
 
@@ -94,7 +94,8 @@ def _elapsed(times: Any, mask: Any, first: Any) -> Array:
     """`elapsed` with leading axes, (..., time), of checked arguments."""
     if isinstance(times, np.ndarray) and not isinstance(mask, Tracer):
         return _on_host(times, mask, first)
-    if _is_mapped(times) or _is_mapped(mask):
+    # Of an argument of vmap its own array may be one of the host, with all of its bits.
+    if is_mapped(times) or is_mapped(mask):
         return _mapped(times, mask, first)
     dtype = _dtype(times)
     parts = _split(times) if isinstance(times, np.ndarray) else _Parts((times,), _reach(times))
@@ -232,11 +233,6 @@ def _traced(parts: _Parts, mask: Array, first: Array, dtype: Any) -> Array:
     dt = jnp.where(mask & ~counts, first, dt)
     message = "times must be finite, not decrease over the valid steps, and " + _apart(whole.dtype)
     return runtime_error_if(dt, jnp.any(wrong), message)
-
-
-def _is_mapped(array: Any) -> bool:
-    # An argument of vmap; its own array may be one of the host, with all of its bits.
-    return type(array).__name__ == "BatchTracer"
 
 
 def _mapped(times: Any, mask: Any, first: Any) -> Array:

@@ -1,7 +1,7 @@
 """A long sequence in pieces of some steps."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,18 @@ from jaxtyping import Array
 
 # A number of steps: an int, or a symbolic dimension of a program to be exported.
 Length = Any
+
+
+class Way(NamedTuple):
+    """How a loop goes over a sequence."""
+
+    length: Length
+    reverse: bool = False
+    segment: int | None = None
+    """Steps between two states that a derivative keeps; None: it keeps all."""
+    plain: bool = False
+    """In `lax.scan` in any case."""
+
 
 # Steps whose products share one: enough rows for a full-speed product, few enough for the cache.
 # With batches below `BATCH` more steps, up to eight times as many, so that they too have rows.

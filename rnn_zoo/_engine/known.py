@@ -8,7 +8,17 @@ more than that, and what it does depends on how and when it is asked. So the loo
 if every operation in it stands here; any other step runs in `lax.scan`, which asks as jax does.
 """
 
-from jax.sharding import AxisType, Sharding
+from jax.sharding import AxisType
+
+from .unstable import (
+    CHECKPOINT,
+    CUSTOM_JVP,
+    JIT,
+    asks_for_placement,
+    asks_for_zeros,
+    called,
+    without_constants,
+)
 
 
 # One number from those at the same place.
@@ -48,8 +58,6 @@ MANUAL = frozenset(["pvary"])
 
 KNOWN = ELEMENTWISE | LAYOUT | REDUCTIONS | RANDOM | MANUAL
 
-JIT = ("jit", "pjit")
-
 # On a mesh with explicit axes these want to be told how their result is spread once more is mapped
 # over than `lax.scan` maps over: a state that all samples share, or the steps of a chunk.
 PLACED = frozenset(
@@ -73,25 +81,17 @@ def _all_in(names: frozenset, jaxpr) -> bool:
 
 
 def _is_in(names: frozenset, equation) -> bool:
-    name, params = equation.primitive.name, equation.params
+    name = equation.primitive.name
     if any(map(_is_sharded, equation.outvars)):
         return False
-    if name in JIT:
-        return _is_plain(params) and _all_in(names, params["jaxpr"].jaxpr)
-    if name == "custom_jvp_call":
-        # A rule that is told which tangents are zero may give other answers for other questions.
-        return not params["symbolic_zeros"] and _all_in(names, params["call_jaxpr"].jaxpr)
-    if name == "remat2":
-        return _all_in(names, params["jaxpr"])
-    return name in names and len(equation.outvars) > 0
-
-
-def _is_plain(params: dict) -> bool:
-    """A jit that asks for nothing but to be compiled."""
-    shardings = (*params.get("in_shardings", ()), *params.get("out_shardings", ()))
-    layouts = (*params.get("in_layouts", ()), *params.get("out_layouts", ()))
-    asks = any(isinstance(s, Sharding) for s in shardings) or any(a is not None for a in layouts)
-    return not asks and not params.get("compiler_options_kvs")
+    if name not in (JIT, CUSTOM_JVP, CHECKPOINT):
+        return name in names and len(equation.outvars) > 0
+    if name == JIT and asks_for_placement(equation):
+        return False
+    # A rule that is told which tangents are zero may give other answers for other questions.
+    if name == CUSTOM_JVP and asks_for_zeros(equation):
+        return False
+    return _all_in(names, without_constants(called(equation)))
 
 
 def _is_sharded(atom) -> bool:

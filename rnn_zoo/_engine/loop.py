@@ -10,47 +10,37 @@ axis behind that of time.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.core import ShapedArray
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array
 
-from .chunks import Length, in_chunks
-from .float_checks import seen_by_checkify
+from .chunks import Way, in_chunks
 from .known import is_known
 from .mesh import in_mesh, repeat, vary_as
 from .plain import scan, trace
-from .plan import Plan, is_zero, make_plan, smooth
-from .program import Program, perform, read_program
-from .tangents import Derivative, take
+from .program import perform, read_program
+from .recall import push, smooth, smooth_alone
+from .run import Operands, Run
+from .tangents import Derivative
+from .unstable import ShapedArray, as_array, define, is_zero, on_jvp, on_vmap, zero_tangent
 
 
-def loop(
-    step: Callable,
-    state: Any,
-    inputs: Any,
-    *,
-    length: Length,
-    reverse: bool = False,
-    segment: int | None = None,
-    plain: bool = False,
-) -> tuple[Any, Any]:
-    """`lax.scan(step, state, inputs, length, reverse)`; with `plain` that itself.
+def loop(step: Callable, state: Any, inputs: Any, way: Way) -> tuple[Any, Any]:
+    """`lax.scan(step, state, inputs, length, reverse)`; with `way.plain` that itself.
 
-    With `segment`, a derivative keeps the states between segments of so many steps, and runs each
-    segment once more.
+    With `way.segment`, a derivative keeps the states between segments of so many steps, and runs
+    each segment once more.
     """
+    length, reverse, segment, plain = way
     if segment is not None and segment < length:
 
         def of_segment(state, inputs):
             size = len(jax.tree.leaves(inputs)[0])
-            return loop(step, state, inputs, length=size, reverse=reverse, plain=plain)
+            return loop(step, state, inputs, Way(size, reverse, None, plain))
 
         again = jax.checkpoint(of_segment, prevent_cse=False)
         division = length // segment, segment, length % segment
@@ -99,94 +89,11 @@ def _takes(closed, leaves: list) -> bool:
     return not closed.effects and all(alike) and is_known(closed.jaxpr)
 
 
-class Operands(NamedTuple):
-    """What a loop works on, or one thing for each: a tangent, an axis."""
-
-    sites: list  # what `Site.constants` gives
-    originals: list  # the matrices as the step has them; the derivative is written with them
-    constants: list
-    state: list
-    columns: list  # the inputs of all steps
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Run:
-    """A loop without its operands. Each level of `vmap` adds an axis: in front of constants and
-    states, behind time in columns and outputs. The last level comes first."""
-
-    program: Program
-    length: Length
-    reverse: bool
-    tree: Any
-    sizes: tuple[Length, ...] = ()
-    batched: tuple[tuple[bool, ...], ...] = ()  # by level, by operand
-
-    @functools.cached_property
-    def plan(self) -> Plan | None:
-        return make_plan(self.program)
-
-    def operands(self, flat: Sequence) -> Operands:
-        return jax.tree.unflatten(self.tree, flat)
-
-    def axes(self) -> list[Operands]:
-        """For each level the axis of each operand at one step, 0 or None."""
-        return [self.operands([0 if b else None for b in level]) for level in self.batched]
-
-    def over_batch(self, function: Callable, arguments: Callable) -> Callable:
-        """`function` under the levels of `vmap`; `arguments` gives its axes from `axes()`."""
-        for axes in self.axes():
-            function = jax.vmap(function, in_axes=arguments(axes))
-        return function
-
-    def forward(self, operands: Operands, *, keep: bool) -> tuple[list, Any]:
-        """The last state and all outputs; and, to keep, the states after every step and the values
-        of the plan's sites and activations."""
-        program, size = self.program, len(operands.state)
-        shared = program.shared if keep else {}  # an output that is a state is kept once
-
-        def at_step(sites, constants, state, columns):
-            sums, activations = [], {}
-
-            def product(number, vectors):
-                sums.append(program.sites[number].value(sites[number], vectors))
-                return sums[-1]
-
-            def activation(op, operand):
-                (value,) = op(operand)
-                activations[op.results[0].number] = value
-                return value
-
-            results = program.run(constants, state, columns, product, activation)
-            kept = None
-            if keep:
-                plan = self.plan
-                assert plan is not None, "without a plan the derivative is that of the scan"
-                kept = take(sums, plan.sites), [activations[n] for n in plan.activations]
-            outputs = [r for i, r in enumerate(results[size:]) if i not in shared]
-            return results[:size], outputs, kept
-
-        of_all = self.over_batch(at_step, lambda a: (a.sites, a.constants, 0, a.columns))
-
-        def body(state, columns):
-            after, outputs, kept = of_all(operands.sites, operands.constants, state, columns)
-            return after, (outputs, (after, kept) if keep else None)
-
-        # The columns say the length themselves, where there are any: also one that is a symbol.
-        length = None if operands.columns else self.length
-        after, (outputs, kept) = lax.scan(
-            body, operands.state, operands.columns, length=length, reverse=self.reverse
-        )
-        if kept is not None:
-            for i, state in shared.items():
-                outputs.insert(i, kept[0][state])
-        return [*after, *outputs], kept
-
-
 # --- rules of the primitive -----------------------------------------------------------------------
 
 
 def _evaluate(*arrays, run: Run) -> list[Array]:
-    return run.forward(run.operands(arrays), keep=False)[0]
+    return run.forward(run.operands(arrays))
 
 
 def _abstract(*avals, run: Run):
@@ -222,42 +129,25 @@ def _batch(arrays, dims, *, run: Run):
 
 
 def _push(arrays, tangents, *, run: Run):
-    if run.plan is None:
-        return _push_as_scan(arrays, tangents, run)
-    operands, moved = run.operands(arrays), run.operands(tangents)
-    results, kept = run.forward(operands, keep=True)
-    derivative = Derivative(run, operands, moved)
-    moving = [ad.instantiate_zeros(t) for a, t in zip(operands.state, moved.state) if smooth(a)]
-    moving, outputs = derivative.of_all(moving, *kept)
-    return results, _tangents(results, [*moving, *outputs])
-
-
-def _push_as_scan(arrays, tangents, run: Run):
-    """The derivative that `lax.scan` has."""
-    moving = [i for i, t in enumerate(tangents) if not is_zero(t)]
-
-    def of_moving(*values):
-        changed = dict(zip(moving, values, strict=True))
-        return _evaluate(*(changed.get(i, a) for i, a in enumerate(arrays)), run=run)
-
-    at = [arrays[i] for i in moving], [tangents[i] for i in moving]
-    results, moved = jax.jvp(of_moving, *at)
-    return results, _tangents(results, [t for r, t in zip(results, moved) if smooth(r)])
+    """The results and their tangents."""
+    moved = [None if is_zero(t) else t for t in tangents]
+    plan = run.plan
+    if plan is None:  # the derivative that `lax.scan` has
+        results, moved = push(lambda now: _evaluate(*now, run=run), list(arrays), moved)
+        return results, _tangents(results, smooth_alone(moved))
+    operands, given = run.operands(arrays), run.operands(tangents)
+    results, kept = run.forward_kept(operands, plan)
+    moving = [as_array(t) if smooth(a) else None for a, t in zip(operands.state, given.state)]
+    derivative = Derivative(run, plan, operands, run.operands(moved))
+    after, outputs = derivative.of_all(moving, kept)
+    return results, _tangents(results, [*after, *outputs])
 
 
 def _tangents(results: list, moved: list) -> list:
-    """For each result its tangent, of those that results with a derivative have."""
-    remaining = iter(moved)
-    return [
-        next(remaining) if smooth(r) else ad.Zero(jax.typeof(r).to_tangent_aval()) for r in results
-    ]
+    """For each result its tangent; one without a derivative has none in `moved`."""
+    return [zero_tangent(r) if t is None else t for r, t in zip(results, moved)]
 
 
-_loop_p = Primitive("recurrent_loop")
-_loop_p.multiple_results = True
-_loop_p.def_impl(jax.jit(_evaluate, static_argnames="run"))
-_loop_p.def_abstract_eval(_abstract)
-mlir.register_lowering(_loop_p, mlir.lower_fun(_evaluate, multiple_results=True))
-batching.primitive_batchers[_loop_p] = _batch
-ad.primitive_jvps[_loop_p] = _push
-seen_by_checkify(_loop_p, _evaluate)
+_loop_p = define("recurrent_loop", _evaluate, _abstract, static=["run"], several=True)
+on_vmap(_loop_p, _batch)
+on_jvp(_loop_p, _push)

@@ -10,10 +10,7 @@ from jax import lax
 from jax.sharding import AxisType
 from jaxtyping import Array
 
-
-def varying(aval: Any) -> frozenset:
-    """The axes of a `jax.shard_map` along which a value may differ from device to device."""
-    return aval.mat.varying
+from .unstable import varying
 
 
 def vary(array: Array, axes: frozenset) -> Array:

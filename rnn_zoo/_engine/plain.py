@@ -14,32 +14,33 @@ from jax import lax
 from jaxtyping import Array, Bool
 
 from ..linear import AffineMap, select, varies
-from .mesh import in_mesh, vary, vary_as, varying
+from .chunks import Way
+from .mesh import in_mesh, vary, vary_as
+from .unstable import varying
 
 
 def states(
     maps: AffineMap,
     state: Array,
-    initial: Array,
-    length: Any,
+    way: Way,
     *,
+    initial: Array,
     mask: Bool[Array, " time"] | None,
     reset: Bool[Array, " time"] | None,
-    reverse: bool,
 ) -> Array:
     """All states of a linear cell: `lax.associative_scan` over `AffineMap.compose`.
 
     `state` is the state before the first step, `initial` the one that a reset goes back to.
     """
-    maps = _each(maps, state, length)
+    maps = _each(maps, state, way.length)
     if mask is not None:
         maps = select(mask, maps, maps.identity())
     if reset is None:
-        prefixes = lax.associative_scan(_then, maps, reverse=reverse)
+        prefixes = lax.associative_scan(_then, maps, reverse=way.reverse)
         return prefixes.apply(state)
     from_initial = maps.apply(jnp.broadcast_to(initial, maps.offset.shape))
     maps = AffineMap(maps.linear, select(reset, from_initial, maps.offset))
-    since, prefixes = lax.associative_scan(_then_or_anew, (reset, maps), reverse=reverse)
+    since, prefixes = lax.associative_scan(_then_or_anew, (reset, maps), reverse=way.reverse)
     return select(since, prefixes.offset, prefixes.apply(state))
 
 

@@ -7,18 +7,16 @@ anew.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero, zero_from_primal
-from jax.extend import core
-from jax.interpreters import ad
 from jaxtyping import Array
 
 from .known import is_known
-from .program import SLOPES, Op, Product, Program, Ref, total
+from .program import Op, Program, Ref
+from .recall import Values, push, recall_step, smooth, smooth_alone
+from .unstable import Literal
 
 
 # Products of up to this many numbers take less time than reading their result from memory.
@@ -81,27 +79,24 @@ def _read(program: Program, recalled: list[Ref]) -> frozenset[int] | None:
     def structs(refs: Iterable[Ref]) -> list:
         return [ref.aval for ref in refs]
 
-    known = {ref.number: struct for ref, struct in zip(recalled, structs(recalled))}
+    known = dict(zip((ref.number for ref in recalled), structs(recalled)))
     sums = structs(site.result for site in program.sites)
     matrices = [structs(p.matrix for p in site.products) for site in program.sites]
-    rest = [structs(refs) for refs in (program.needed, program.state, program.inputs)]
+    constants, state, inputs = map(structs, (program.needed, program.state, program.inputs))
 
-    def derivative(sums, known, matrices, rest, tangents):
-        values = *rest, sums
-        moving = jax.tree.map(lambda a: a if smooth(a) else None, values)
+    def derivative(sums, known, matrices, others, moved):
+        constants, state, inputs = others
 
-        def step(moving):
-            now = jax.tree.map(
-                lambda m, a: a if m is None else m, moving, values, is_leaf=lambda m: m is None
-            )
-            constants, state, inputs, sums = now
-            return recall_step(program, matrices, constants, state, inputs, sums, known)
+        def step(at):
+            return recall_step(program, matrices, *at)
 
-        (_, seen), moved = jax.jvp(step, (moving,), (tangents,))
+        (_, seen), moved = push(step, (constants, Values(state, sums, known, inputs)), moved)
         return seen, [t for t in jax.tree.leaves(moved) if smooth(t)]
 
-    tangents = jax.tree.map(lambda a: a if smooth(a) else None, (*rest, sums))
-    jaxpr = jax.make_jaxpr(derivative)(sums, known, matrices, rest, tangents).jaxpr
+    state_, sums_, inputs_ = map(smooth_alone, (state, sums, inputs))
+    moved = smooth_alone(constants), Values(state_, sums_, dict.fromkeys(known), inputs_)
+    others = constants, state, inputs
+    jaxpr = jax.make_jaxpr(derivative)(sums, known, matrices, others, moved).jaxpr
     if jaxpr.effects or not is_known(jaxpr):
         return None
     live = _live(jaxpr)
@@ -112,84 +107,10 @@ def _live(jaxpr) -> set:
     """The variables that the results of a jaxpr depend on."""
 
     def variables(atoms) -> set:
-        return {atom for atom in atoms if not isinstance(atom, core.Literal)}
+        return {atom for atom in atoms if not isinstance(atom, Literal)}
 
     live = variables(jaxpr.outvars)
     for equation in reversed(jaxpr.eqns):
         if live.intersection(equation.outvars):
             live |= variables(equation.invars)
     return live
-
-
-def recall_step(
-    program: Program,
-    matrices: Sequence,
-    constants: Sequence,
-    state: Sequence,
-    inputs: Sequence,
-    sums: Sequence,
-    known: dict[int, Array],
-) -> tuple[list, list]:
-    """The results of a step, and the vectors that its sites multiply with.
-
-    The values of sites, and those activations that are known, are not computed anew; they move
-    with what they are made of, sites with the vectors that depend on the state.
-    """
-    seen = []
-
-    def product(number, vectors):
-        seen.append(vectors)
-        products = program.sites[number].products
-        through = [i for i, p in enumerate(products) if p.in_loop]
-        recall = _recall_sum([products[i] for i in through])
-        own = matrices[number]
-        return recall(sums[number], [own[i] for i in through], [vectors[i] for i in through])
-
-    def activation(op, operand):
-        number = op.results[0].number
-        return _recall(op)(known[number], operand) if number in known else op(operand)[0]
-
-    return program.run(constants, state, inputs, product, activation), seen
-
-
-def _recall(op: Op) -> Callable:
-    """(value, operand) -> the value of an activation, known before, that moves with its operand."""
-
-    @jax.custom_jvp
-    def recall(value, operand):
-        return value
-
-    @recall.defjvp
-    def push(primals, tangents):
-        value, _ = primals
-        return value, SLOPES[op.equation.primitive](value) * tangents[1]
-
-    return recall
-
-
-def _recall_sum(products: Sequence[Product]) -> Callable:
-    """(value, matrices, vectors) -> a site's value, known before, that moves with its vectors."""
-
-    @jax.custom_jvp
-    def recall(value, matrices, vectors):
-        return value
-
-    def push(primals, tangents):
-        value, matrices, _ = primals
-        moved, _, vectors = tangents
-        terms = [] if is_zero(moved) else [moved]
-        terms += [p(m, v) for p, m, v in zip(products, matrices, vectors) if not is_zero(v)]
-        return value, total(terms) if terms else zero_from_primal(value, symbolic_zeros=True)
-
-    recall.defjvp(push, symbolic_zeros=True)
-    return recall
-
-
-def is_zero(tangent) -> bool:
-    """Whether this tangent is known to be zero while tracing."""
-    return isinstance(tangent, ad.Zero | SymbolicZero)
-
-
-def smooth(value) -> bool:
-    """Whether an array of this dtype has a derivative."""
-    return jnp.issubdtype(value.dtype, jnp.inexact)

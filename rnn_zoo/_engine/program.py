@@ -13,11 +13,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
-from jax.extend import core
 from jaxtyping import Array
 
-from .known import JIT
+from .unstable import DOT, JIT, LOGISTIC, TANH, Literal, bind, called, context_of, scope_of
 
 
 # What a value depends on; that of a result is the highest of its operands.
@@ -28,7 +26,7 @@ NOTHING, CONSTANTS, INPUTS, STATE = range(4)
 SMALL = 1 << 19
 
 # The derivatives of activations, from their values.
-SLOPES = {lax.tanh_p: lambda y: 1 - y * y, lax.logistic_p: lambda y: y * (1 - y)}
+SLOPES = {TANH: lambda y: 1 - y * y, LOGISTIC: lambda y: y * (1 - y)}
 
 
 class Ref(NamedTuple):
@@ -55,9 +53,8 @@ class Op(NamedTuple):
     scope: str  # of `jax.named_scope`
 
     def __call__(self, *operands) -> list:
-        params = self.equation.primitive.get_bind_params(self.equation.params)
-        with in_scope(self.scope), self.equation.ctx.manager:
-            results = self.equation.primitive.bind(*operands, **params)
+        with in_scope(self.scope), context_of(self.equation):
+            results = bind(self.equation, operands)
         return results if self.equation.primitive.multiple_results else [results]
 
 
@@ -269,13 +266,13 @@ class _Reader:
         known = dict(zip((*jaxpr.constvars, *jaxpr.invars), arguments))
 
         def operand(atom):
-            return atom.val if isinstance(atom, core.Literal) else known[atom]
+            return atom.val if isinstance(atom, Literal) else known[atom]
 
         for equation in jaxpr.eqns:
             operands = tuple(map(operand, equation.invars))
-            scope = "/".join(filter(None, [outer, str(equation.source_info.name_stack)]))
-            if equation.primitive.name in JIT:
-                closed = equation.params["jaxpr"]
+            scope = "/".join(filter(None, [outer, scope_of(equation)]))
+            if equation.primitive.name == JIT:
+                closed = called(equation)
                 consts = [self.value(v.aval, CONSTANTS) for v in closed.jaxpr.constvars]
                 self.found |= {ref.number: _array(a, ref) for ref, a in zip(consts, closed.consts)}
                 results = self.flatten(closed.jaxpr, [*consts, *operands], scope)
@@ -330,7 +327,7 @@ class _Reader:
         return tuple(items.values())
 
     def _product(self, op: Op, follow: set[int]) -> Site | None:
-        if op.equation.primitive is not lax.dot_general_p:
+        if op.equation.primitive is not DOT:
             return None
         levels = [self.level_of(o) for o in op.operands]
         if CONSTANTS not in levels or not jnp.issubdtype(op.results[0].dtype, jnp.inexact):

@@ -13,17 +13,26 @@ mask or the barrier is the same for all.
 
 import functools
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 from jaxtyping import Array, Bool
 
 from ..linear import AbstractLinearMap, Diagonal, select, varies
-from .float_checks import seen_by_checkify
-from .mesh import vary, vary_alike, varying
+from .mesh import vary, vary_alike
+from .unstable import (
+    as_array,
+    define,
+    is_asked,
+    is_zero,
+    on_jvp,
+    on_products,
+    on_transpose,
+    on_vmap,
+    varying,
+)
 
 
 BLOCK = 256
@@ -56,14 +65,18 @@ def solve(
     names = tuple(flags)
     dtype = jnp.result_type(a, offsets)
     operands = vary_alike(a.astype(dtype), offsets.astype(dtype), *flags.values())
-    return _recurrence_p.bind(
-        *operands,
-        names=names,
-        kind=type(linear),
-        reverse=reverse,
-        late=False,
-        algorithm=algorithm,
-    )
+    form = Form(names, type(linear), reverse, False, algorithm)
+    return _recurrence_p.bind(*operands, form=form)
+
+
+class Form(NamedTuple):
+    """A recurrence without its operands."""
+
+    names: tuple[str, ...]  # of the flags: "mask", "barrier"
+    kind: Any  # what A is, a class of `linear`
+    reverse: bool
+    late: bool  # A acts after its step, on h_t + b_t, and not before: so it is in the transpose
+    algorithm: str
 
 
 class _Steps:
@@ -262,46 +275,46 @@ ALGORITHMS = {
 # --- the primitive of the recurrence --------------------------------------------------------------
 
 
-def _run(a, offsets, *flags, names, kind, reverse, late, algorithm):
-    return ALGORITHMS[algorithm](_Steps(a, flags, names, kind), offsets, reverse, late)
+def _run(a, offsets, *flags, form: Form):
+    steps = _Steps(a, flags, form.names, form.kind)
+    return ALGORITHMS[form.algorithm](steps, offsets, form.reverse, form.late)
 
 
-def _recurrence_jvp(primals, tangents, **params):
+def _recurrence_jvp(primals, tangents, *, form: Form):
     """h_t + dh_t for A_t + dA_t, b_t + db_t: the same recurrence with dA_t h_{t-1} + db_t."""
     a, offsets, *flags = primals
     a_dot, offsets_dot, *_ = tangents
-    states = _recurrence_p.bind(*primals, **params)
-    if isinstance(a_dot, ad.Zero):
-        offsets_dot = ad.instantiate_zeros(offsets_dot)
-        return states, _recurrence_p.bind(a, offsets_dot, *flags, **params)
-    names, kind, reverse, late = (params[k] for k in ("names", "kind", "reverse", "late"))
-    steps = _Steps(a_dot, tuple(flags), names, kind)
-    ahead = -1 if reverse else 1
-    moved = _product(a_dot, states, kind, 0 if late else ahead)
+    states = _recurrence_p.bind(*primals, form=form)
+    if is_zero(a_dot):
+        offsets_dot = as_array(offsets_dot)
+        return states, _recurrence_p.bind(a, offsets_dot, *flags, form=form)
+    steps = _Steps(a_dot, tuple(flags), form.names, form.kind)
+    ahead = -1 if form.reverse else 1
+    moved = _product(a_dot, states, form.kind, 0 if form.late else ahead)
     # What a mask holds or a barrier forgets does not depend on A.
     moved = steps.finish(moved, jnp.zeros_like(moved))
-    if late:
+    if form.late:
         moved = _shifted(moved, ahead, steps.time)
-    forcing = moved if isinstance(offsets_dot, ad.Zero) else moved + offsets_dot
-    return states, _recurrence_p.bind(a, forcing, *flags, **params)
+    forcing = moved if is_zero(offsets_dot) else moved + offsets_dot
+    return states, _recurrence_p.bind(a, forcing, *flags, form=form)
 
 
-def _recurrence_transpose(cotangent, a, offsets, *flags, kind, reverse, late, **params):
+def _recurrence_transpose(cotangent, a, offsets, *flags, form: Form):
     """Linear in the offsets: A_t transposed, the other way round, after its step not before it."""
-    if ad.is_undefined_primal(a):
+    if is_asked(a):
         raise TypeError("a recurrence is linear in its offsets alone: A has no transpose")
-    if isinstance(cotangent, ad.Zero):
+    if is_zero(cotangent):
         return None, cotangent, *(None for _ in flags)
-    mirrored = {"kind": kind, "reverse": not reverse, "late": not late, **params}
-    a = kind(a).transpose().a
-    return None, _recurrence_p.bind(a, cotangent, *flags, **mirrored), *(None for _ in flags)
+    mirrored = form._replace(reverse=not form.reverse, late=not form.late)
+    a = form.kind(a).transpose().a
+    return None, _recurrence_p.bind(a, cotangent, *flags, form=mirrored), *(None for _ in flags)
 
 
-def _recurrence_batch(arguments, dims, **params):
+def _recurrence_batch(arguments, dims, *, form: Form):
     a, offsets, *flags = _batched(arguments, dims)
     (size,) = jnp.broadcast_shapes(*(x.shape[:1] for x in (a, offsets, *flags)))
     offsets = jnp.broadcast_to(offsets, (size, *offsets.shape[1:]))
-    return _recurrence_p.bind(a, offsets, *flags, **params), 0
+    return _recurrence_p.bind(a, offsets, *flags, form=form), 0
 
 
 def _batched(arguments, dims):
@@ -312,18 +325,16 @@ def _batched(arguments, dims):
     ]
 
 
-_recurrence_p = Primitive("linear_recurrence")
-_recurrence_p.def_impl(
-    jax.jit(_run, static_argnames=("names", "kind", "reverse", "late", "algorithm"))
+_recurrence_p = define(
+    "linear_recurrence",
+    _run,
+    lambda a, offsets, *flags, form: offsets.update(weak_type=False),
+    static=["form"],
+    several=False,
 )
-_recurrence_p.def_abstract_eval(
-    lambda a, offsets, *flags, **params: offsets.update(weak_type=False)
-)
-mlir.register_lowering(_recurrence_p, mlir.lower_fun(_run, multiple_results=False))
-ad.primitive_jvps[_recurrence_p] = _recurrence_jvp
-ad.primitive_transposes[_recurrence_p] = _recurrence_transpose
-batching.primitive_batchers[_recurrence_p] = _recurrence_batch
-seen_by_checkify(_recurrence_p, _run)
+on_jvp(_recurrence_p, _recurrence_jvp)
+on_transpose(_recurrence_p, _recurrence_transpose)
+on_vmap(_recurrence_p, _recurrence_batch)
 
 
 # --- the primitive of its derivative --------------------------------------------------------------
@@ -379,13 +390,12 @@ def _product_batch(arguments, dims, **params):
     return _product_p.bind(*_batched(arguments, dims), **params), 0
 
 
-_product_p = Primitive("product_over_time")
-_product_p.def_impl(jax.jit(_apply, static_argnames=("kind", "shift")))
-_product_p.def_abstract_eval(
-    lambda a, states, **params: states.update(
-        shape=jax.eval_shape(functools.partial(_apply, **params), a, states).shape
-    )
+def _product_type(a, states, **params):
+    return states.update(shape=jax.eval_shape(functools.partial(_apply, **params), a, states).shape)
+
+
+_product_p = define(
+    "product_over_time", _apply, _product_type, static=("kind", "shift"), several=False
 )
-mlir.register_lowering(_product_p, mlir.lower_fun(_apply, multiple_results=False))
-ad.defbilinear(_product_p, _sum_of_products, _product_back)
-batching.primitive_batchers[_product_p] = _product_batch
+on_products(_product_p, _sum_of_products, _product_back)
+on_vmap(_product_p, _product_batch)

@@ -1,13 +1,26 @@
 """The derivative of the sequential loop: what happens when everything moves a little.
 
-A step is linear in the tangents of its state, of the values of its product sites, of its inputs and
-of its constants. What a site's value gains from its matrices and inputs is one product for many
-steps; what it gains from the state runs in a loop. Every operation here is one of jax, which
-transposes it: then the loop runs backwards, and those products give the gradients of the matrices.
+At every product site a step computes
+
+    s = W_1 v_1 + W_2 v_2 + ... + b
+
+with the same W_i and b at each step. When all of it moves,
+
+    ds = dW_1 v_1 + dW_2 v_2 + ... + db      the matrices: one product for all steps of a chunk
+       + W_1 dv_1                            v_1 made of the input: one product for all steps too
+       + W_2 dv_2                            v_2 made of the state: known step by step, in a loop
+
+The first two lines are *pushed* before the loop begins; the loop then adds the third, and carries
+the tangents of the state from step to step. All other operations of a step differentiate inside of
+the loop as JAX does it.
+
+Everything here is linear in the tangents, and made of operations that JAX transposes. Transposed,
+the loop runs from the last step to the first; it hands on the cotangents ds_t of all steps of a
+chunk, and the pushed products become dW_1 = sum_t ds_t v_1t^T: the gradient of a matrix as one
+matrix product a chunk, where autodiff of a scan adds one outer product a step.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,197 +29,200 @@ from jax import lax
 from jaxtyping import Array
 
 from .chunks import chunks_first, division, in_chunks, states_before
-from .mesh import beside, vary, varying
-from .plan import is_zero, recall_step, smooth
-from .program import total
+from .mesh import beside, vary
+from .plan import Plan
+from .program import Site, total
+from .recall import Values, push, recall_step, smooth_alone
+from .run import Kept, Operands, Run
+from .unstable import varying
+
+
+class Steps(NamedTuple):
+    """What a derivative reads of some steps, with an entry of each for every step."""
+
+    kept: Kept
+    inputs: list
+    moved: list  # the tangents of the inputs
+
+
+class AtStep(NamedTuple):
+    """What a derivative reads of one step; of many, with an axis of time in front."""
+
+    values: Values
+    moved: list  # the tangents of the inputs
+    pushed: list  # the tangents of the sites' sums, without what the state does to them
+
+
+class Vectors(NamedTuple):
+    """What a site multiplies with at all steps of a chunk."""
+
+    values: list
+    moving: list[int]  # the products whose vector moves, and that not with the state
+    tangents: list  # of those
 
 
 class Derivative(NamedTuple):
-    """What happens to the states and outputs when everything moves a little.
+    """How the states and outputs of a run move with its operands.
 
-    A tangent that is zero, because nobody asks for that derivative, costs nothing.
+    A tangent of None is zero, because nobody asks for that derivative, and costs nothing.
     """
 
-    run: Any  # the loop, `_loop.Run`
-    at: Any  # its operands
-    moved: Any  # their tangents
+    run: Run
+    plan: Plan
+    at: Operands
+    moved: Operands  # the tangents
 
-    def of_all(self, moving: list, after: list, kept: tuple[list, list]) -> tuple[list, list]:
-        """Tangents of the last state and of all outputs, chunk after chunk.
-
-        Takes the states after every step, and the values of sites and activations of the plan.
-        """
+    def of_all(self, moving: list, kept: Kept) -> tuple[list, list]:
+        """Tangents of the last state and of all outputs, chunk after chunk; `moving` are those of
+        the first state."""
         # What a chunk needs of the values is cheap to compute anew.
         chunk = jax.checkpoint(self.of_chunk, prevent_cse=False)
-        inputs = after, kept, self.at.columns, self._column_tangents(self.moved)
+        steps = Steps(kept, self.at.columns, self.moved.columns)
         parts = division(self.run.length, math.prod(self.run.sizes))
         cut = {"division": parts, "reverse": self.run.reverse}
-        first = [chunks_first(*pair, **cut) for pair in zip(self.at.state, after)]
-        return in_chunks(chunk, moving, inputs, first, **cut)
+        first = [chunks_first(*pair, **cut) for pair in zip(self.at.state, kept.states)]
+        return in_chunks(chunk, moving, steps, first, **cut)
 
-    def of_chunk(self, moving: list, at: tuple, first: list) -> tuple[list, list]:
-        """A few steps: what matrices and inputs do in one product each, then a loop."""
-        after, (sums, activations), columns, moved_columns = at
-        states = [states_before(*pair, reverse=self.run.reverse) for pair in zip(first, after)]
-        known = self.run.plan.recalled(after, activations)
-        seen, sums = self._seen(states, sums, columns, known)
-        pushed = self._pushed(seen, states, sums, columns, moved_columns)
+    def of_chunk(self, moving: list, steps: Steps, first: list) -> tuple[list, list]:
+        """A few steps: what matrices and inputs do in one product each, then a loop.
 
-        def body(moving, per_step):
-            return self._at_step(moving, *per_step)
+        `first` is the state before the first of them.
+        """
+        after, sums, activations = steps.kept
+        before = [states_before(*pair, reverse=self.run.reverse) for pair in zip(first, after)]
+        known = self.plan.recalled(after, activations)
+        values = Values(before, sums, known, steps.inputs)
+        vectors, sums = self._values(values)
+        values = values._replace(sums=sums)
+        pushed = self._pushed(vectors, values, steps.moved)
+        body = jax.checkpoint(self._at_step, prevent_cse=False)
+        all_steps = AtStep(values, steps.moved, pushed)
+        return lax.scan(body, moving, all_steps, reverse=self.run.reverse)
 
-        body = jax.checkpoint(body, prevent_cse=False)
-        per_step = (states, sums, known, columns, moved_columns, pushed)
-        return lax.scan(body, moving, per_step, reverse=self.run.reverse)
-
-    def _column_tangents(self, moved) -> list:
-        return take(moved.columns, _moving(self.moved.columns))
-
-    def _at_step(
-        self, moving, before, sums, known, columns, moved_columns, pushed
-    ) -> tuple[list, list]:
+    def _at_step(self, moving: list, at: AtStep) -> tuple[list, list]:
         """Tangents after one step of all samples, and those of its outputs.
 
         The step is mapped over samples first and differentiated then, as `jax.grad` of `vmap` does:
         a rule for `vmap` may say what has no derivative.
         """
-        program, size = self.run.program, len(before)
-        of_constants, of_columns = _moving(self.moved.constants), _moving(self.moved.columns)
-        of_state = [i for i, a in enumerate(before) if smooth(a)]
-        of_sums = [i for i, t in enumerate(pushed) if t is not None]
+        program, size = self.run.program, len(at.values.state)
 
-        def at_step(matrices, constants, state, columns, sums, known):
-            results, _ = recall_step(program, matrices, constants, state, columns, sums, known)
-            parts = results[:size], results[size:]
-            return tuple([r for r in part if smooth(r)] for part in parts)
+        def recalled(matrices, constants, values):
+            results, _ = recall_step(program, matrices, constants, values)
+            return smooth_alone(results[:size]), smooth_alone(results[size:])
 
-        of_all = self.run.over_batch(
-            at_step, lambda a: (a.originals, a.constants, 0, a.columns, 0, 0)
-        )
+        of_all = self.run.over_batch(recalled, lambda a: (a.originals, a.constants, _axes(a)))
+        values = self.at.constants, at.values
+        known = dict.fromkeys(at.values.known)
+        moved = self.moved.constants, Values(moving, at.pushed, known, at.moved)
+        return push(lambda now: of_all(self.at.originals, *now), values, moved)[1]
 
-        def step(constants, state, columns_, sums_):
-            return of_all(
-                self.at.originals,
-                _put(self.at.constants, of_constants, constants),
-                _put(before, of_state, state),
-                _put(columns, of_columns, columns_),
-                _put(sums, of_sums, sums_),
-                known,
-            )
+    def _values(self, values: Values) -> tuple[list, list]:
+        """For all steps, the vectors that the sites multiply with, and the sums of all sites.
 
-        at = (
-            take(self.at.constants, of_constants),
-            take(before, of_state),
-            take(columns, of_columns),
-            take(sums, of_sums),
-        )
-        moved_constants = take(self.moved.constants, of_constants)
-        tangents = (moved_constants, moving, moved_columns, take(pushed, of_sums))
-        return jax.jvp(step, at, tangents)[1]
+        `values` has the sums of the plan's sites alone. The others are computed anew; those that
+        the derivative does not read are zeros, in their place.
+        """
+        program, plan = self.run.program, self.plan
 
-    def _seen(self, states, sums, columns, known) -> tuple[list, list]:
-        """For all steps, the vectors that the sites multiply with, and the sites' values."""
-        program, plan = self.run.program, self.run.plan
-
-        def at_step(sites, constants, state, sums, known, columns):
-            kept = dict(zip(plan.sites, sums, strict=True))
-            seen, values = [], []
+        def at_step(sites, constants, values):
+            known = values.known
+            kept = dict(zip(plan.sites, values.sums, strict=True))
+            seen, sums = [], []
 
             def product(number, vectors):
                 site = program.sites[number]
                 seen.append(vectors)
                 if number in kept:
-                    values.append(kept[number])
+                    sums.append(kept[number])
                 elif number in plan.unread:
-                    zero = jnp.zeros(site.result.shape, site.result.dtype)
-                    zero = vary(zero, varying(site.result.aval))
-                    values.append(beside(zero, *state[:1]))
+                    sums.append(beside(_zeros(site), *values.state[:1]))
                 else:
-                    values.append(site.value(sites[number], vectors))
-                return values[-1]
+                    sums.append(site.value(sites[number], vectors))
+                return sums[-1]
 
             def activation(op, operand):
                 number = op.results[0].number
                 return known[number] if number in known else op(operand)[0]
 
-            program.run(constants, state, columns, product, activation)
-            return seen, values
+            program.run(constants, values.state, values.inputs, product, activation)
+            return seen, sums
 
-        of_all = self.run.over_batch(at_step, lambda a: (a.sites, a.constants, 0, 0, 0, a.columns))
-        of_all = jax.vmap(of_all, in_axes=(None, None, 0, 0, 0, 0))
-        return of_all(self.at.sites, self.at.constants, states, sums, known, columns)
+        of_all = self.run.over_batch(at_step, lambda a: (a.sites, a.constants, _axes(a)))
+        of_all = jax.vmap(of_all, in_axes=(None, None, 0))
+        return of_all(self.at.sites, self.at.constants, values)
 
-    def _pushed(self, seen, before, sums, columns, moved_columns) -> list:
+    def _pushed(self, vectors: list, values: Values, moved_inputs: list) -> list:
         """For each site and step, the part of its tangent that constants and inputs give."""
-        if not sums:
+        if not vectors:
             return []
+        sites = self.run.program.sites
+        moving = self._moving_vectors()
+        tangents = [[] for _ in sites]
+        if any(moving):
+            tangents = self._vector_tangents(moving, values, moved_inputs)
+        return [self._push(i, Vectors(*v)) for i, v in enumerate(zip(vectors, moving, tangents))]
+
+    def _moving_vectors(self) -> list[list[int]]:
+        """For each site, the products whose vector moves with constants and inputs alone."""
         program = self.run.program
-        of_constants, of_columns = _moving(self.moved.constants), _moving(self.moved.columns)
-        moving = {program.needed[i].number for i in of_constants}
-        moving |= {program.inputs[i].number for i in of_columns}
-        follow = [
+        of_constants = zip(program.needed, self.moved.constants)
+        of_inputs = zip(program.inputs, self.moved.columns)
+        moving = {ref.number for ref, t in (*of_constants, *of_inputs) if t is not None}
+        return [
             [i for i, p in enumerate(site.products) if not p.in_loop and p.sources & moving]
             for site in program.sites
         ]
 
-        def vectors_of(constants, before, sums, columns):
+    def _vector_tangents(self, moving: list, values: Values, moved_inputs: list) -> list:
+        """The tangents of these vectors, for all steps; states and sums stand still."""
+
+        def vectors_at_step(constants, values):
             seen = []
 
             def product(number, vectors):
-                seen.append(vectors)
-                return sums[number]
+                seen.append([vectors[i] for i in moving[number]])
+                return values.sums[number]
 
-            program.run(constants, before, columns, product)
-            return [take(*pair) for pair in zip(seen, follow)]
+            self.run.program.run(constants, values.state, values.inputs, product)
+            return seen
 
-        tangents = [[] for _ in sums]
-        if any(follow):
-            of_all = self.run.over_batch(vectors_of, lambda a: (a.constants, 0, 0, a.columns))
-            of_all = jax.vmap(of_all, in_axes=(None, 0, 0, 0))
+        of_all = self.run.over_batch(vectors_at_step, lambda a: (a.constants, _axes(a)))
+        of_all = jax.vmap(of_all, in_axes=(None, 0))
+        still = jax.tree.map(lambda _: None, values)
+        moved = self.moved.constants, still._replace(inputs=moved_inputs)
+        return push(lambda now: of_all(*now), (self.at.constants, values), moved)[1]
 
-            def following(constants, columns_):
-                now = _put(self.at.constants, of_constants, constants)
-                return of_all(now, before, sums, _put(columns, of_columns, columns_))
-
-            at = take(self.at.constants, of_constants), take(columns, of_columns)
-            moved = take(self.moved.constants, of_constants), moved_columns
-            tangents = jax.jvp(following, at, moved)[1]
-        return [self._push(i, seen[i], follow[i], tangents[i]) for i in range(len(sums))]
-
-    def _push(self, number: int, vectors: list, follow: list, moved: list) -> Array | None:
+    def _push(self, number: int, vectors: Vectors) -> Array | None:
         """d(W) v + W d(v) + d(b), for the vectors of all steps; None where it is zero."""
         site = self.run.program.sites[number]
-        matrices, offset = jax.tree.map(
-            lambda t: None if is_zero(t) else t, self.moved.sites[number], is_leaf=is_zero
-        )
-        if offset is None and not follow and all(m is None for m in matrices):
+        matrices, offset = self.moved.sites[number]
+        if offset is None and not vectors.moving and all(m is None for m in matrices):
             return None
 
-        def at_step(matrices, offset, originals, vectors, moved):
-            terms = [site.products[i].row(m, v) for i, m, v in zip(follow, originals, moved)]
+        def at_step(matrices, offset, originals, values, tangents):
+            factors = zip(vectors.moving, originals, tangents)
+            terms = [site.products[i].row(m, v) for i, m, v in factors]
             if not site.merged:
-                pairs = zip(site.products, matrices, vectors)
-                terms += [p.row(m, v) for p, m, v in pairs if m is not None]
+                factors = zip(site.products, matrices, values)
+                terms += [p.row(m, v) for p, m, v in factors if m is not None]
             elif matrices[0] is not None:
-                terms.append(site.of_one(matrices, vectors))
+                terms.append(site.of_one(matrices, values))
             return total([*terms, offset])
 
-        def axes(a) -> tuple:
-            return (*a.sites[number], take(a.originals[number], follow), 0, 0)
+        def own(a: Operands) -> list:
+            return [a.originals[number][i] for i in vectors.moving]
 
-        originals = take(self.at.originals[number], follow)
-        of_all = jax.vmap(self.run.over_batch(at_step, axes), in_axes=(None, None, None, 0, 0))
-        return of_all(matrices, offset, originals, vectors, moved)
-
-
-def _moving(tangents: Sequence) -> list[int]:
-    return [i for i, tangent in enumerate(tangents) if not is_zero(tangent)]
+        of_all = self.run.over_batch(at_step, lambda a: (*a.sites[number], own(a), 0, 0))
+        of_all = jax.vmap(of_all, in_axes=(None, None, None, 0, 0))
+        return of_all(matrices, offset, own(self.at), vectors.values, vectors.tangents)
 
 
-def take(values: Sequence, where: Sequence[int]) -> list:
-    return [values[i] for i in where]
+def _axes(a: Operands) -> Values:
+    """The axes of samples in what changes from step to step."""
+    return Values(0, 0, 0, a.columns)  # type: ignore[arg-type]
 
 
-def _put(values: Sequence, where: Sequence[int], new: Sequence) -> list:
-    changed = dict(zip(where, new, strict=True))
-    return [changed.get(i, value) for i, value in enumerate(values)]
+def _zeros(site: Site) -> Any:
+    zeros = jnp.zeros(site.result.shape, site.result.dtype)
+    return vary(zeros, varying(site.result.aval))

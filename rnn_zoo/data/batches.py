@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.core import Tracer
 
 from .._common.numbers import checked, exactly
-from ._random import generator
+from .._engine.unstable import Tracer
+from ._generator import generator
 
 
 AnyArray = Array | np.ndarray

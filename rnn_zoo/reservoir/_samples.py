@@ -6,11 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, ArrayLike
 
 from .._common.checks import check_traced
 from .._common.numbers import exactly, in_64_bits, on_host, place
+from .._engine.unstable import Tracer
 
 
 def check_penalty(penalty: ArrayLike, rank: int) -> Array:

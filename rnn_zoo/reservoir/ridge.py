@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 import numpy as np
 from jax import lax
-from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float
 
 from .._common.checks import check_traced
 from .._common.numbers import in_64_bits
+from .._engine.unstable import Tracer
 from ._double import doubled, in_double
 from ._samples import check_finite, check_penalty, check_samples, check_targets, kept
 

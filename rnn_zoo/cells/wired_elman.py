@@ -10,13 +10,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._common.activations import portable
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, contract, replace
+from ..base import AbstractCell, StateMatrix
 from ..init import glorot
 from ..wiring.base import NeuronMap
 from ..wiring.ncp import AutoNCPMap
 
 
-class NCPCell(AbstractCell):
+class WiredElmanCell(AbstractCell):
     r"""Elman network with the sparsity of a neuron map (the map: Lechner et al. 2020,
     doi:10.1038/s42256-020-00237-3; a plain unit in the place of its liquid neuron).
 
@@ -32,14 +32,11 @@ class NCPCell(AbstractCell):
     bias: Float[Array, " units"] | None
     activation: Callable[[Array], Array] = eqx.field(static=True, converter=portable)
     wiring: NeuronMap = eqx.field(static=True)
-    matrix: Float[Array, "units units"] | None
-    input_matrix: Float[Array, "units input"] | None
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("matrix",)
 
     def __init__(
         self,
@@ -58,35 +55,29 @@ class NCPCell(AbstractCell):
         dtype = working_float(dtype)
         key_ih, key_hh = jr.split(key)
         units, inputs = wiring.units, wiring.input_size
-        self.weight_ih = _signed(wiring.sensory_adjacency, glorot(key_ih, 1, units, inputs, dtype))
-        self.weight_hh = _signed(wiring.adjacency, glorot(key_hh, 1, units, units, dtype))
+        self.weight_ih = _signed(wiring.sensory_adjacency, glorot(key_ih, (units, inputs), dtype))
+        self.weight_hh = _signed(wiring.adjacency, glorot(key_hh, (units, units), dtype))
         self.bias = jnp.zeros(units, dtype) if use_bias else None
         self.activation = activation
         self.wiring = wiring
-        self.matrix = self.input_matrix = None
         self.input_size, self.output_size = inputs, wiring.output_size
 
     def init_state(self) -> Float[Array, " units"]:
         return jnp.zeros(self.wiring.units, state_dtype(self.weight_hh))
 
-    def prepare(self) -> "NCPCell":
-        if self.matrix is not None:
-            return self
+    def constants(self) -> tuple[StateMatrix, Array]:
         masks = (self.wiring.adjacency.T != 0, self.wiring.sensory_adjacency.T != 0)
         matrix, input_matrix = (
             jnp.where(mask, weight, 0.0)
             for mask, weight in zip(masks, (self.weight_hh, self.weight_ih))
         )
-        return replace(self, matrix=matrix, input_matrix=input_matrix)
+        return StateMatrix(matrix), input_matrix
 
-    @contract
-    def step(
-        self, state: Float[Array, " units"], x: Float[Array, " {self.input_size}"]
+    def equation(
+        self, c: Any, state: Float[Array, " units"], x: Float[Array, " {self.input_size}"]
     ) -> tuple[Float[Array, " units"], Float[Array, " {self.output_size}"]]:
-        cell = self.prepare()
-        assert cell.matrix is not None
-        assert cell.input_matrix is not None
-        z = cell.input_matrix @ x + cell.matrix @ state
+        matrix, input_matrix = c
+        z = input_matrix @ x + matrix @ state
         h = self.activation(z if self.bias is None else z + self.bias)
         return h, h[: self.output_size]
 
@@ -95,7 +86,7 @@ def _signed(adjacency: Any, weight: Array) -> Array:
     return jnp.asarray(adjacency.T, weight.dtype) * jnp.abs(weight)
 
 
-def AutoNCP(
+def plain_auto_ncp(
     input_size: int,
     units: int,
     output_size: int,
@@ -105,10 +96,7 @@ def AutoNCP(
     seed: int = 22222,
     key: PRNGKeyArray,
     **options: Any,
-) -> NCPCell:
-    """An `NCPCell` on `rz.wiring.AutoNCPMap`; `options` are those of the cell."""
+) -> WiredElmanCell:
+    """What `AutoNCP` at the root was in release 0.2: a `WiredElmanCell` on an `AutoNCPMap`."""
     wiring = AutoNCPMap(input_size, units, output_size, sparsity=sparsity, seed=seed)
-    return NCPCell(wiring, activation, key=key, **options)
-
-
-NCP = NCPCell
+    return WiredElmanCell(wiring, activation, key=key, **options)

@@ -10,8 +10,8 @@ import numpy as np
 from jax import Array
 
 from ._forecasting import Part, consecutive, forecasting, moments, splits
+from ._generator import generator
 from ._locate import locate
-from ._random import generator
 from .batches import Batch, to_jax
 from .dataset import Baseline, Dataset, DatasetInfo
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax import lax
-from jax.core import Tracer
-from jax.extend import core
+
+from .._engine.unstable import Literal, Tracer, bind, called, without_constants
 
 
 class Pair(NamedTuple):
@@ -17,7 +17,7 @@ class Pair(NamedTuple):
     imag: Any
 
 
-def plain(function: Callable) -> Callable:
+def lowered(function: Callable) -> Callable:
     """The same function in other operations.
 
     Sequential loops are `lax.scan`, and run forwards; complex numbers are pairs of real ones; calls
@@ -33,24 +33,13 @@ def plain(function: Callable) -> Callable:
     return run
 
 
-_CALLS = (
-    "jit",
-    "pjit",
-    "custom_jvp_call",
-    "custom_vjp_call",
-    "closed_call",
-    "checkpoint",
-    "remat2",
-)
-
-
 def _evaluate(program: Any, arguments: Sequence) -> list:
     """The results of a closed jaxpr, or of one without constants."""
-    jaxpr, constants = getattr(program, "jaxpr", program), getattr(program, "consts", ())
+    jaxpr, constants = without_constants(program), getattr(program, "consts", ())
     values = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*constants, *arguments)))
 
     def read(atom):
-        return atom.val if isinstance(atom, core.Literal) else values[atom]
+        return atom.val if isinstance(atom, Literal) else values[atom]
 
     for equation in jaxpr.eqns:
         operands = list(map(read, equation.invars))
@@ -78,18 +67,18 @@ def _is_known(equation: Any, operands: list) -> bool:
 
 def _apply(equation: Any, operands: list) -> list:
     name, params = equation.primitive.name, equation.params
-    inner = next((params[n] for n in ("jaxpr", "call_jaxpr", "fun_jaxpr") if n in params), None)
     if name == "recurrent_loop":
         run, shapes = params["run"], [v.aval for v in equation.invars]
 
         def forward(*operands):
-            return run.forward(run.operands(operands), keep=False)[0]
+            return run.forward(run.operands(operands))
 
         structs = [jax.ShapeDtypeStruct(s.shape, s.dtype) for s in shapes]
         return _evaluate(jax.make_jaxpr(forward)(*structs), operands)
     if name == "scan":
         return _scan(params, operands)
-    if name in _CALLS and inner is not None:
+    inner = called(equation)
+    if inner is not None:
         return _evaluate(inner, operands)
     if name == "rem" and np.issubdtype(equation.outvars[0].aval.dtype, np.integer):
         left, right = operands
@@ -103,16 +92,8 @@ def _apply(equation: Any, operands: list) -> list:
 
 
 def _bound(equation: Any, operands: list) -> list:
-    results = _bind(equation, operands)
+    results = bind(equation, operands)
     return results if equation.primitive.multiple_results else [results]
-
-
-def _bind(equation: Any, operands: Sequence, **changed: Any) -> Any:
-    params = equation.primitive.get_bind_params({**equation.params, **changed})
-    if isinstance(params, tuple):  # functions come before the operands
-        functions, params = params
-        return equation.primitive.bind(*functions, *operands, **params)
-    return equation.primitive.bind(*operands, **params)
 
 
 def _scan(params: dict, operands: list) -> list:
@@ -197,7 +178,7 @@ def _one_pair(equation: Any, operands: list) -> Any:
         case "dot_general":
 
             def dot(left, right):
-                return _bind(equation, (left, right), preferred_element_type=_part(equation))
+                return bind(equation, (left, right), preferred_element_type=_part(equation))
 
             return Pair(dot(a, c) - dot(b, d), dot(a, d) + dot(b, c))
     raise NotImplementedError(

@@ -7,14 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from .._common.checks import Steps, beside, check_inputs, check_steps
 from .._common.dtypes import working_dtype
 from .._common.keys import key_rank
 from .._common.numbers import exactly
+from .._engine.unstable import Tracer
 from ..linear import select
+from ..wrappers.held import hold
 from ._double import everywhere, in_double, outside
 from ._samples import check_finite, check_targets
 from .online import AbstractOnlineRule, ObservedOnly
@@ -72,7 +73,7 @@ def _over_time(
     network: Any, steps: Steps, targets: Array, washout: int, per_target: bool
 ) -> NormalEquations:
     """Chunk by chunk: run the layer, add what the readout sees to the equations."""
-    network = network.prepare()
+    network = hold(network)
     keep = jax.vmap(lambda at: _settled(at, washout))(steps)
     batch, length = keep.shape
     size = max(1, min(length, ROWS // batch)) if _streams(network) else length
@@ -127,7 +128,7 @@ def _run(network: Any, steps: Steps, state: Any) -> tuple[Any, Array]:
 
 @eqx.filter_jit
 def _pool_all(network: Any, steps: Steps) -> Float[Array, "batch features"]:
-    network = network.prepare()
+    network = hold(network)
 
     def pooled(at: Steps) -> Array:
         return network.pooled(network.scan_features(at, None)[1], at)
@@ -304,7 +305,7 @@ def fit_online(
 
 @eqx.filter_jit
 def _online(network: Any, rule: Any, steps: Steps, ys: Array, feedback: bool):
-    prepared = network.prepare()
+    prepared = hold(network)
     dtype = working_dtype(network, steps.x)
     initial = prepared.init_state()
     scalar_dt = steps.dt if steps.dt is not None and steps.dt.ndim == 0 else None

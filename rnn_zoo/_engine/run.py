@@ -1,0 +1,111 @@
+"""The loop itself: a program, run over a sequence and under any number of `vmap`s."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax import lax
+
+from .chunks import Length
+from .plan import Plan, make_plan
+from .program import Program
+
+
+class Operands(NamedTuple):
+    """What a loop works on, or one thing for each: a tangent, an axis."""
+
+    sites: list  # what `Site.constants` gives
+    originals: list  # the matrices as the step has them; the derivative is written with them
+    constants: list
+    state: list
+    columns: list  # the inputs of all steps
+
+
+class Kept(NamedTuple):
+    """What a derivative keeps of a run: each with an entry for every step."""
+
+    states: list  # after the step
+    sums: list  # of the plan's sites
+    activations: list  # of the plan
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """A loop without its operands. Each level of `vmap` adds an axis: in front of constants and
+    states, behind time in columns and outputs. The last level comes first."""
+
+    program: Program
+    length: Length
+    reverse: bool
+    tree: Any
+    sizes: tuple[Length, ...] = ()
+    batched: tuple[tuple[bool, ...], ...] = ()  # by level, by operand
+
+    @functools.cached_property
+    def plan(self) -> Plan | None:
+        return make_plan(self.program)
+
+    def operands(self, flat: Sequence) -> Operands:
+        return jax.tree.unflatten(self.tree, flat)
+
+    def axes(self) -> list[Operands]:
+        """For each level the axis of each operand at one step, 0 or None."""
+        return [self.operands([0 if b else None for b in level]) for level in self.batched]
+
+    def over_batch(self, function: Callable, arguments: Callable) -> Callable:
+        """`function` under the levels of `vmap`; `arguments` gives its axes from `axes()`."""
+        for axes in self.axes():
+            function = jax.vmap(function, in_axes=arguments(axes))
+        return function
+
+    def forward(self, operands: Operands) -> list:
+        """The last state and all outputs."""
+        return self._forward(operands, None)[0]
+
+    def forward_kept(self, operands: Operands, plan: Plan) -> tuple[list, Kept]:
+        """The same, and what a derivative needs of every step."""
+        results, kept = self._forward(operands, plan)
+        assert kept is not None
+        return results, kept
+
+    def _forward(self, operands: Operands, plan: Plan | None) -> tuple[list, Kept | None]:
+        program, size = self.program, len(operands.state)
+        shared = program.shared if plan else {}  # an output that is a state is kept once
+
+        def at_step(sites, constants, state, columns):
+            sums, activations = [], {}
+
+            def product(number, vectors):
+                sums.append(program.sites[number].value(sites[number], vectors))
+                return sums[-1]
+
+            def activation(op, operand):
+                (value,) = op(operand)
+                activations[op.results[0].number] = value
+                return value
+
+            results = program.run(constants, state, columns, product, activation)
+            after, kept = results[:size], None
+            if plan is not None:
+                of_sites = [sums[i] for i in plan.sites]
+                kept = Kept(after, of_sites, [activations[n] for n in plan.activations])
+            outputs = [r for i, r in enumerate(results[size:]) if i not in shared]
+            return after, outputs, kept
+
+        of_all = self.over_batch(at_step, lambda a: (a.sites, a.constants, 0, a.columns))
+
+        def body(state, columns):
+            after, outputs, kept = of_all(operands.sites, operands.constants, state, columns)
+            return after, (outputs, kept)
+
+        # The columns say the length themselves, where there are any: also one that is a symbol.
+        length = None if operands.columns else self.length
+        after, (outputs, kept) = lax.scan(
+            body, operands.state, operands.columns, length=length, reverse=self.reverse
+        )
+        if kept is not None:
+            for i, state in shared.items():
+                outputs.insert(i, kept.states[state])
+        return [*after, *outputs], kept
