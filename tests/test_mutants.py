@@ -268,7 +268,7 @@ MUTANTS = {
     "float32 tells neighbours apart": ("_common/times.py", "_refuse(counts & (passed <= spacing) & (spacing > COARSE), times, _apart(given))", "pass", "test_numbers.py -k say_nothing"),
     "activations by identity": ("_common/activations.py", "return self.function == other.function and self.given == other.given", "return self is other", "test_travel.py -k 'elman or known_by_name'"),
     "functions are copied": ("_common/activations.py", "return function if name is None and compared else Function(function, name)", "return function", "test_travel.py -k 'compiled'"),
-    "zoneout by identity": ("_common/origins.py", "_SAME = {", "_SAME = set() and {", "test_wrappers.py -k divided"),
+    "zoneout by identity": ("_common/origins.py", "program = called(equation)", "program = None", "test_wrappers.py -k divided"),
     "dropout finds the matrix itself": ("wrappers/variational.py", "names = type(cell).__name__, cell.recurrent_matrices", "names = type(cell).__name__, tuple(n for n in ('matrix', 'weight_hh') if hasattr(cell, n))", "test_wrappers.py -k says_itself"),
     "the washout ends once": ("reservoir/fitting.py", "jnp.where(reset, count - valid.astype(count.dtype), 0)", "jnp.where(reset, 0, 0)", "test_echo_state.py -k washout_again"),
     "one step more of washout": ("reservoir/fitting.py", "count - started > washout", "count - started >= washout", "test_echo_state.py -k settled_states"),
