@@ -156,6 +156,24 @@ def test_vmap_over_flags_and_twice(algorithm):
         assert_same(results(ours), results(loop))
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("varying", [False, True])
+def test_blocks_of_a_size_that_the_compiler_fuses(varying, masked, monkeypatch):
+    # The tests compile without optimisation; these numbers were wrong with it.
+    monkeypatch.setattr(_recurrence, "BLOCK", 256)
+    options = {"xla_backend_optimization_level": 3}
+    if jax.__version__.startswith("0.10."):
+        options["xla_cpu_use_fusion_emitters"] = True
+    a = draw(0, *((2048,) if varying else ()), 2, 2, 64).real.astype("float32") / 2
+    b = draw(1, 8, 2048, 2, 64).real.astype("float32")
+
+    def states(algorithm):
+        run = pair(Block2x2, algorithm, **flags(2048, masked))[0]
+        return jax.jit(jax.vmap(run, (None, 0)), compiler_options=options)(a, b)
+
+    np.testing.assert_allclose(states("blocked"), states("loop"), rtol=1e-4, atol=1e-4)
+
+
 def test_only_the_states_are_kept_for_a_gradient():
     # The derivative reads A, the states and the cotangent: no product or prefix of either.
     a, b = jr.normal(jr.key(0), (P,)), jr.normal(jr.key(1), (64, P))

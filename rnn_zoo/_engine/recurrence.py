@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool
 
-from ..linear import AbstractLinearMap, Diagonal, select, varies
+from ..linear import AbstractLinearMap, Block2x2, Diagonal, select, varies
 from .mesh import vary, vary_alike
 from .unstable import (
     as_array,
@@ -260,9 +260,21 @@ def _blocked(steps: _Steps, offsets: Array) -> Array:
 
     whole = _Steps(end(products), tuple(map(end, forgotten)), steps.names, steps.kind)
     before = _shifted(_loop(whole, end(states), reverse=False, late=False), 1, axis)
-    states = states + since.through(jnp.expand_dims(before, axis + 1))
+    states = states + _handed_on(since, jnp.expand_dims(before, axis + 1))
     states = states.reshape((*offsets.shape[:axis], count * BLOCK, *offsets.shape[axis + 1 :]))
     return lax.slice_in_dim(states, 0, length, axis=axis)
+
+
+def _handed_on(since: _Steps, before: Array) -> Array:
+    """What is left of the state before a block, after each of its steps.
+
+    A 2x2 block acts by its entries here. As a sum over an axis of two products, which the compiler
+    fuses into the addition that follows, it gives wrong numbers on the CPU with jaxlib 0.10.2.
+    """
+    if since.kind is not Block2x2:
+        return since.through(before)
+    rows = [[since.a[..., i, j, :] * before[..., j, :] for j in range(2)] for i in range(2)]
+    return since.finish(jnp.stack([one + other for one, other in rows], -2), before)
 
 
 ALGORITHMS = {
