@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cases import float64
 
-from rnn_zoo._engine import recurrence as _recurrence
+from rnn_zoo._engine import backends
 from rnn_zoo._engine.recurrence import ALGORITHMS, solve
 from rnn_zoo.linear import Block2x2, Diagonal
 
@@ -40,7 +40,7 @@ def elements_of(slow):
 
 @pytest.fixture(autouse=True)
 def _short_blocks(monkeypatch):
-    monkeypatch.setattr(_recurrence, "BLOCK", 3)
+    monkeypatch.setitem(backends.SIZES["cpu"], "block", backends.Size(3, "here"))
 
 
 def draw(seed, *shape):
@@ -160,7 +160,7 @@ def test_vmap_over_flags_and_twice(algorithm):
 @pytest.mark.parametrize("varying", [False, True])
 def test_blocks_of_a_size_that_the_compiler_fuses(varying, masked, monkeypatch):
     # The tests compile without optimisation; these numbers were wrong with it.
-    monkeypatch.setattr(_recurrence, "BLOCK", 256)
+    monkeypatch.setitem(backends.SIZES["cpu"], "block", backends.Size(256, "here"))
     options = {"xla_backend_optimization_level": 3}
     if jax.__version__.startswith("0.10."):
         options["xla_cpu_use_fusion_emitters"] = True

@@ -21,6 +21,7 @@ from jax import lax
 from jaxtyping import Array, Bool
 
 from ..linear import AbstractLinearMap, Block2x2, Diagonal, select, varies
+from .backends import tuned
 from .mesh import vary, vary_alike
 from .unstable import (
     as_array,
@@ -33,10 +34,6 @@ from .unstable import (
     on_vmap,
     varying,
 )
-
-
-BLOCK = 256
-"""Steps in a block of the blocked algorithm."""
 
 
 def solve(
@@ -220,8 +217,8 @@ def _interleave(even: Array, odd: Array, axis: int) -> Array:
     return jnp.concatenate([merged, lax.slice_in_dim(even, count, None, axis=axis)], axis)
 
 
-def _products(a: Array, kind: type, axis: int) -> Array:
-    """A_t ... A_1 for the BLOCK steps along an axis, one after the other as the states are."""
+def _products(a: Array, kind: type, axis: int, block: int) -> Array:
+    """A_t ... A_1 for the steps of a block along an axis, one after the other, as states are."""
 
     def body(t: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         product, products = carry
@@ -229,15 +226,16 @@ def _products(a: Array, kind: type, axis: int) -> Array:
         return product, lax.dynamic_update_index_in_dim(products, product, t, axis)
 
     first = _at(a, jnp.array(0), axis)
-    products = jnp.broadcast_to(a, (*a.shape[:axis], BLOCK, *a.shape[axis + 1 :]))
-    return lax.fori_loop(1, BLOCK, body, (first, products))[1]
+    products = jnp.broadcast_to(a, (*a.shape[:axis], block, *a.shape[axis + 1 :]))
+    return lax.fori_loop(1, block, body, (first, products))[1]
 
 
 def _blocked(steps: _Steps, offsets: Array) -> Array:
     """Blocks of time side by side, one step after the other in each, and then what each block
-    hands to the next: BLOCK + time / BLOCK steps in a row instead of time."""
+    hands to the next: block + time / block steps in a row instead of time."""
     axis, length = steps.time, offsets.shape[steps.time]
-    count = -(-length // BLOCK)
+    block = tuned("block")
+    count = -(-length // block)
     if count == 1:
         return _loop(steps, offsets, reverse=False, late=False)
 
@@ -245,23 +243,23 @@ def _blocked(steps: _Steps, offsets: Array) -> Array:
         if x.shape[axis] == 1:
             return jnp.expand_dims(x, axis)
         # What is added comes after the last step and is cut off again.
-        rest = [(0, count * BLOCK - length if i == axis else 0) for i in range(x.ndim)]
-        return jnp.pad(x, rest).reshape((*x.shape[:axis], count, BLOCK, *x.shape[axis + 1 :]))
+        rest = [(0, count * block - length if i == axis else 0) for i in range(x.ndim)]
+        return jnp.pad(x, rest).reshape((*x.shape[:axis], count, block, *x.shape[axis + 1 :]))
 
     inside = _Steps(cut(steps.a), tuple(map(cut, steps.flags)), steps.names, steps.kind)
     states = _loop(inside, cut(offsets), reverse=False, late=False)
     # What becomes of the state before a block: the products of A, and whether one forgot it.
-    products = _products(inside.a, steps.kind, axis + 1)
+    products = _products(inside.a, steps.kind, axis + 1, block)
     forgotten = tuple(lax.cummax(flag.astype(jnp.int8), axis + 1) > 0 for flag in inside.flags)
     since = _Steps(products, forgotten, steps.names, steps.kind)
 
     def end(x: Array) -> Array:
-        return lax.index_in_dim(x, BLOCK - 1, axis + 1, keepdims=False)
+        return lax.index_in_dim(x, block - 1, axis + 1, keepdims=False)
 
     whole = _Steps(end(products), tuple(map(end, forgotten)), steps.names, steps.kind)
     before = _shifted(_loop(whole, end(states), reverse=False, late=False), 1, axis)
     states = states + _handed_on(since, jnp.expand_dims(before, axis + 1))
-    states = states.reshape((*offsets.shape[:axis], count * BLOCK, *offsets.shape[axis + 1 :]))
+    states = states.reshape((*offsets.shape[:axis], count * block, *offsets.shape[axis + 1 :]))
     return lax.slice_in_dim(states, 0, length, axis=axis)
 
 
