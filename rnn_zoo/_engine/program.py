@@ -237,7 +237,7 @@ def read_program(closed: Any, state: int) -> tuple[Program, dict[int, Array]]:
     """The program of a step, and the values of its constants.
 
     `closed` is the jaxpr of `(state, inputs of one step) -> list of arrays`, where the state has so
-    many arrays. Every operation in it is known (`_known.py`).
+    many arrays. Every operation in it is known (`known.py`).
     """
     program = _Reader()
     constants = [program.value(v.aval, CONSTANTS) for v in closed.jaxpr.constvars]
