@@ -84,7 +84,7 @@ MUTANTS = {
     "late steps not rolled": ("_engine/recurrence.py", "jnp.roll(x, -1 if reverse else 1, axis)", "x", "test_recurrence.py -k 'derivatives and associative and varying and Diagonal'"),
     "block forgets what it was handed": ("_engine/recurrence.py", " + _handed_on(since, jnp.expand_dims(before, axis + 1))\n", "\n", "test_recurrence.py -k 'states and blocked and varying and Diagonal'"),
     "block passes a barrier": ("_engine/recurrence.py", "forgotten = tuple(lax.cummax(flag.astype(jnp.int8), axis + 1) > 0 for flag in inside.flags)", "forgotten = inside.flags", "test_recurrence.py -k 'states and blocked and constant and Diagonal'"),
-    "sum of products over one sample": ("_engine/recurrence.py", "return x.sum(axes, keepdims=True) if axes else x", "return x[tuple(slice(0, 1) if i in axes else slice(None) for i in range(x.ndim))]", "test_recurrence.py -k 'vmap_equals and loop and constant and Diagonal'"),
+    "sum of products over one sample": ("_engine/products.py", "return x.sum(axes, keepdims=True) if axes else x", "return x[tuple(slice(0, 1) if i in axes else slice(None) for i in range(x.ndim))]", "test_recurrence.py -k 'vmap_equals and loop and constant and Diagonal'"),
     "rest of a reversed loop comes last": ("_engine/chunks.py", "for bound in reversed(bounds) if reverse else bounds:", "for bound in bounds:", "test_loop.py -k 'loop_equals and 37 and merged'"),
     "a product that others use is taken up": ("_engine/program.py", "uses[operand.number] == 1", "uses[operand.number] >= 1", "test_loop.py -k 'loop_equals and 9 and sides'"),
     "what x does to a sum is lost": ("_engine/tangents.py", "terms = [site.products[i].row(m, v) for i, m, v in factors]", "terms = []", "test_loop.py -k 'loop_equals and 9 and chained'"),
