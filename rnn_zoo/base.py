@@ -8,7 +8,7 @@ sizes; every evaluator, layer and model then takes it.
 
 import abc
 import dataclasses
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import equinox as eqx
 import jax
@@ -65,16 +65,24 @@ class AbstractCell(eqx.Module):
     def init_state(self) -> State:
         """The state before the first step."""
 
-    @abc.abstractmethod
-    def constants(self) -> Any:
-        """What every step of a sequence uses and none changes; None where there is nothing."""
+    if TYPE_CHECKING:  # A class that leaves one of them out gets it, so it is not abstract.
 
-    @abc.abstractmethod
-    def equation(self, c: Any, state: State, x: Array) -> tuple[State, Array]:
-        """From the state before and the input at this time to the state after and the output.
+        def constants(self) -> Any: ...
 
-        x and dt come in the cell's working dtype, c from `constants`.
-        """
+        def equation(self, c: Any, state: State, x: Array) -> tuple[State, Array]: ...
+
+    else:
+
+        @abc.abstractmethod
+        def constants(self) -> Any:
+            """What every step of a sequence uses and none changes; None where there is nothing."""
+
+        @abc.abstractmethod
+        def equation(self, c: Any, state: State, x: Array) -> tuple[State, Array]:
+            """From the state before and the input at this time to the state after and the output.
+
+            x and dt come in the cell's working dtype, c from `constants`.
+            """
 
     def step(
         self, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
@@ -120,9 +128,11 @@ class AbstractLinearCell(AbstractCell):
     linear: ClassVar[bool] = True
     stochastic: ClassVar[bool] = False
 
-    @abc.abstractmethod
-    def constants(self) -> Any:
-        """What every step of a sequence uses and none changes; None where there is nothing."""
+    if not TYPE_CHECKING:
+
+        @abc.abstractmethod
+        def constants(self) -> Any:
+            """What every step of a sequence uses and none changes; None where there is nothing."""
 
     @abc.abstractmethod
     def transition(self, c: Any, x: Array, *dt: ArrayLike) -> AffineMap:

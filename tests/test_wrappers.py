@@ -13,7 +13,7 @@ from cases import DEFAULTS, KINDS, I, T, assert_close, build, random_state
 
 import rnn_zoo as rz
 from rnn_zoo._common.fixed import Fixed
-from rnn_zoo.base import StateMatrix
+from rnn_zoo.base import StateMatrix, replace
 from rnn_zoo.scan import trajectory, unroll
 from rnn_zoo.wrappers.held import Held
 
@@ -172,7 +172,7 @@ def test_variational_dropout_drops_columns_of_the_recurrent_matrix(name):
     np.testing.assert_array_equal(keep, jnp.broadcast_to(keep[0], keep.shape))
     assert 0 < keep[0].sum() < 5
     matrix = StateMatrix(jnp.where(keep[0], cell.constants().matrix / 0.5, 0))
-    np.testing.assert_allclose(ys, unroll(Held(cell, matrix), XS)[1], atol=1e-5)
+    np.testing.assert_allclose(ys, unroll(replace(Held(cell), c=matrix), XS)[1], atol=1e-5)
 
 
 def test_variational_dropout_reaches_both_forms_of_the_gru_and_both_matrices():
@@ -272,9 +272,7 @@ def test_a_cell_says_itself_which_matrix_reads_its_state():
     assert 0 < keep[0].sum() < I
     same = Declared(matrices[0], jnp.where(keep[0], matrices[1] / 0.5, 0))
     np.testing.assert_allclose(ys, unroll(same, XS)[1], atol=1e-6)
-    with pytest.raises(
-        ValueError, match=r"a matrix in each .*of Declared, got.*\(4, 3, 3\)"
-    ):
+    with pytest.raises(ValueError, match=r"a matrix in each .*of Declared, got.*\(4, 3, 3\)"):
         rz.VariationalDropout(Declared(matrices[0], jnp.ones((4, I, I))), state_rate=0.5)
 
 

@@ -97,6 +97,6 @@ class LSTMPCell(AbstractCell):
     ) -> tuple[LSTMState, Float[Array, " {self.output_size}"]]:
         z = self.weight_ih @ x + c @ state.h
         i, f, g, o = jnp.split(z if self.bias is None else z + self.bias, 4)
-        c = jax.nn.sigmoid(f) * state.c + jax.nn.sigmoid(i) * jnp.tanh(g)
-        h = self.weight_hr @ (jax.nn.sigmoid(o) * jnp.tanh(c))
-        return LSTMState(h, c), h
+        memory = jax.nn.sigmoid(f) * state.c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = self.weight_hr @ (jax.nn.sigmoid(o) * jnp.tanh(memory))
+        return LSTMState(h, memory), h

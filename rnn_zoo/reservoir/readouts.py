@@ -13,6 +13,7 @@ from .._common.checks import Steps, beside, check_inputs, check_steps
 from .._common.dtypes import working_dtype
 from .._common.keys import key_rank
 from .._common.numbers import exactly
+from .._engine.backends import tuned
 from .._engine.unstable import Tracer
 from ..linear import select
 from ..wrappers.held import hold
@@ -20,12 +21,6 @@ from ._double import everywhere, in_double, outside
 from ._samples import check_finite, check_targets
 from .online import AbstractOnlineRule, ObservedOnly
 from .ridge import NormalEquations, accumulate
-
-
-ROWS = 256
-"""Samples that enter the normal equations at once: enough for a fast product, few to hold."""
-SEQUENCES = 64
-"""Sequences that are pooled at once."""
 
 
 def normal_equations(network: Any, xs, ys, washout, dt, mask, reset, key) -> NormalEquations:
@@ -77,7 +72,7 @@ def _over_time(
     network = hold(network)
     keep = jax.vmap(lambda at: _settled(at, washout))(steps)
     batch, length = keep.shape
-    size = max(1, min(length, ROWS // batch)) if _streams(network) else length
+    size = max(1, min(length, tuned("rows") // batch)) if _streams(network) else length
     chunks = jax.tree.map(lambda a: _cut(a, size), (steps, targets, keep))
     state = jax.tree.map(lambda a: jnp.repeat(a[None], batch, axis=0), network.init_state())
     # Inside `in_double` the network runs in its own dtypes (`outside`); the sums alone are wide.
@@ -135,7 +130,7 @@ def _pool_all(network: Any, steps: Steps) -> Float[Array, "batch features"]:
     def pooled(at: Steps) -> Array:
         return network.pooled(network.scan_features(at, None)[1], at)
 
-    return lax.map(pooled, steps, batch_size=min(SEQUENCES, steps.x.shape[0]))
+    return lax.map(pooled, steps, batch_size=min(tuned("sequences"), steps.x.shape[0]))
 
 
 def _empty(features: int, outputs: int, per_target: bool) -> NormalEquations:
