@@ -2,7 +2,7 @@
 
     python benchmarks/house.py figures [PATH ...]     counts of one build or several
     python benchmarks/house.py bits OLD NEW [CELL ...]    whether results are equal to the bit
-    python benchmarks/house.py times OLD NEW [CELL ... six]   tracing, compiling and running, in turn
+    python benchmarks/house.py times OLD NEW [CELL ... six]  tracing, compiling, running, in turn
 
 A PATH holds a folder `rnn_zoo`. Counts come from the text alone, but for the names that stand
 where a user sees them; those, and all results, come from a process of each build.
