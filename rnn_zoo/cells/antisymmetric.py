@@ -63,11 +63,11 @@ class AntisymmetricCell(AbstractDeclaredCell):
     The spectrum of M is $\lambda = -\gamma \pm i \omega$: imaginary less the diffusion `gamma`,
     which pays for the growth of Euler's rule. The step is stable while
     $|1 + dt\,\epsilon \lambda| \le 1$, which is $dt\,\epsilon (\gamma^2 + \omega^2) \le 2 \gamma$:
-    take gamma a little above dt epsilon omega^2 / 2. The largest omega is about 2 at the start, whatever the size (below
-    2.4 in some 1500 draws of 2 to 256 units), and grows as training makes the weights larger.
-    The defaults obey the bound up to omega = 4.36, which leaves room for that: beyond it states
-    grow without end. Slow modes decay within about 1 / (epsilon gamma) steps: for longer
-    memories take both smaller, such as epsilon 0.03 and gamma 0.3.
+    take gamma a little above dt epsilon omega^2 / 2. The largest omega is about 2 at the start,
+    whatever the size (below 2.4 in some 1500 draws of 2 to 256 units), and grows as training makes
+    the weights larger. The defaults obey the bound up to omega = 4.36, which leaves room for that:
+    beyond it states grow without end. Slow modes decay within about 1 / (epsilon gamma) steps: for
+    longer memories take both smaller, such as epsilon 0.03 and gamma 0.3.
     """
 
     weight_ih: Float[Array, "hidden input"] = drawn(fan_in_normal)
