@@ -108,7 +108,7 @@ def drawn(
 ) -> Any:
     """A parameter from an initialiser `make(key, shape, dtype, **settings)`.
 
-    `fan_in`: axes, as in an annotation, whose product the initialiser takes for its fan-in.
+    `fan_in`: axes, as in an annotation, whose sum the initialiser takes for its fan-in.
     Each drawn parameter has a key of its own, in the order of the class, or number `key`.
     """
 
