@@ -1,15 +1,47 @@
 """benchmarks/README.md and its picture, from the rows on file."""
 
 import importlib
+import itertools
+from typing import NamedTuple
 
 from . import call
 from .tables import FOLDER, ROWS, read
 
 
-# What the page is made from, in its order.
-TABLES = (
-    *("layers", "cells", "liquid", "echo_state"),
-    *("memory", "streaming", "compiling", "settings"),
+class Part(NamedTuple):
+    """A table of the page: ratios to the first rival, or the columns `keys` as they are."""
+
+    title: str
+    name: str
+    keys: tuple[str, ...]
+    value: str | None
+    extra: dict[str, str] = {}
+    """Further columns of the first rival, and their headings."""
+    about: str = ""
+    benchmark: bool = True
+    """Whether `speed/` has a file of this name; others have their rows from the one before."""
+
+
+COMPILING = {"tracing": "tracing", "compiling": "compiling"}
+FLOOR = {"us_per_step": "us per step", "of_floor": "ours / floor", "memory_mb": "MB"}
+REMAT = ("jax", "shape", "rival", "ms", "of_scan", "memory_mb", "memory_of_scan")
+CELLS = "A training step at (32, 256, 16, 128)."
+LIQUID = "The weights of ncps, (32, 128, 16), LTC with 6 unfolds."
+SYNAPSES = "Temporary memory of the gradient of an LTC of 512 units, batch 32, 32 steps:"
+RESERVOIRS = "The matrices of reservoirpy, 10 000 steps of one series."
+SIX = "A training step of six layers."
+NOTHING = "A training step, and its time over that with nothing set."
+LAYERS = ("jax", "layer", "shape", "pass")
+PARTS = (
+    Part("LSTM and GRU layers", "layers", LAYERS, "ms", FLOOR),
+    Part("Small cells", "cells", ("jax", "cell"), "ms", {"same": "same function"}, CELLS),
+    Part("Liquid cells", "liquid", ("jax", "layer", "pass"), "ms", about=LIQUID),
+    Part("", "synapses", ("jax", "synapses", "memory_mb"), None, about=SYNAPSES, benchmark=False),
+    Part("Reservoirs", "echo_state", ("jax", "task", "units"), "seconds", about=RESERVOIRS),
+    Part("Memory", "memory", REMAT, None),
+    Part("Streaming", "streaming", ("jax", "input", "hidden"), "us_per_step"),
+    Part("Compiling", "compiling", ("jax", "layer"), "seconds", COMPILING, SIX),
+    Part("Environment", "settings", ("jax", "step"), "ms", about=NOTHING),
 )
 TOP = 8  # of the picture's panels
 START, END = "<!-- tables: made by python -m benchmarks report -->", "<!-- end of tables -->"
@@ -19,8 +51,9 @@ def rows(name: str) -> list[dict[str, str]]:
     return read(ROWS / f"{name}.csv")
 
 
-def wide(name: str, keys: tuple[str, ...], value: str, extra: dict[str, str]) -> list[str]:
+def wide(part: Part) -> list[str]:
     """One line for each key: our figures, and the time of every rival over ours."""
+    _, name, keys, value, extra, *_ = part
     found = rows(name)
     rivals = list(dict.fromkeys(row["rival"] for row in found))
     lines: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
@@ -40,78 +73,27 @@ def wide(name: str, keys: tuple[str, ...], value: str, extra: dict[str, str]) ->
     return table
 
 
-def about(name: str) -> str:
+def measured(name: str) -> str:
     made = {f"jax {r['jax']}, Python {r['python']}, {r['device']}, {r['date']}" for r in rows(name)}
     return "Measured with " + "; ".join(sorted(made)) + "."
 
 
-def tables() -> list[str]:
-    extra = {"us_per_step": "us per step", "of_floor": "ours / floor", "memory_mb": "MB"}
-    return [
-        "## LSTM and GRU layers",
-        "",
-        about("layers"),
-        "",
-        *wide("layers", ("jax", "layer", "shape", "pass"), "ms", extra),
-        "",
-        "![time over the floor](rows/layers.png)",
-        "",
-        "## Small cells",
-        "",
-        "A training step at (32, 256, 16, 128). " + about("cells"),
-        "",
-        *wide("cells", ("jax", "cell"), "ms", {"same": "same function"}),
-        "",
-        "## Liquid cells",
-        "",
-        "The weights of ncps, (32, 128, 16), LTC with 6 unfolds. " + about("liquid"),
-        "",
-        *wide("liquid", ("jax", "layer", "pass"), "ms", {}),
-        "",
-        "Temporary memory of the gradient of an LTC of 512 units, batch 32, 32 steps:",
-        "",
-        *plain("synapses", ("jax", "synapses", "memory_mb")),
-        "",
-        "## Reservoirs",
-        "",
-        "The matrices of reservoirpy, 10 000 steps of one series. " + about("echo_state"),
-        "",
-        *wide("echo_state", ("jax", "task", "units"), "seconds", {}),
-        "",
-        "## Memory",
-        "",
-        about("memory"),
-        "",
-        *plain("memory", ("jax", "shape", "rival", "ms", "of_scan", "memory_mb", "memory_of_scan")),
-        "",
-        "## Streaming",
-        "",
-        about("streaming"),
-        "",
-        *wide("streaming", ("jax", "input", "hidden"), "us_per_step", {}),
-        "",
-        "## Compiling",
-        "",
-        "A training step of six layers. " + about("compiling"),
-        "",
-        *wide(
-            "compiling",
-            ("jax", "layer"),
-            "seconds",
-            {"tracing": "tracing", "compiling": "compiling"},
-        ),
-        "",
-        "## Environment",
-        "",
-        "A training step, and its time over that with nothing set. " + about("settings"),
-        "",
-        *wide("settings", ("jax", "step"), "ms", {}),
-    ]
+def lines(part: Part) -> list[str]:
+    """A part of the page, and an empty line behind it."""
+    said = " ".join(filter(None, (part.about, measured(part.name) if part.title else "")))
+    table = plain(part) if part.value is None else wide(part)
+    found = [said, "", *table, ""]
+    if part.title:
+        found = [f"## {part.title}", "", *found]
+    if part.name == "layers":
+        found += ["![time over the floor](rows/layers.png)", ""]
+    return found
 
 
-def plain(name: str, columns: tuple[str, ...]) -> list[str]:
-    lines = ["| " + " | ".join(row[c] for c in columns) + " |" for row in rows(name)]
-    return ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns), *lines]
+def plain(part: Part) -> list[str]:
+    columns = part.keys
+    body = ["| " + " | ".join(row[c] for c in columns) + " |" for row in rows(part.name)]
+    return ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns), *body]
 
 
 def picture() -> None:
@@ -162,13 +144,13 @@ def main(arguments: list[str]) -> None:
         "--measure", action="store_true", help="every table first; 30 minutes, and nothing beside"
     )
     if parser.parse_args(arguments).measure:
-        for name in TABLES:
+        for part in (part for part in PARTS if part.benchmark):
             try:
-                importlib.import_module(f".speed.{name}", __package__).main([])
+                importlib.import_module(f".speed.{part.name}", __package__).main([])
             except SystemExit as missing:  # a table without its peer
                 print(missing)
     path = FOLDER / "README.md"
     text = path.read_text()
     before, after = text[: text.index(START)], text[text.index(END) :]
-    path.write_text("\n".join([before + START, "", *tables(), "", after]))
+    path.write_text("\n".join([before + START, "", *itertools.chain(*map(lines, PARTS)), after]))
     picture()

@@ -34,7 +34,10 @@ PAGES = {
         "-&gt; ys</code>, and <code>f.scan(...)</code> gives <code>(state, ys)</code>.",
     ),
     "models": ("Models and readouts", "A stack of layers with what comes before and after it."),
-    "training": ("Training and metrics", "Losses, the training loop, models in files, scores."),
+    "training": (
+        "Training and metrics",
+        "Losses, training one model or many, models in files, scores.",
+    ),
     "data": ("Data", "Data sets that ship or are computed, and how to batch them."),
     "wiring": ("Wiring", "Neuron maps: which neuron feeds which, and with what sign."),
     "tools": (
@@ -133,6 +136,7 @@ network = network.fit_readout(xs[None], xs[None, :, :1], ridge=1e-6, washout=5)
 assert network(xs).shape == (20, 1)
 """,
     "training": """\
+import equinox as eqx
 import optax
 
 data = rz.data.load("adding", key=key, length=20, n_train=64).train
@@ -147,6 +151,22 @@ result = rz.train.fit(
     key=key,
 )
 assert result.step == 10
+
+models = eqx.filter_vmap(
+    lambda key: rz.make_model("gru", data.x.shape[-1], 1, hidden_size=8, key=key)
+)(jax.random.split(key, 3))
+found = rz.train.fit_population(
+    models,
+    data,
+    loss=rz.train.mse,
+    optimizer=optax.adam,
+    settings={"learning_rate": [1e-3, 3e-3, 1e-2]},
+    steps=10,
+    batch_size=16,
+    key=key,
+)
+mean, spread = rz.train.ensemble(found.model, data)
+assert mean.shape == data.y.shape
 """,
     "data": """\
 dataset = rz.data.load("japanese_vowels")
@@ -182,9 +202,6 @@ class Decay(rz.AbstractCell):
     w: jax.Array
     input_size: int = eqx.field(static=True, default=3)
     output_size: int = eqx.field(static=True, default=3)
-    timed = False
-    linear = False
-    stochastic = False
 
     def init_state(self):
         return jnp.zeros(3)
@@ -199,8 +216,6 @@ state, ys = rz.scan.unroll(Decay(jnp.full(3, 0.9)), xs)
 }
 
 # Of the files that are no rooms, what a cell of one's own may need.
-HELPERS = {
-    "base": ("contract", "advance", "replace"),
-}
+HELPERS = {"base": ("StateMatrix", "replace")}
 # Rooms whose names are plain words, such as `ring`, that mean other things elsewhere.
 PLAIN = ("base.", "init.", "cells.discretise.", "linear.")

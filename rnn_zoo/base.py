@@ -8,7 +8,7 @@ sizes; every evaluator, layer and model then takes it.
 
 import abc
 import dataclasses
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import equinox as eqx
 import jax
@@ -18,7 +18,12 @@ from jaxtyping import Array, ArrayLike, PyTree
 
 from ._common.checks import no_time_message, show
 from ._common.dtypes import dtype_beside, half_as
-from ._common.formulas import read_formula
+from ._common.formulas import (
+    advance as advance,
+    contract as contract,
+    prepare as _prepare,
+    read_formula,
+)
 from .linear import AffineMap
 
 
@@ -60,16 +65,24 @@ class AbstractCell(eqx.Module):
     def init_state(self) -> State:
         """The state before the first step."""
 
-    @abc.abstractmethod
-    def constants(self) -> Any:
-        """What every step of a sequence uses and none changes; None where there is nothing."""
+    if TYPE_CHECKING:  # A class that leaves one of them out gets it, so it is not abstract.
 
-    @abc.abstractmethod
-    def equation(self, c: Any, state: State, x: Array) -> tuple[State, Array]:
-        """From the state before and the input at this time to the state after and the output.
+        def constants(self) -> Any: ...
 
-        x and dt come in the cell's working dtype, c from `constants`.
-        """
+        def equation(self, c: Any, state: State, x: Array) -> tuple[State, Array]: ...
+
+    else:
+
+        @abc.abstractmethod
+        def constants(self) -> Any:
+            """What every step of a sequence uses and none changes; None where there is nothing."""
+
+        @abc.abstractmethod
+        def equation(self, c: Any, state: State, x: Array) -> tuple[State, Array]:
+            """From the state before and the input at this time to the state after and the output.
+
+            x and dt come in the cell's working dtype, c from `constants`.
+            """
 
     def step(
         self, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
@@ -102,6 +115,8 @@ class AbstractCell(eqx.Module):
         state, y = self.equation(c, state, jnp.asarray(x, dtype), *time, **keywords)
         return state, half_as(x, y)
 
+    prepare = _prepare
+
 
 class AbstractLinearCell(AbstractCell):
     """A cell whose step is h' = A h + b, y = readout(c, h', x).
@@ -113,9 +128,11 @@ class AbstractLinearCell(AbstractCell):
     linear: ClassVar[bool] = True
     stochastic: ClassVar[bool] = False
 
-    @abc.abstractmethod
-    def constants(self) -> Any:
-        """What every step of a sequence uses and none changes; None where there is nothing."""
+    if not TYPE_CHECKING:
+
+        @abc.abstractmethod
+        def constants(self) -> Any:
+            """What every step of a sequence uses and none changes; None where there is nothing."""
 
     @abc.abstractmethod
     def transition(self, c: Any, x: Array, *dt: ArrayLike) -> AffineMap:
@@ -141,17 +158,23 @@ class StateMatrix(eqx.Module):
     """
 
     matrix: Array
+    keep: Array | None = None
+    """Where it reads the state, all of it for None; elsewhere it finds 0."""
+    share: float = eqx.field(static=True, default=1.0)
+    """What is read is divided by this."""
 
     @property
     def dtype(self) -> Any:
         return self.matrix.dtype
 
     def __matmul__(self, h: Array) -> Array:
-        return self.matrix @ h
+        if self.keep is None:
+            return self.matrix @ h
+        return self.matrix @ jnp.where(self.keep, h / self.share, jnp.zeros_like(h))
 
     def __getitem__(self, rows: Any) -> "StateMatrix":
         """Some of its rows."""
-        return StateMatrix(self.matrix[rows])
+        return StateMatrix(self.matrix[rows], self.keep, self.share)
 
 
 def check_cell(cell: Any) -> None:

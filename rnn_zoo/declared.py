@@ -1,6 +1,6 @@
 """Cells whose constructor is what their class declares: options, and how parameters start.
 
-    class ElmanCell(AbstractDeclaredCell):
+    class ElmanCell(AbstractDeclaredCell, init=False):
         weight_ih: Float[Array, "hidden input"] = drawn(glorot)
         weight_hh: Float[Array, "hidden hidden"] = drawn(orthogonal)
         bias: Float[Array, " hidden"] | None = filled(0.0)
@@ -108,7 +108,7 @@ def drawn(
 ) -> Any:
     """A parameter from an initialiser `make(key, shape, dtype, **settings)`.
 
-    `fan_in`: axes, as in an annotation, whose product the initialiser takes for its fan-in.
+    `fan_in`: axes, as in an annotation, whose sum the initialiser takes for its fan-in.
     Each drawn parameter has a key of its own, in the order of the class, or number `key`.
     """
 
@@ -193,7 +193,10 @@ def one_of(*known: str) -> Callable[[str, Any, Given], str]:
 
 
 class AbstractDeclaredCell(AbstractCell):
-    """A cell whose constructor its class body declares; see the head of this file."""
+    """A cell whose constructor its class body declares; see the head of this file.
+
+    `init=False` behind it tells a type checker that the fields are no arguments.
+    """
 
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)

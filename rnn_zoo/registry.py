@@ -159,6 +159,9 @@ def cell_info(name: str) -> CellInfo:
     return _CELLS[name]
 
 
+suggest = one_like  # under the name that it had here
+
+
 def make_cell(
     name: str, input_size: int, hidden_size: int, *, key: PRNGKeyArray, **options: Any
 ) -> AbstractCell:

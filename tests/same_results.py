@@ -318,6 +318,24 @@ def cell_results(run: Run, brief: bool = False) -> dict[str, Any]:
     return found
 
 
+def other_ways(run: Run) -> dict[str, Any]:
+    """The same by other ways: compiled, over a batch, in segments, by the plain forms of JAX."""
+    cell, xs, state = run.module, run.xs, run.state
+    first = (run.time["dt"][3],) if run.time else ()
+    everything = {**run.flags, **run.time, **run.chance}
+
+    def one(xs):
+        return rz.scan.unroll(cell, xs, state, **everything)
+
+    step = eqx.filter_jit(lambda cell, *given: cell.step(*given, **run.chance))
+    return {
+        "compiled-step": step(cell, state, xs[0], *first),
+        "batch": eqx.filter_jit(eqx.filter_vmap(one))(jnp.stack([xs, xs[::-1]])),
+        "segments": rz.scan.unroll(cell, xs, state, remat=4, **everything),
+        "plain": rz.scan.unroll(cell, xs, state, engine="scan", **everything),
+    }
+
+
 def model_results(run: Run, brief: bool = False) -> dict[str, Any]:
     """The outputs of a layer, or of a cell over a sequence, and how they move with the inputs."""
 
@@ -355,7 +373,8 @@ def results(
 ) -> dict[str, np.ndarray]:
     """All that is compared of a sample, by name: parameters, initial state, results.
 
-    `together` compiles one program of all, which takes less time than one of each.
+    `together` compiles one program of all, which takes less time than one of each; without it a
+    default cell also runs in `other_ways`.
     """
     module = sample.build()
     run = prepare_run(module)
@@ -370,4 +389,6 @@ def results(
         return compute(Run(**eqx.combine(arrays, rest)), brief)
 
     found = jax.jit(of_arrays)(arrays) if together else of_arrays(arrays)
+    if sample.default and not together:
+        found |= other_ways(run)
     return given | named_arrays(found)

@@ -20,6 +20,7 @@ import rnn_zoo as rz
 from rnn_zoo import interop
 from rnn_zoo.base import replace
 from rnn_zoo.scan import unroll
+from rnn_zoo.wrappers.held import hold
 
 
 KEY = jr.key(0)
@@ -283,7 +284,7 @@ def test_bad_blocks(case):
         rz.Block(rz.cells.LRUCell(I, I, key=KEY), **options, key=KEY)
 
 
-def test_a_layer_of_ones_own_needs_no_prepare():
+def test_a_layer_of_ones_own_needs_no_constants():
     class Double(rz.layers.AbstractLayer):
         input_size: int = 2
         output_size: int = 2
@@ -300,7 +301,7 @@ def test_a_layer_of_ones_own_needs_no_prepare():
             return (), 2 * jnp.asarray(xs)
 
     stack = rz.Stacked([Double(), rz.cells.GRUCell(2, 3, key=KEY)])
-    assert_close(stack.prepare()(jnp.ones((4, 2))), stack(jnp.ones((4, 2))), 1e-6)
+    assert_close(hold(stack)(jnp.ones((4, 2))), stack(jnp.ones((4, 2))), 1e-6)
 
 
 # --- Both directions ------------------------------------------------------------------------------

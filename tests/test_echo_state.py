@@ -10,7 +10,8 @@ import pytest
 from cases import float64
 
 import rnn_zoo as rz
-from rnn_zoo.reservoir import RecursiveLeastSquares, readouts as _readouts
+from rnn_zoo._engine import backends
+from rnn_zoo.reservoir import RecursiveLeastSquares
 
 
 KEY = jr.key(0)
@@ -41,7 +42,7 @@ def assert_readout(network, expected):
 
 @pytest.mark.parametrize("rows", [1, 50, 10_000])
 def test_the_readout_is_ridge_regression_on_the_settled_states(rows, monkeypatch):
-    monkeypatch.setattr(_readouts, "ROWS", rows)
+    monkeypatch.setitem(backends.SIZES["cpu"], "rows", backends.Size(rows, "here"))
     # A penalty of its own for each chunk size: the compiled fit holds that size.
     penalty = 0.1 + rows * 1e-6
     xs, ys = series(time=61 + rows % 7)
@@ -119,7 +120,8 @@ def test_scan_streams_and_chunks():
     state, first = network.scan(xs[0, :25])
     _, rest = network.scan(xs[0, 25:], state)
     np.testing.assert_allclose(jnp.concatenate([first, rest]), whole, atol=1e-5)
-    state, streaming = network.init_state(), network.prepare()
+    streaming = rz.Stream(network)
+    state = streaming.init_state()
     for x, y in zip(xs[0, :5], whole):
         state, said = streaming.step(state, x)
         np.testing.assert_allclose(said, y, atol=1e-5)

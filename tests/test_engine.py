@@ -15,7 +15,7 @@ from jax.experimental import checkify
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import rnn_zoo as rz
-from rnn_zoo._engine import loop as _loop, plan as _plan, run as _run
+from rnn_zoo._engine import loop as _loop, plan as _plan, program as _program, run as _run
 from rnn_zoo.scan import trajectory, unroll
 
 
@@ -278,12 +278,12 @@ class Half(rz.AbstractLinearCell):
     def init_state(self):
         return jnp.zeros((2, 2) if self.kind is rz.linear.Block2x2 else 2)
 
-    def transition(self, x):
+    def transition(self, c, x):
         return rz.linear.AffineMap(
             self.kind(self.a), self.offset + (x.sum() if self.a.ndim > 1 else x)
         )
 
-    def readout(self, state, x):
+    def readout(self, c, state, x):
         return state.reshape(-1)[: self.size]
 
 
@@ -381,3 +381,19 @@ def test_keys_are_states_too():
     xs = jnp.ones((4, 2))
     first, _ = unroll(cell, xs[:2])
     assert_close(unroll(cell, xs[2:], first)[1], unroll(cell, xs)[1][2:], 1e-6)
+
+
+# --- values ---------------------------------------------------------------------------------------
+
+
+def test_constants_of_the_host_are_values():
+    """JAX keeps NumPy constants in a class of its own, and hands them on so."""
+    beartype = pytest.importorskip("beartype")
+    closed = jax.make_jaxpr(lambda state, x: [state * x])(np.ones(2), np.ones(2))
+    read, _ = _program.read_program(closed, 1)
+    (op,) = read.inside
+    inside = jax.make_jaxpr(lambda x: x + jnp.asarray(np.arange(2.0)))(1.0)
+    (constant,) = inside.consts
+    values = {ref.number: constant for ref in (*read.state, *read.inputs)}
+    beartype.beartype(_program.perform)(op, values)
+    assert values[op.results[0].number].tolist() == [0, 1]

@@ -145,3 +145,12 @@ def test_the_arrays_handed_to_cudnn_are_those_of_the_cell():
         xs, zeros, zeros, *arrays, lengths, 3, 4, 1, dropout=0.0, bidirectional=False
     )
     np.testing.assert_allclose(ys, jax.vmap(rz.Recurrent(cell))(xs), atol=1e-6)
+
+
+def test_a_backend_without_sizes_takes_those_of_the_cpu(monkeypatch):
+    ours = {"chunk": _auto.Size(5, "here")}
+    monkeypatch.setitem(_auto.SIZES, "one with a row", ours)
+    monkeypatch.setattr(jax, "default_backend", lambda: "one with a row")
+    assert _auto.tuned("chunk") == 5
+    assert _auto.tuned("batch") == _auto.SIZES["cpu"]["batch"].value
+    assert all(entry.measured for of in _auto.SIZES.values() for entry in of.values())

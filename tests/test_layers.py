@@ -15,6 +15,7 @@ from cases import DEFAULTS, MASK, I, T, assert_close, ids, noisy, step
 
 import rnn_zoo as rz
 from rnn_zoo.scan import unroll
+from rnn_zoo.wrappers.held import hold
 
 
 XS = jr.normal(jr.key(1), (T, I))
@@ -328,13 +329,13 @@ def test_half_precision_in_gives_half_precision_out():
         assert y.dtype == jnp.bfloat16
 
 
-def test_prepared_layers_equal_unprepared_ones():
+def test_layers_that_hold_their_constants_equal_those_that_compute_them():
     for layer in (make_stack(), make_block(), make_model()):
         quiet = eqx.nn.inference_mode(layer)
-        prepared = quiet.prepare()
+        held = hold(quiet)
         state = quiet.init_state()
-        assert_close(prepared.step(state, XS[0]), quiet.step(state, XS[0]), 0)
-        assert_close(prepared.scan(XS), quiet.scan(XS), 1e-6)
+        assert_close(held.step(state, XS[0]), quiet.step(state, XS[0]), 0)
+        assert_close(held.scan(XS), quiet.scan(XS), 1e-6)
 
 
 @pytest.mark.parametrize("name", ["gru", "lru"])

@@ -12,7 +12,7 @@ from cases import draw, float64
 from jax import export, lax
 
 import rnn_zoo as rz
-from rnn_zoo._engine import chunks as _chunks, program as _program
+from rnn_zoo._engine import backends
 from rnn_zoo._engine.chunks import Way
 from rnn_zoo._engine.loop import loop
 from rnn_zoo.scan import unroll
@@ -23,8 +23,8 @@ H, I = 3, 2
 
 @pytest.fixture(autouse=True)
 def _short_chunks(monkeypatch):
-    monkeypatch.setattr(_chunks, "CHUNK", 4)
-    monkeypatch.setattr(_chunks, "BATCH", 1)
+    for name, value in {"chunk": 4, "batch": 1}.items():
+        monkeypatch.setitem(backends.SIZES["cpu"], name, backends.Size(value, "here"))
 
 
 # --- steps: (parameters, state, x) -> (state, y) --------------------------------------------------
@@ -253,7 +253,7 @@ def assert_equals_scan(step, length):
 
 
 def test_large_matrices_are_not_laid_out_anew(monkeypatch):
-    monkeypatch.setattr(_program, "SMALL", 0)
+    monkeypatch.setitem(backends.SIZES["cpu"], "matrix", backends.Size(0, "here"))
     assert_equals_scan(chained, 9)
 
 

@@ -25,11 +25,11 @@ class Integrators(rz.AbstractLinearCell):
     def init_state(self):
         return jnp.zeros(5, self.theta.dtype)
 
-    def transition(self, x, dt=1.0):
+    def transition(self, c, x, dt=1.0):
         keep = jax.nn.sigmoid(self.theta) ** dt
         return rz.linear.AffineMap(rz.linear.Diagonal(keep), (1 - keep) * (self.weight_ih @ x))
 
-    def readout(self, state, x):
+    def readout(self, c, state, x):
         return state
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from cases import float64
 
-from rnn_zoo._engine import recurrence as _recurrence
+from rnn_zoo._engine import backends
 from rnn_zoo._engine.recurrence import ALGORITHMS, solve
 from rnn_zoo.linear import Block2x2, Diagonal
 
@@ -40,7 +40,7 @@ def elements_of(slow):
 
 @pytest.fixture(autouse=True)
 def _short_blocks(monkeypatch):
-    monkeypatch.setattr(_recurrence, "BLOCK", 3)
+    monkeypatch.setitem(backends.SIZES["cpu"], "block", backends.Size(3, "here"))
 
 
 def draw(seed, *shape):
@@ -154,6 +154,24 @@ def test_vmap_over_flags_and_twice(algorithm):
 
         results = jax.jit(results, static_argnums=0)
         assert_same(results(ours), results(loop))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("varying", [False, True])
+def test_blocks_of_a_size_that_the_compiler_fuses(varying, masked, monkeypatch):
+    # The tests compile without optimisation; these numbers were wrong with it.
+    monkeypatch.setitem(backends.SIZES["cpu"], "block", backends.Size(256, "here"))
+    options = {"xla_backend_optimization_level": 3}
+    if jax.__version__.startswith("0.10."):
+        options["xla_cpu_use_fusion_emitters"] = True
+    a = draw(0, *((2048,) if varying else ()), 2, 2, 64).real.astype("float32") / 2
+    b = draw(1, 8, 2048, 2, 64).real.astype("float32")
+
+    def states(algorithm):
+        run = pair(Block2x2, algorithm, **flags(2048, masked))[0]
+        return jax.jit(jax.vmap(run, (None, 0)), compiler_options=options)(a, b)
+
+    np.testing.assert_allclose(states("blocked"), states("loop"), rtol=1e-4, atol=1e-4)
 
 
 def test_only_the_states_are_kept_for_a_gradient():

@@ -74,7 +74,6 @@ def test_topologies_are_what_they_say():
 def test_nothing_in_a_reservoir_trains():
     reservoirs = (
         rz.cells.EchoStateCell(2, 8, bias_scaling=0.5, key=KEY),
-        rz.cells.EchoStateCell(2, 8, key=KEY).prepare(),
         rz.reservoir.as_reservoir(rz.cells.HCoRNNCell(2, 8, key=KEY), spectral_radius=0.9),
     )
     for cell in reservoirs:

@@ -13,7 +13,9 @@ from cases import DEFAULTS, KINDS, I, T, assert_close, build, random_state
 
 import rnn_zoo as rz
 from rnn_zoo._common.fixed import Fixed
+from rnn_zoo.base import StateMatrix, replace
 from rnn_zoo.scan import trajectory, unroll
+from rnn_zoo.wrappers.held import Held
 
 
 KEY = jr.key(0)
@@ -102,7 +104,6 @@ class Jitted(rz.AbstractCell):
     timed: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("cell",)
 
     def init_state(self):
         return self.cell.init_state()
@@ -156,33 +157,22 @@ def test_layer_normed_outputs_have_mean_0_and_variance_1():
     np.testing.assert_allclose(unroll(scaled, 3 * XS)[1], ys + 2, atol=1e-6)
 
 
-DROPPABLE = {
-    "elman": "weight_hh",
-    "leaky_elman": "weight_hh",
-    "wilson_cowan": "matrix",
-    "lstm": "weight_hh",
-    "gru": "weight_hh",
-    "mgu": "weight_hh",
-    "antisymmetric": "matrix",
-    "gated_antisymmetric": "matrix",
-    "clockwork": "matrix",
-    "exprnn": "matrix",
-    "hcornn": "weight_hh",
-}
+DROPPABLE = (
+    "elman leaky_elman wilson_cowan lstm gru mgu antisymmetric gated_antisymmetric clockwork "
+    "exprnn hcornn"
+).split()
 
 
 @pytest.mark.parametrize("name", DROPPABLE)
 def test_variational_dropout_drops_columns_of_the_recurrent_matrix(name):
-    cell = rz.make_cell(name, I, 5, key=KEY).prepare()
+    cell = rz.make_cell(name, I, 5, key=KEY)
     dropped = rz.VariationalDropout(cell, state_rate=0.5)
     states, ys = trajectory(dropped, XS, key=KEY)
     (keep,) = states.keep_state
     np.testing.assert_array_equal(keep, jnp.broadcast_to(keep[0], keep.shape))
     assert 0 < keep[0].sum() < 5
-    field = DROPPABLE[name]
-    matrix = jnp.where(keep[0], getattr(cell, field) / 0.5, 0)
-    same = eqx.tree_at(lambda c: getattr(c, field), cell, matrix)
-    np.testing.assert_allclose(ys, unroll(same, XS)[1], atol=1e-5)
+    matrix = StateMatrix(jnp.where(keep[0], cell.constants().matrix / 0.5, 0))
+    np.testing.assert_allclose(ys, unroll(replace(Held(cell), c=matrix), XS)[1], atol=1e-5)
 
 
 def test_variational_dropout_reaches_both_forms_of_the_gru_and_both_matrices():
@@ -253,13 +243,28 @@ class Own(rz.AbstractCell):
         return h, h
 
 
-class Declared(Own):
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("carry_over",)
+class Declared(rz.AbstractCell):
+    """The same, which says which matrix reads its state."""
+
+    matrix: jax.Array
+    carry_over: jax.Array
+    input_size: int = eqx.field(static=True, default=I)
+    output_size: int = eqx.field(static=True, default=I)
+
+    def init_state(self):
+        return jnp.zeros(I)
+
+    def constants(self):
+        return StateMatrix(self.carry_over)
+
+    def equation(self, c, state, x):
+        h = jnp.tanh(self.matrix @ x + c @ state)
+        return h, h
 
 
 def test_a_cell_says_itself_which_matrix_reads_its_state():
     matrices = jr.normal(jr.key(2), (2, I, I))
-    with pytest.raises(ValueError, match="Own names no matrix.*recurrent_matrices"):
+    with pytest.raises(ValueError, match="Own names no matrix.*StateMatrix"):
         rz.VariationalDropout(Own(*matrices), state_rate=0.5)
     cell = Declared(*matrices)
     states, ys = trajectory(rz.VariationalDropout(cell, state_rate=0.5), XS, key=jr.key(3))
@@ -267,21 +272,33 @@ def test_a_cell_says_itself_which_matrix_reads_its_state():
     assert 0 < keep[0].sum() < I
     same = Declared(matrices[0], jnp.where(keep[0], matrices[1] / 0.5, 0))
     np.testing.assert_allclose(ys, unroll(same, XS)[1], atol=1e-6)
-    with pytest.raises(ValueError, match="a matrix in each field.*got cell of shape"):
-        rz.VariationalDropout(Jitted(LSTM, "jit"), state_rate=0.5)
+    with pytest.raises(ValueError, match=r"a matrix in each .*of Declared, got.*\(4, 3, 3\)"):
+        rz.VariationalDropout(Declared(matrices[0], jnp.ones((4, I, I))), state_rate=0.5)
 
 
 def test_every_matrix_that_a_cell_names_reads_its_state_and_all_of_it():
-    for case in (c for c in DEFAULTS if build(c).recurrent_matrices):
-        cell = build(case).prepare()
-        silent = {n: jnp.zeros_like(getattr(cell, n)) for n in cell.recurrent_matrices}
+    def is_matrix(node):
+        return isinstance(node, StateMatrix)
+
+    def silent(node):
+        return StateMatrix(jnp.zeros_like(node.matrix)) if is_matrix(node) else node
+
+    cells = [build(case) for case in DEFAULTS]
+    found = 0
+    for cell in cells:
+        c = cell.constants()
+        if not any(map(is_matrix, jax.tree.leaves(c, is_leaf=is_matrix))):
+            continue
+        found += 1
         dropped = rz.VariationalDropout(cell, state_rate=0.5)
         none = dropped.init_state()._replace(
             cell=random_state(cell, 3), keep_input=jnp.ones(I, bool), drawn=jnp.array(True)
         )
         one = dropped.step(none, XS[0], key=KEY)[1]
-        two = rz.base.replace(cell, **silent).step(none.cell, XS[0])[1]
+        without = jax.tree.map(silent, c, is_leaf=is_matrix)
+        two = cell.advance(without, none.cell, XS[0])[1]
         np.testing.assert_allclose(one, two, atol=1e-6)
+    assert found >= 13
 
 
 def test_adopted_functions():

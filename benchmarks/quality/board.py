@@ -184,34 +184,15 @@ def _clock() -> float:
 def measure(job: Job) -> dict[str, Any]:
     """One row of the table."""
     task, dataset = TASKS[job.task], _dataset(job.task)
-    make = _maker(job.cell, dataset, task)
-    models = eqx.filter_jit(eqx.filter_vmap(make))(jr.split(_key(), MEMBERS))
+    models = eqx.filter_jit(eqx.filter_vmap(_maker(job.cell, dataset, task)))(
+        jr.split(_key(), MEMBERS)
+    )
     one = train.member(models, 0)
     dataset = fitting(one, dataset)
     began = _clock()
-    result = train.fit_population(
-        models,
-        dataset.train,
-        dataset.valid,
-        loss=loss_for(dataset),
-        optimizer=_optimizer,
-        settings={"learning_rate": jnp.repeat(jnp.array(RATES), SEEDS)},
-        steps=job.steps or task.steps,
-        batch_size=min(task.batch_size, len(dataset.train)),
-        eval_every=max(task.steps // 20, 1),
-        return_best=True,
-        callback=lambda step, row: job.steps is None and _clock() - began > job.seconds,
-        key=_key(),
-    )
+    result = _fit(models, dataset, job)
     taken = _clock() - began
-    losses = np.nanmin([row["valid_loss"] for row in result.history], axis=0)
-    best = int(np.nanargmin(np.median(losses.reshape(len(RATES), SEEDS), axis=1)))
-    members = [train.member(result.model, best * SEEDS + i) for i in range(SEEDS)]
-    figures = [
-        train.evaluate(m, dataset.test, loss=loss_for(dataset), batch_size=500) for m in members
-    ]
-    figure = "accuracy" if "accuracy" in figures[0] else "loss"
-    values = sorted(f[figure] for f in figures)
+    best, figure, values = _judged(result, dataset)
     jax.clear_caches()  # no two rows share a program, and hundreds of them fill the memory
     return {
         "task": job.task,
@@ -221,7 +202,7 @@ def measure(job: Job) -> dict[str, Any]:
         "layers": dict(one.recipe)["num_layers"],
         "parameters": count_numbers(eqx.filter(one, eqx.is_inexact_array)),
         "state": count_numbers(jax.eval_shape(one.layer.init_state)),
-        "figure": figure if figure == "accuracy" else "mse",
+        "figure": figure,
         "median": f"{np.median(values):.4g}",
         "lowest": f"{values[0]:.4g}",
         "highest": f"{values[-1]:.4g}",
@@ -235,6 +216,37 @@ def measure(job: Job) -> dict[str, Any]:
         "jax": jax.__version__,
         "commit": commit(),
     }
+
+
+def _fit(models: Any, dataset: Dataset, job: Job) -> train.FitResult:
+    """The population trained until its steps or its seconds end."""
+    task, began = TASKS[job.task], _clock()
+    return train.fit_population(
+        models,
+        dataset.train,
+        dataset.valid,
+        loss=loss_for(dataset),
+        optimizer=_optimizer,
+        settings={"learning_rate": jnp.repeat(jnp.array(RATES), SEEDS)},
+        steps=job.steps or task.steps,
+        batch_size=min(task.batch_size, len(dataset.train)),
+        eval_every=max(task.steps // 20, 1),
+        return_best=True,
+        callback=lambda step, row: job.steps is None and _clock() - began > job.seconds,
+        key=_key(),
+    )
+
+
+def _judged(result: train.FitResult, dataset: Dataset) -> tuple[int, str, list[float]]:
+    """The rate chosen on the validation part; what its seeds reach on the test part, in order."""
+    losses = np.nanmin([row["valid_loss"] for row in result.history], axis=0)
+    best = int(np.nanargmin(np.median(losses.reshape(len(RATES), SEEDS), axis=1)))
+    members = [train.member(result.model, best * SEEDS + i) for i in range(SEEDS)]
+    figures = [
+        train.evaluate(m, dataset.test, loss=loss_for(dataset), batch_size=500) for m in members
+    ]
+    figure = "accuracy" if "accuracy" in figures[0] else "loss"
+    return best, figure.replace("loss", "mse"), sorted(f[figure] for f in figures)
 
 
 def _maker(cell: str, dataset: Dataset, task: Task) -> Callable[[Any], SequenceModel]:

@@ -72,8 +72,20 @@ def load(task):
     return data, rz.data.ask_last(longer)
 
 
-def row(task, name):
+def model(name, data, key):
     cell, options, layers = CELLS[name]
+    sizes = data.info.input_size, data.info.output_size
+    chosen = {"hidden_size": 64, **options}
+    if cell == "mamba":  # the cell, without the convolution and the gate of its block
+        key_layers, key_head = jr.split(key)
+        layers_of = {"num_layers": layers, "key": key_layers}
+        width = chosen.pop("hidden_size")
+        deep = rz.layers.deep(rz.cells.MambaCell, sizes[0], width, **layers_of, **chosen)
+        return rz.SequenceModel(deep, sizes[1], pool=None, key=key_head)
+    return rz.make_model(cell, *sizes, num_layers=layers, pool=None, key=key, **chosen)
+
+
+def row(task, name):
     data, test = load(task)
     steps = STEPS.get(f"{task}: {name}", STEPS.get(task, 2500))
 
@@ -81,21 +93,9 @@ def row(task, name):
         rate = optax.linear_schedule(learning_rate, learning_rate * LAST.get(task, 1.0), steps)
         return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
 
-    sizes = data.info.input_size, data.info.output_size
-
-    def make(key):
-        chosen = {"hidden_size": 64, **options}
-        if cell == "mamba":  # the cell, without the convolution and the gate of its block
-            key_layers, key_head = jr.split(key)
-            layers_of = {"num_layers": layers, "key": key_layers}
-            width = chosen.pop("hidden_size")
-            deep = rz.layers.deep(rz.cells.MambaCell, sizes[0], width, **layers_of, **chosen)
-            return rz.SequenceModel(deep, sizes[1], pool=None, key=key_head)
-        return rz.make_model(cell, *sizes, num_layers=layers, pool=None, key=key, **chosen)
-
     began = time.process_time()
     chosen, rate, _ = best_rate(
-        make,
+        lambda key: model(name, data, key),
         data,
         RATES,
         SEEDS,
@@ -109,7 +109,7 @@ def row(task, name):
     return {
         "task": task,
         "cell": name,
-        "layers": layers,
+        "layers": CELLS[name][2],
         "parameters": count_numbers(eqx.filter(chosen[0], eqx.is_inexact_array)),
         "state": count_numbers(jax.eval_shape(chosen[0].layer.init_state)),
         "steps": steps,

@@ -86,6 +86,39 @@ def _take_old_form(cls: type) -> None:
             setattr(cls, name, _without_constants(old))
 
 
+def prepare(self: Any) -> Any:
+    """Itself: `rz.Stream` computes constants once for whoever runs a model step by step."""
+    warnings.warn(
+        "prepare() does nothing any more and goes with the next release: rz.Stream(model) computes "
+        "what does not change along a sequence once",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return self
+
+
+def contract(step: Callable) -> Callable:
+    """The step. `AbstractCell` checks what comes from outside; a class needs no decorator."""
+    warnings.warn(
+        "contract is not needed any more and goes with the next release: write equation(self, c, "
+        "state, x), or step without a decorator",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return step
+
+
+def advance(cell: Any, state: Any, x: Any, dt: Any = None, *, key: Any = None) -> Any:
+    """`cell.advance` with constants computed anew."""
+    warnings.warn(
+        "advance(cell, ...) goes with the next release: write cell.advance(c, state, x, dt, key), "
+        "with c = cell.constants() computed once for a sequence",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return cell.advance(cell.constants(), state, x, dt, key)
+
+
 def _without_constants(old: Callable) -> Callable:
     def new(self: Any, c: Any, *arguments: Any) -> Any:
         return old(self, *arguments)

@@ -1,9 +1,11 @@
 """Small pieces of formulas."""
 
-from jaxtyping import Array, Float
+from typing import Any
+
+from jaxtyping import Array
 
 
-def plus(z: Float[Array, " n"], bias: Float[Array, " n"] | None) -> Float[Array, " n"]:
+def plus(z: Array, bias: Any) -> Array:
     """z + b, or z where there is no b."""
     return z if bias is None else z + bias
 

@@ -1,1 +1,1 @@
-"""The engine: what runs a step over a sequence, and what differentiates it."""
+"""The engine: it runs a step over a sequence, and differentiates that. README.md has its words."""

@@ -1,12 +1,14 @@
-"""Which algorithm `method="auto"` takes for the recurrence of a linear cell.
+"""What depends on the machine: sizes, and which algorithm `method="auto"` takes.
 
-Rows stand here for what `python -m benchmarks gpu` measured, backend by backend: that program
-prints the rows to put here, with what set them. A backend without rows gets `PARALLEL`.
+One table for each, by `jax.default_backend()`, with the measurement that set each entry. All of
+today's come from two cores of one CPU. A backend without sizes of its own takes the CPU's, which
+are guesses there: nothing is measured on a GPU or a TPU yet. No entry changes a result but for
+rounding.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .chunks import Length
+import jax
 
 
 class Choice(NamedTuple):
@@ -18,8 +20,53 @@ class Choice(NamedTuple):
     """The device, the versions and the file that hold the measurement."""
 
 
-# The backends of `jax.default_backend()`; rows with more steps stand later. A GPU ("gpu") and a
-# TPU ("tpu") have no row: nothing is measured there yet.
+class Size(NamedTuple):
+    """A size, and what set it."""
+
+    value: int
+    measured: str
+
+
+# --- sizes ----------------------------------------------------------------------------------------
+
+# What stands there are the rows that a size was chosen by. The times of the sizes that lost were
+# not filed, so a new choice has to measure both.
+_LAYERS = "two cores, jax 0.10.2, benchmarks/layers.csv"
+
+SIZES: dict[str, dict[str, Size]] = {
+    "cpu": {
+        # Steps whose products share one: enough rows for a full-speed product, few enough for the
+        # cache.
+        "chunk": Size(8, f"{_LAYERS}, training, 32x256x64x128; before, 16 and 32"),
+        # With smaller batches a chunk has more steps, up to eight times as many, so that its
+        # products have rows too.
+        "batch": Size(32, f"{_LAYERS}, training, 16x113x1x128 and 1x1000x32x64; before, 16"),
+        # Matrices up to this many numbers are laid out anew, once per sequence, for x @ W. Beyond,
+        # they leave the cache between two steps, and W @ x is as fast.
+        "matrix": Size(1 << 19, f"{_LAYERS}, forward, 64x50x500x500 beyond it, the others below"),
+        # Products with vectors of up to this many numbers take less time than reading their result
+        # from memory, so a derivative computes them anew.
+        "vector": Size(128, f"{_LAYERS}, training, 16x113x1x128"),
+        # Steps in a block of the blocked algorithm. No row of `AUTO` takes that one yet.
+        "block": Size(256, "two cores, jax 0.10.2, benchmarks/linear_scan.py, no row filed"),
+        # Samples that enter normal equations at once: enough for a fast product, few to hold.
+        "rows": Size(256, "two cores, jax 0.10.2, benchmarks/reservoirs.csv, fit"),
+        # Sequences of which a reservoir pools the states at once.
+        "sequences": Size(64, "two cores, jax 0.10.2, benchmarks/reservoirs.csv, grid"),
+    },
+}
+
+
+def tuned(name: str) -> int:
+    """A size for the backend in use; the CPU's where it has none of its own."""
+    own = SIZES.get(jax.default_backend(), {})
+    return (own[name] if name in own else SIZES["cpu"][name]).value
+
+
+# --- algorithms -----------------------------------------------------------------------------------
+
+# `python -m benchmarks gpu` measures these and prints the rows to put here, with what set them.
+# Rows with more steps stand later. A GPU ("gpu") and a TPU ("tpu") have no row.
 AUTO: dict[str, tuple[Choice, ...]] = {
     "cpu": (
         # The loop won at every shape of benchmarks/rows/linear_scan.txt.
@@ -32,7 +79,7 @@ PARALLEL = "associative"
 of a loop should lose there to log2(time) large ones; that is a guess."""
 
 
-def choose(backend: str, length: Length) -> str:
+def choose(backend: str, length: Any) -> str:
     """The algorithm of "auto" on a backend; a length that is not known yet counts as long."""
     chosen = PARALLEL
     for row in AUTO.get(backend, ()):

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
+from .backends import tuned
+
 
 # A number of steps: an int, or a symbolic dimension of a program to be exported.
 Length = Any
@@ -22,11 +24,6 @@ class Way(NamedTuple):
     """Steps between two states that a derivative keeps; None: it keeps all."""
     plain: bool = False
     """In `lax.scan` in any case."""
-
-
-# Steps whose products share one: enough rows for a full-speed product, few enough for the cache.
-# With batches below `BATCH` more steps, up to eight times as many, so that they too have rows.
-CHUNK, BATCH = 8, 32
 
 
 def in_chunks(
@@ -92,7 +89,9 @@ def division(length: Length, batch: Length) -> tuple[int, Length, int]:
     A rest is compiled apart, so it is taken only where a chunk would get too long without. A
     length that is a symbol, of a program to be exported, makes one chunk.
     """
-    chunk = CHUNK * (min(max(BATCH // batch, 1), 8) if isinstance(batch, int) else 1)
+    chunk = tuned("chunk")
+    if isinstance(batch, int):
+        chunk *= min(max(tuned("batch") // batch, 1), 8)
     if not isinstance(length, int) or length <= 2 * chunk:
         return 1, length, 0
     sizes = [c for c in range(max(chunk // 2, 1), 2 * chunk) if length % c == 0]

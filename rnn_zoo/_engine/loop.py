@@ -2,9 +2,9 @@
 
 Autodiff of a scan keeps every intermediate value of every step, and adds to the gradient of each
 weight matrix at every step; `vmap` moves the batch axis of whatever the scan reads. So the loop is
-a primitive of its own. It keeps the states and the values of the product sites (`_program.py`);
+a primitive of its own. It keeps the states and the values of the product sites (`program.py`);
 the way back computes the rest of a step anew, inside one loop, and gets the gradient of a matrix,
-and of the inputs, from one large matrix product per chunk of steps (`_tangents.py`). `vmap` adds an
+and of the inputs, from one large matrix product per chunk of steps (`tangents.py`). `vmap` adds an
 axis behind that of time.
 """
 

@@ -11,16 +11,12 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import jax
-from jaxtyping import Array
 
+from .backends import tuned
 from .known import is_known
-from .program import Op, Program, Ref
+from .program import Op, Program, Ref, Value
 from .recall import Values, push, recall_step, smooth, smooth_alone
 from .unstable import Literal
-
-
-# Products of up to this many numbers take less time than reading their result from memory.
-SHORT = 128
 
 
 class Plan(NamedTuple):
@@ -38,7 +34,7 @@ class Plan(NamedTuple):
         shapes += [program.sites[i].result.shape for i in self.sites]
         return sum(map(math.prod, shapes))
 
-    def recalled(self, after: Sequence, kept: Sequence) -> dict[int, Array]:
+    def recalled(self, after: Sequence, kept: Sequence) -> dict[int, Value]:
         """Values of activations by number."""
         values = dict(zip(self.activations, kept, strict=True))
         return values | {number: after[state] for number, state in self.states.items()}
@@ -64,7 +60,7 @@ def _plan(program: Program, activations: Sequence[Op]) -> Plan | None:
     def cheap(number: int) -> bool:
         products = program.sites[number].products
         size = sum(math.prod(p.vector.shape) for p in products)
-        return size <= SHORT and not any(p.in_loop for p in products)
+        return size <= tuned("vector") and not any(p.in_loop for p in products)
 
     sites = tuple(i for i in sorted(read) if not cheap(i))
     return Plan(sites, unread, tuple(n for n in in_state if n not in states), states)

@@ -15,18 +15,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from .backends import tuned
 from .unstable import DOT, JIT, LOGISTIC, TANH, Literal, bind, called, context_of, scope_of
 
 
 # What a value depends on; that of a result is the highest of its operands.
 NOTHING, CONSTANTS, INPUTS, STATE = range(4)
 
-# Matrices up to this many numbers are laid out anew, once per sequence, for x @ W. Beyond, they
-# leave the cache between two steps, and W @ x is as fast (benchmarks/README.md).
-SMALL = 1 << 19
-
 # The derivatives of activations, from their values.
 SLOPES = {TANH: lambda y: 1 - y * y, LOGISTIC: lambda y: y * (1 - y)}
+
+
+# A value while tracing. An array, and for constants also one of the host in the class, not public,
+# in which JAX keeps such: so `Array` would be wrong.
+Value = Any
 
 
 class Ref(NamedTuple):
@@ -81,11 +83,11 @@ class Product(NamedTuple):
             and self.equation.params["precision"] is None
         )
 
-    def __call__(self, matrix: Array, vector: Array) -> Array:
+    def __call__(self, matrix: Value, vector: Value) -> Array:
         operands = (matrix, vector) if self.left else (vector, matrix)
         return self.equation.primitive.bind(*operands, **self.equation.params)
 
-    def row(self, matrix: Array, vector: Array) -> Array:
+    def row(self, matrix: Value, vector: Value) -> Array:
         """The same product as v @ W.T, where that is one: under `vmap` it moves no axes."""
         return vector @ matrix.T if self.plain else self(matrix, vector)
 
@@ -101,28 +103,28 @@ class Site(NamedTuple):
     def merged(self) -> bool:
         """One matrix for all products, laid out for x @ W."""
         size = sum(p.matrix.shape[0] * p.matrix.shape[1] for p in self.products if p.plain)
-        return all(p.plain for p in self.products) and size <= SMALL
+        return all(p.plain for p in self.products) and size <= tuned("matrix")
 
-    def constants(self, values: dict[int, Array]) -> tuple[tuple[Array, ...], Array | None]:
+    def constants(self, values: dict[int, Value]) -> tuple[tuple[Value, ...], Value | None]:
         """What the site multiplies with and what it adds, from the values of constants."""
         matrices = tuple(values[p.matrix.number] for p in self.products)
         if self.merged:
             matrices = (_joined([matrix.T for matrix in matrices]),)
         return matrices, total(values[ref.number] for ref in self.offsets)
 
-    def value(self, constants: tuple, vectors: Sequence[Array]) -> Array:
+    def value(self, constants: tuple, vectors: Sequence[Value]) -> Array:
         """The site at one step, from what `constants` gives and the vectors."""
         matrices, offset = constants
         return total([self.of_one(matrices, vectors), offset])
 
-    def of_one(self, matrices: Sequence, vectors: Sequence[Array]) -> Array:
+    def of_one(self, matrices: Sequence, vectors: Sequence[Value]) -> Array:
         """The sum of the products at one step."""
         if self.merged:
             return _joined(vectors) @ matrices[0]
         return total(p(m, v) for p, m, v in zip(self.products, matrices, vectors))
 
 
-def _joined(parts: Sequence[Array]) -> Array:
+def _joined(parts: Sequence[Value]) -> Array:
     """The parts after each other, and a zero behind a lone number.
 
     A product with one number would become a multiplication, and run three times as long where its
@@ -183,9 +185,9 @@ class Program(NamedTuple):
         constants: Sequence,
         state: Sequence,
         inputs: Sequence,
-        product: Callable[[int, list[Array]], Array],
-        activation: Callable[[Op, Array], Array] | None = None,
-    ) -> list[Array]:
+        product: Callable[[int, list], Value],
+        activation: Callable[[Op, Value], Value] | None = None,
+    ) -> list[Value]:
         """One step; `product(site, vectors)` gives the value of a site, and `activation(op,
         operand)` that of each op in `activations`."""
         refs = (*self.needed, *self.state, *self.inputs)
@@ -209,11 +211,11 @@ class Program(NamedTuple):
         ]
 
 
-def read(operand, values: dict[int, Array]) -> Any:
+def read(operand: Any, values: dict[int, Value]) -> Value:
     return values[operand.number] if isinstance(operand, Ref) else operand
 
 
-def perform(op: Op, values: dict[int, Array]) -> None:
+def perform(op: Op, values: dict[int, Value]) -> None:
     results = op(*(read(o, values) for o in op.operands))
     values.update(zip((ref.number for ref in op.results), results))
 
@@ -235,7 +237,7 @@ def read_program(closed: Any, state: int) -> tuple[Program, dict[int, Array]]:
     """The program of a step, and the values of its constants.
 
     `closed` is the jaxpr of `(state, inputs of one step) -> list of arrays`, where the state has so
-    many arrays. Every operation in it is known (`_known.py`).
+    many arrays. Every operation in it is known (`known.py`).
     """
     program = _Reader()
     constants = [program.value(v.aval, CONSTANTS) for v in closed.jaxpr.constvars]

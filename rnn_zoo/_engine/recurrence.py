@@ -15,28 +15,23 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool
 
-from ..linear import AbstractLinearMap, Diagonal, select, varies
-from .mesh import vary, vary_alike
+from ..linear import AbstractLinearMap, Block2x2, Diagonal, select, varies
+from .backends import tuned
+from .mesh import vary_alike
+from .products import at_time, batched, product_over_time, shifted
 from .unstable import (
     as_array,
     define,
     is_asked,
     is_zero,
     on_jvp,
-    on_products,
     on_transpose,
     on_vmap,
-    varying,
 )
-
-
-BLOCK = 256
-"""Steps in a block of the blocked algorithm."""
 
 
 def solve(
@@ -105,8 +100,8 @@ class _Steps:
 
     def at(self, t: Array) -> "_Steps":
         """One step."""
-        flags = tuple(_at(flag, t, self.time) for flag in self.flags)
-        return _Steps(_at(self.a, t, self.time), flags, self.names, self.kind)
+        flags = tuple(at_time(flag, t, self.time) for flag in self.flags)
+        return _Steps(at_time(self.a, t, self.time), flags, self.names, self.kind)
 
     def unmasked(self) -> "_Steps":
         """The same with the mask worked into A."""
@@ -123,12 +118,6 @@ class _Steps:
         return _Steps(a, tuple(flags), self.names, self.kind)
 
 
-def _at(array: Array, t: Array, axis: int) -> Array:
-    if array.shape[axis] == 1:
-        return lax.squeeze(array, (axis,))
-    return lax.dynamic_index_in_dim(array, t, axis, False, allow_negative_indices=False)
-
-
 # --- algorithms -----------------------------------------------------------------------------------
 
 
@@ -143,7 +132,7 @@ def _loop(steps: _Steps, offsets: Array, reverse: bool, late: bool) -> Array:
 
     def body(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         t, h, states = carry
-        h = _at(states, t, axis) + steps.at(t - ahead if late else t).through(h)
+        h = at_time(states, t, axis) + steps.at(t - ahead if late else t).through(h)
         states = lax.dynamic_update_index_in_dim(states, h, t, axis, allow_negative_indices=False)
         return t + ahead, h, states
 
@@ -220,24 +209,25 @@ def _interleave(even: Array, odd: Array, axis: int) -> Array:
     return jnp.concatenate([merged, lax.slice_in_dim(even, count, None, axis=axis)], axis)
 
 
-def _products(a: Array, kind: type, axis: int) -> Array:
-    """A_t ... A_1 for the BLOCK steps along an axis, one after the other as the states are."""
+def _products(a: Array, kind: type, axis: int, block: int) -> Array:
+    """A_t ... A_1 for the steps of a block along an axis, one after the other, as states are."""
 
     def body(t: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         product, products = carry
-        product = kind(_at(a, t, axis)).compose(kind(product)).a
+        product = kind(at_time(a, t, axis)).compose(kind(product)).a
         return product, lax.dynamic_update_index_in_dim(products, product, t, axis)
 
-    first = _at(a, jnp.array(0), axis)
-    products = jnp.broadcast_to(a, (*a.shape[:axis], BLOCK, *a.shape[axis + 1 :]))
-    return lax.fori_loop(1, BLOCK, body, (first, products))[1]
+    first = at_time(a, jnp.array(0), axis)
+    products = jnp.broadcast_to(a, (*a.shape[:axis], block, *a.shape[axis + 1 :]))
+    return lax.fori_loop(1, block, body, (first, products))[1]
 
 
 def _blocked(steps: _Steps, offsets: Array) -> Array:
     """Blocks of time side by side, one step after the other in each, and then what each block
-    hands to the next: BLOCK + time / BLOCK steps in a row instead of time."""
+    hands to the next: block + time / block steps in a row instead of time."""
     axis, length = steps.time, offsets.shape[steps.time]
-    count = -(-length // BLOCK)
+    block = tuned("block")
+    count = -(-length // block)
     if count == 1:
         return _loop(steps, offsets, reverse=False, late=False)
 
@@ -245,24 +235,36 @@ def _blocked(steps: _Steps, offsets: Array) -> Array:
         if x.shape[axis] == 1:
             return jnp.expand_dims(x, axis)
         # What is added comes after the last step and is cut off again.
-        rest = [(0, count * BLOCK - length if i == axis else 0) for i in range(x.ndim)]
-        return jnp.pad(x, rest).reshape((*x.shape[:axis], count, BLOCK, *x.shape[axis + 1 :]))
+        rest = [(0, count * block - length if i == axis else 0) for i in range(x.ndim)]
+        return jnp.pad(x, rest).reshape((*x.shape[:axis], count, block, *x.shape[axis + 1 :]))
 
     inside = _Steps(cut(steps.a), tuple(map(cut, steps.flags)), steps.names, steps.kind)
     states = _loop(inside, cut(offsets), reverse=False, late=False)
     # What becomes of the state before a block: the products of A, and whether one forgot it.
-    products = _products(inside.a, steps.kind, axis + 1)
+    products = _products(inside.a, steps.kind, axis + 1, block)
     forgotten = tuple(lax.cummax(flag.astype(jnp.int8), axis + 1) > 0 for flag in inside.flags)
     since = _Steps(products, forgotten, steps.names, steps.kind)
 
     def end(x: Array) -> Array:
-        return lax.index_in_dim(x, BLOCK - 1, axis + 1, keepdims=False)
+        return lax.index_in_dim(x, block - 1, axis + 1, keepdims=False)
 
     whole = _Steps(end(products), tuple(map(end, forgotten)), steps.names, steps.kind)
-    before = _shifted(_loop(whole, end(states), reverse=False, late=False), 1, axis)
-    states = states + since.through(jnp.expand_dims(before, axis + 1))
-    states = states.reshape((*offsets.shape[:axis], count * BLOCK, *offsets.shape[axis + 1 :]))
+    before = shifted(_loop(whole, end(states), reverse=False, late=False), 1, axis)
+    states = states + _handed_on(since, jnp.expand_dims(before, axis + 1))
+    states = states.reshape((*offsets.shape[:axis], count * block, *offsets.shape[axis + 1 :]))
     return lax.slice_in_dim(states, 0, length, axis=axis)
+
+
+def _handed_on(since: _Steps, before: Array) -> Array:
+    """What is left of the state before a block, after each of its steps.
+
+    A 2x2 block acts by its entries here. As a sum over an axis of two products, which the compiler
+    fuses into the addition that follows, it gives wrong numbers on the CPU with jaxlib 0.10.2.
+    """
+    if since.kind is not Block2x2:
+        return since.through(before)
+    rows = [[since.a[..., i, j, :] * before[..., j, :] for j in range(2)] for i in range(2)]
+    return since.finish(jnp.stack([one + other for one, other in rows], -2), before)
 
 
 ALGORITHMS = {
@@ -290,11 +292,11 @@ def _recurrence_jvp(primals, tangents, *, form: Form):
         return states, _recurrence_p.bind(a, offsets_dot, *flags, form=form)
     steps = _Steps(a_dot, tuple(flags), form.names, form.kind)
     ahead = -1 if form.reverse else 1
-    moved = _product(a_dot, states, form.kind, 0 if form.late else ahead)
+    moved = product_over_time(a_dot, states, form.kind, 0 if form.late else ahead)
     # What a mask holds or a barrier forgets does not depend on A.
     moved = steps.finish(moved, jnp.zeros_like(moved))
     if form.late:
-        moved = _shifted(moved, ahead, steps.time)
+        moved = shifted(moved, ahead, steps.time)
     forcing = moved if is_zero(offsets_dot) else moved + offsets_dot
     return states, _recurrence_p.bind(a, forcing, *flags, form=form)
 
@@ -311,18 +313,10 @@ def _recurrence_transpose(cotangent, a, offsets, *flags, form: Form):
 
 
 def _recurrence_batch(arguments, dims, *, form: Form):
-    a, offsets, *flags = _batched(arguments, dims)
+    a, offsets, *flags = batched(arguments, dims)
     (size,) = jnp.broadcast_shapes(*(x.shape[:1] for x in (a, offsets, *flags)))
     offsets = jnp.broadcast_to(offsets, (size, *offsets.shape[1:]))
     return _recurrence_p.bind(a, offsets, *flags, form=form), 0
-
-
-def _batched(arguments, dims):
-    """All with a leading axis, of length 1 where they are the same for the whole batch."""
-    return [
-        jnp.expand_dims(x, 0) if dim is None else jnp.moveaxis(x, dim, 0)
-        for x, dim in zip(arguments, dims)
-    ]
 
 
 _recurrence_p = define(
@@ -335,67 +329,3 @@ _recurrence_p = define(
 on_jvp(_recurrence_p, _recurrence_jvp)
 on_transpose(_recurrence_p, _recurrence_transpose)
 on_vmap(_recurrence_p, _recurrence_batch)
-
-
-# --- the primitive of its derivative --------------------------------------------------------------
-
-
-def _product(a: Array, states: Array, kind: type, shift: int) -> Array:
-    """A_t h_{t - shift}, with zeros for what is before the first and after the last step."""
-    if a.shape[a.ndim - 1 - kind.rank] > 1:
-        return _apply(a, states, kind=kind, shift=shift)
-    return _product_p.bind(a, states, kind=kind, shift=shift)
-
-
-def _apply(a, states, *, kind, shift):
-    return kind(a).apply(_shifted(states, shift, a.ndim - 1 - kind.rank))
-
-
-def _shifted(x: Array, shift: int, axis: int) -> Array:
-    if shift == 0:
-        return x
-    edge = jnp.zeros_like(lax.slice_in_dim(x, 0, 1, axis=axis))
-    if shift > 0:
-        return jnp.concatenate([edge, lax.slice_in_dim(x, 0, -1, axis=axis)], axis)
-    return jnp.concatenate([lax.slice_in_dim(x, 1, None, axis=axis), edge], axis)
-
-
-def _sum_of_products(cotangent, a, states, *, kind, shift):
-    """The transpose in A: its sum over time as a loop, which XLA would make a slow reduction."""
-    axis, shape = a.aval.ndim - 1 - kind.rank, a.aval.shape
-
-    def add(t: Array, total: Array) -> Array:
-        h, ct = _at(states, t - shift, axis), _at(cotangent, t, axis)
-        return total + jax.vjp(lambda a: kind(a).apply(h), total)[1](ct)[0]
-
-    batch = jnp.broadcast_shapes(states.shape[:axis], shape[:axis])
-    total = jnp.zeros((*batch, *shape[axis + 1 :]), cotangent.dtype)
-    total = vary(total, varying(jax.typeof(cotangent)))
-    total = lax.fori_loop(max(shift, 0), states.shape[axis] + min(shift, 0), add, total)
-    return _summed_to(shape, jnp.expand_dims(total, axis))
-
-
-def _product_back(cotangent, a, states, *, kind, shift):
-    """The transpose in the states."""
-    cotangent = _shifted(cotangent, -shift, a.ndim - 1 - kind.rank)
-    return _summed_to(states.aval.shape, kind(a).transpose().apply(cotangent))
-
-
-def _summed_to(shape: tuple[int, ...], x: Array) -> Array:
-    axes = tuple(i for i, (n, m) in enumerate(zip(shape, x.shape)) if n != m)
-    return x.sum(axes, keepdims=True) if axes else x
-
-
-def _product_batch(arguments, dims, **params):
-    return _product_p.bind(*_batched(arguments, dims), **params), 0
-
-
-def _product_type(a, states, **params):
-    return states.update(shape=jax.eval_shape(functools.partial(_apply, **params), a, states).shape)
-
-
-_product_p = define(
-    "product_over_time", _apply, _product_type, static=("kind", "shift"), several=False
-)
-on_products(_product_p, _sum_of_products, _product_back)
-on_vmap(_product_p, _product_batch)

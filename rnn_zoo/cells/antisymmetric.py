@@ -1,19 +1,39 @@
 """Recurrent networks read as a stable ordinary differential equation."""
 
-import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float
 
-from .._common.checks import check_positive, check_sizes
-from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, StateMatrix
-from ..init import normal, skew
+from .._common.dtypes import state_dtype, zero_state
+from .._common.terms import plus
+from ..base import StateMatrix
+from ..declared import (
+    AbstractDeclaredCell,
+    Given,
+    derived,
+    drawn,
+    filled,
+    non_negative,
+    option,
+    positive,
+)
+from ..init import fan_in_normal, skew
 from ..registry import register
+
+
+def above_diagonal(given: Given) -> int:
+    """How many entries a (hidden, hidden) matrix has above its diagonal."""
+    return given.hidden_size * (given.hidden_size - 1) // 2
+
+
+def _damped(
+    triangle: Float[Array, " triangle"], size: int, gamma: float
+) -> Float[Array, "hidden hidden"]:
+    """M = A - A^t - gamma I."""
+    dtype = state_dtype(triangle)
+    return skew(triangle.astype(dtype), size) - gamma * jnp.eye(size, dtype=dtype)
 
 
 @register(
@@ -28,7 +48,7 @@ from ..registry import register
         where A = upper(weight_hh); W = weight_ih; b = bias; h = state
     """,
 )
-class AntisymmetricCell(AbstractCell):
+class AntisymmetricCell(AbstractDeclaredCell, init=False):
     r"""AntisymmetricRNN (Chang et al. 2019, arXiv:1902.09689).
 
     $$M = A - A^\top - \gamma I, \qquad
@@ -36,52 +56,29 @@ class AntisymmetricCell(AbstractCell):
 
     State: h, (hidden,), zero at the start. Timed: `dt` multiplies `epsilon`; dt = 0 holds
     the state. A is strictly upper triangular and only its hidden (hidden - 1) / 2 entries
-    are parameters (`weight_hh`, row by row), drawn from N(0, 1 / hidden); $W_{ih}$ from
-    N(0, 1 / input), b zero; the authors published no code. For long memories; neither gates
-    nor orthogonality are needed.
+    are parameters (`weight_hh`, row by row), drawn from N(0, 1 / hidden); $W_{ih}$ is from
+    N(0, 1 / input) and b zero. The authors published no code. The cell is for long memories and
+    needs neither gates nor orthogonality.
 
     The spectrum of M is $\lambda = -\gamma \pm i \omega$: imaginary less the diffusion `gamma`,
-    which pays for the growth of Euler's rule. Stable while $|1 + dt\,\epsilon \lambda| \le 1$,
-    which is $dt\,\epsilon (\gamma^2 + \omega^2) \le 2 \gamma$: take gamma a little above
-    dt epsilon omega^2 / 2. The largest omega is about 2 at the start, whatever the size (below
-    2.4 in some 1500 draws of 2 to 256 units), and grows as training makes the weights larger.
-    The defaults obey the bound up to omega = 4.36, which leaves room for that: beyond it states
-    grow without end. Slow modes decay within about 1 / (epsilon gamma) steps: for longer
-    memories take both smaller, such as epsilon 0.03 and gamma 0.3.
+    which pays for the growth of Euler's rule. The step is stable while
+    $|1 + dt\,\epsilon \lambda| \le 1$, which is $dt\,\epsilon (\gamma^2 + \omega^2) \le 2 \gamma$:
+    take gamma a little above dt epsilon omega^2 / 2. The largest omega is about 2 at the start,
+    whatever the size (below 2.4 in some 1500 draws of 2 to 256 units), and grows as training makes
+    the weights larger. The defaults obey the bound up to omega = 4.36, which leaves room for that:
+    beyond it states grow without end. Slow modes decay within about 1 / (epsilon gamma) steps: for
+    longer memories take both smaller, such as epsilon 0.03 and gamma 0.3.
     """
 
-    weight_ih: Float[Array, "hidden input"]
-    weight_hh: Float[Array, " triangle"]
-    bias: Float[Array, " hidden"] | None
-    epsilon: float = eqx.field(static=True)
-    gamma: float = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = True
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        epsilon: float = 0.1,
-        gamma: float = 1.0,
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """Step `epsilon` > 0 and diffusion `gamma` >= 0, chosen as above (ValueError otherwise)."""
-        self.weight_ih, self.weight_hh, self.bias = _weights(
-            input_size, hidden_size, 1, use_bias, dtype, key
-        )
-        self.epsilon = check_positive("epsilon", epsilon)
-        self.gamma = check_positive("gamma", gamma, zero=True)
-        self.input_size, self.output_size = input_size, hidden_size
+    weight_ih: Float[Array, "hidden input"] = drawn(fan_in_normal)
+    weight_hh: Float[Array, " triangle"] = drawn(fan_in_normal, fan_in="hidden")
+    bias: Float[Array, " hidden"] | None = filled(0.0)
+    triangle: ClassVar[int] = derived(above_diagonal)
+    epsilon: float = option(0.1, positive)
+    gamma: float = option(1.0, non_negative)
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return jnp.zeros(self.output_size, state_dtype(self.weight_ih))
+        return zero_state(self.output_size, self.weight_ih)
 
     def constants(self) -> StateMatrix:
         return StateMatrix(_damped(self.weight_hh, self.output_size, self.gamma))
@@ -94,7 +91,7 @@ class AntisymmetricCell(AbstractCell):
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
         z = c @ state + self.weight_ih @ x
-        h = state + dt * self.epsilon * jnp.tanh(z if self.bias is None else z + self.bias)
+        h = state + dt * self.epsilon * jnp.tanh(plus(z, self.bias))
         return h, h
 
 
@@ -111,48 +108,25 @@ class AntisymmetricCell(AbstractCell):
         where A = upper(weight_hh); W_z, W_h = weight_ih; b_z, b_h = bias; h = state
     """,
 )
-class GatedAntisymmetricCell(AbstractCell):
+class GatedAntisymmetricCell(AbstractDeclaredCell, init=False):
     r"""AntisymmetricRNN with a gate (Chang et al. 2019, arXiv:1902.09689).
 
     $$z = \sigma(M h + W_z x + b_z), \qquad
     h' = h + dt\,\epsilon\, z \odot \tanh(M h + W_h x + b_h), \qquad y = h'$$
 
-    State: h, (hidden,), zero at the start. Both non-linearities share M. Blocks of the input
-    weights in the order z, h. Time and initialisation as in `AntisymmetricCell`.
+    State: h, (hidden,), zero at the start. Both non-linearities share M. The blocks of the
+    input weights are in the order z, h. Time and initialisation are those of `AntisymmetricCell`.
     """
 
-    weight_ih: Float[Array, "2*hidden input"]
-    weight_hh: Float[Array, " triangle"]
-    bias: Float[Array, " 2*hidden"] | None
-    epsilon: float = eqx.field(static=True)
-    gamma: float = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = True
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        epsilon: float = 0.1,
-        gamma: float = 1.0,
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """As `AntisymmetricCell`."""
-        self.weight_ih, self.weight_hh, self.bias = _weights(
-            input_size, hidden_size, 2, use_bias, dtype, key
-        )
-        self.epsilon = check_positive("epsilon", epsilon)
-        self.gamma = check_positive("gamma", gamma, zero=True)
-        self.input_size, self.output_size = input_size, hidden_size
+    weight_ih: Float[Array, "2*hidden input"] = drawn(fan_in_normal)
+    weight_hh: Float[Array, " triangle"] = drawn(fan_in_normal, fan_in="hidden")
+    bias: Float[Array, " 2*hidden"] | None = filled(0.0)
+    triangle: ClassVar[int] = derived(above_diagonal)
+    epsilon: float = option(0.1, positive)
+    gamma: float = option(1.0, non_negative)
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return jnp.zeros(self.output_size, state_dtype(self.weight_ih))
+        return zero_state(self.output_size, self.weight_ih)
 
     def constants(self) -> StateMatrix:
         return StateMatrix(_damped(self.weight_hh, self.output_size, self.gamma))
@@ -165,25 +139,8 @@ class GatedAntisymmetricCell(AbstractCell):
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
         from_x = self.weight_ih @ x
-        from_x_z, from_x_h = jnp.split(from_x if self.bias is None else from_x + self.bias, 2)
+        from_x_z, from_x_h = jnp.split(plus(from_x, self.bias), 2)
         from_h = c @ state
         gate = jax.nn.sigmoid(from_h + from_x_z)
         h = state + dt * self.epsilon * gate * jnp.tanh(from_h + from_x_h)
         return h, h
-
-
-def _damped(triangle: Array, size: int, gamma: float) -> Array:
-    dtype = state_dtype(triangle)
-    return skew(triangle.astype(dtype), size) - gamma * jnp.eye(size, dtype=dtype)
-
-
-def _weights(input_size, hidden_size, gates, use_bias, dtype, key):
-    check_sizes(input_size=input_size, hidden_size=hidden_size)
-    dtype = working_float(dtype)
-    key_ih, key_hh = jr.split(key)
-    half = hidden_size * (hidden_size - 1) // 2
-    return (
-        normal(key_ih, (gates * hidden_size, input_size), dtype, std=1 / math.sqrt(input_size)),
-        normal(key_hh, (half,), dtype, std=1 / math.sqrt(hidden_size)),
-        jnp.zeros(gates * hidden_size, dtype) if use_bias else None,
-    )

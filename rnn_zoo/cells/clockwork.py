@@ -3,15 +3,14 @@
 import math
 from typing import Any, ClassVar, NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from .._common.checks import check_choice, check_sizes
-from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, StateMatrix
+from .._common.dtypes import zero_state
+from .._common.terms import plus
+from ..base import StateMatrix
+from ..declared import AbstractDeclaredCell, Given, drawn_from, filled, one_of, option
 from ..init import glorot, normal
 from ..registry import register
 
@@ -21,6 +20,51 @@ class ClockworkState(NamedTuple):
 
     h: Float[Array, " hidden"]
     t: Int[Array, ""]
+
+
+def _ordered(name: str, periods: Any, given: Given) -> tuple[int, ...]:
+    """different integers from 1 up, at most one per unit"""
+    if periods is None:
+        return (1, 2, 4, 8)[: given.hidden_size]
+    ordered = tuple(sorted(int(p) for p in periods))
+    if (
+        not 1 <= len(ordered) <= given.hidden_size
+        or len(set(ordered)) != len(ordered)
+        or ordered[0] < 1
+        or list(ordered) != sorted(periods)
+    ):
+        raise ValueError(
+            f"expected {name} as different integers from 1 up, at most {given.hidden_size} of "
+            f"them, one block each; got {tuple(periods)}"
+        )
+    if math.lcm(*ordered) >= 2**31:
+        raise ValueError(
+            f"the least common multiple of the {name} {ordered} does not fit the 32-bit clock"
+        )
+    return ordered
+
+
+def _unit_periods(periods: tuple[int, ...], hidden_size: int) -> np.ndarray:
+    """The period of each unit, (hidden,)."""
+    blocks = np.array_split(np.arange(hidden_size), len(periods))
+    return np.repeat(np.array(periods, np.int32), [len(block) for block in blocks])
+
+
+def _reads(periods: tuple[int, ...], hidden_size: int) -> np.ndarray:
+    """True where the unit of the row reads the unit of the column."""
+    period = _unit_periods(periods, hidden_size)
+    return period[:, None] <= period[None, :]
+
+
+def _first_weights(given: Given, shape: tuple[int, ...], key: PRNGKeyArray) -> Array:
+    if given.initialisation == "glorot":
+        return glorot(key, shape, given.dtype)
+    return normal(key, shape, given.dtype, std=0.1)
+
+
+def _first_recurrent(given: Given, shape: tuple[int, ...], key: PRNGKeyArray) -> Array:
+    allowed = _reads(given.periods, given.hidden_size)
+    return jnp.where(allowed, normal(key, shape, given.dtype, std=0.1), 0.0)
 
 
 @register(
@@ -37,7 +81,7 @@ class ClockworkState(NamedTuple):
         where W = weight_ih; U = weight_hh; b = bias; T = by_unit(periods); h, t = state
     """,
 )
-class ClockworkCell(AbstractCell):
+class ClockworkCell(AbstractDeclaredCell, init=False):
     r"""Clockwork RNN (Koutnik et al. 2014, arXiv:1402.3511).
 
     $$\hat h = \tanh(W_{ih} x + W_{hh} h + b), \qquad
@@ -46,55 +90,24 @@ class ClockworkCell(AbstractCell):
 
     State: `ClockworkState(h, t)`, zeros; t is an integer, counted modulo the least common
     multiple of the periods, and goes on across chunks. The units form one block for each of
-    `periods` $T_1 < \dots < T_g$ (1, 2, 4, 8 by default, fewer if there are fewer units);
-    sizes differ by one at most, the fast blocks being the larger. Block i reads the blocks
+    `periods` $T_1 < \dots < T_g$ (1, 2, 4, 8 by default, fewer if there are fewer units).
+    Their sizes differ by one at most, and the fast blocks are the larger. Block i reads the blocks
     that are as slow or slower: $W_{hh}$ is block upper triangular, and what lies below is
-    held at zero where it is used. An idle block keeps its value bit for bit. $W_{hh}$ from
-    N(0, 0.01), and with `initialisation="normal"` $W_{ih}$ too, as all weights in the paper; with
-    "glorot", the default, $W_{ih}$ is Glorot-uniform, which fits any number of inputs. b zero.
-    For signals with several scales.
+    held at zero where it is used. An idle block keeps its value bit for bit. $W_{hh}$ is
+    from N(0, 0.01), and with `initialisation="normal"` $W_{ih}$ too, as all weights in the paper;
+    with "glorot", the default, $W_{ih}$ is Glorot-uniform, which fits any number of inputs. b
+    starts at zero. The cell is for signals with several scales.
     """
 
-    weight_ih: Float[Array, "hidden input"]
-    weight_hh: Float[Array, "hidden hidden"]
-    bias: Float[Array, " hidden"] | None
-    periods: tuple[int, ...] = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = False
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        periods: Any = None,
-        initialisation: str = "glorot",
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """`periods`: different integers from 1 up, at most one per unit; `initialisation` as
-        above. ValueError otherwise."""
-        check_sizes(input_size=input_size, hidden_size=hidden_size)
-        self.periods = _check_periods(periods, hidden_size)
-        dtype = working_float(dtype)
-        key_ih, key_hh = jr.split(key)
-        check_choice("initialisation", initialisation, ("glorot", "normal"))
-        if initialisation == "glorot":
-            self.weight_ih = glorot(key_ih, (hidden_size, input_size), dtype)
-        else:
-            self.weight_ih = normal(key_ih, (hidden_size, input_size), dtype, std=0.1)
-        weight_hh = normal(key_hh, (hidden_size, hidden_size), dtype, std=0.1)
-        self.weight_hh = jnp.where(_reads(self.periods, hidden_size), weight_hh, 0.0)
-        self.bias = jnp.zeros(hidden_size, dtype) if use_bias else None
-        self.input_size, self.output_size = input_size, hidden_size
+    weight_ih: Float[Array, "hidden input"] = drawn_from(_first_weights)
+    weight_hh: Float[Array, "hidden hidden"] = drawn_from(_first_recurrent)
+    bias: Float[Array, " hidden"] | None = filled(0.0)
+    periods: tuple[int, ...] = option(None, _ordered)
+    initialisation: ClassVar[str] = option("glorot", one_of("glorot", "normal"))
 
     def init_state(self) -> ClockworkState:
-        zeros = jnp.zeros(self.output_size, state_dtype(self.weight_hh))
-        return ClockworkState(zeros, jnp.zeros((), jnp.int32))
+        h = zero_state(self.output_size, self.weight_hh)
+        return ClockworkState(h, jnp.zeros((), jnp.int32))
 
     def constants(self) -> StateMatrix:
         allowed = _reads(self.periods, self.output_size)
@@ -104,40 +117,7 @@ class ClockworkCell(AbstractCell):
         self, c: StateMatrix, state: ClockworkState, x: Float[Array, " {self.input_size}"]
     ) -> tuple[ClockworkState, Float[Array, " {self.output_size}"]]:
         z = self.weight_ih @ x + c @ state.h
-        proposed = jnp.tanh(z if self.bias is None else z + self.bias)
+        proposed = jnp.tanh(plus(z, self.bias))
         due = state.t % _unit_periods(self.periods, self.output_size) == 0
         h = jnp.where(due, proposed, state.h)
         return ClockworkState(h, (state.t + 1) % math.lcm(*self.periods)), h
-
-
-def _check_periods(periods: Any, hidden_size: int) -> tuple[int, ...]:
-    if periods is None:
-        return (1, 2, 4, 8)[:hidden_size]
-    ordered = tuple(sorted(int(p) for p in periods))
-    if (
-        not 1 <= len(ordered) <= hidden_size
-        or len(set(ordered)) != len(ordered)
-        or ordered[0] < 1
-        or list(ordered) != sorted(periods)
-    ):
-        raise ValueError(
-            f"expected periods as different integers from 1 up, at most {hidden_size} of them, "
-            f"one block each; got {tuple(periods)}"
-        )
-    if math.lcm(*ordered) >= 2**31:
-        raise ValueError(
-            f"the least common multiple of the periods {ordered} does not fit the 32-bit clock"
-        )
-    return ordered
-
-
-def _unit_periods(periods: tuple[int, ...], hidden_size: int) -> np.ndarray:
-    """The period of each unit, (hidden,)."""
-    blocks = np.array_split(np.arange(hidden_size), len(periods))
-    return np.repeat(np.array(periods, np.int32), [len(block) for block in blocks])
-
-
-def _reads(periods: tuple[int, ...], hidden_size: int) -> np.ndarray:
-    """True where the unit of the row reads the unit of the column."""
-    period = _unit_periods(periods, hidden_size)
-    return period[:, None] <= period[None, :]

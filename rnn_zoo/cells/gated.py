@@ -88,7 +88,7 @@ def positive(x: Float[Array, "..."]) -> Float[Array, "..."]:
               h, c = state
     """,
 )
-class LSTMCell(AbstractDeclaredCell):
+class LSTMCell(AbstractDeclaredCell, init=False):
     r"""Long short-term memory (Hochreiter & Schmidhuber 1997) with a forget gate (Gers 2000).
 
     $$i, f, o = \sigma(W_{ih} x + W_{hh} h + b)_{i,f,o}, \qquad
@@ -118,9 +118,9 @@ class LSTMCell(AbstractDeclaredCell):
     ) -> tuple[LSTMState, Float[Array, " {self.output_size}"]]:
         z = self.weight_ih @ x + c @ state.h
         i, f, g, o = jnp.split(plus(z, self.bias), 4)
-        c = jax.nn.sigmoid(f) * state.c + jax.nn.sigmoid(i) * jnp.tanh(g)
-        h = jax.nn.sigmoid(o) * jnp.tanh(c)
-        return LSTMState(h, c), h
+        memory = jax.nn.sigmoid(f) * state.c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(memory)
+        return LSTMState(h, memory), h
 
 
 @register(
@@ -141,7 +141,7 @@ class LSTMCell(AbstractDeclaredCell):
               c_n = bias_n; h = state
     """,
 )
-class GRUCell(AbstractDeclaredCell):
+class GRUCell(AbstractDeclaredCell, init=False):
     r"""Gated recurrent unit (Cho et al. 2014, arXiv:1406.1078).
 
     $$r, z = \sigma(W_{ih} x + W_{hh} h + b)_{r,z}, \qquad h' = (1 - z) \odot n + z \odot h,
@@ -205,7 +205,7 @@ class GRUCell(AbstractDeclaredCell):
               h = state
     """,
 )
-class MGUCell(AbstractDeclaredCell):
+class MGUCell(AbstractDeclaredCell, init=False):
     r"""Minimal gated unit (Zhou et al. 2016, arXiv:1603.09420): a GRU with one gate.
 
     $$f = \sigma(W_f x + U_f h + b_f), \qquad \hat h = \tanh(W_h x + U_h (f \odot h) + b_h),
@@ -261,7 +261,7 @@ class MGUCell(AbstractDeclaredCell):
         where W_z, W_g = weight_ih; b_z, b_g = bias; phi = activation; h = state
     """,
 )
-class MinGRUCell(AbstractDeclaredCell, AbstractLinearCell):
+class MinGRUCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     r"""minGRU (Feng et al. 2024, arXiv:2410.01201): a GRU whose gate sees only the input.
 
     $$z = \sigma(W_z x + b_z), \qquad \tilde h = g(W_h x + b_h), \qquad
@@ -320,7 +320,7 @@ class MinGRUCell(AbstractDeclaredCell, AbstractLinearCell):
         where W_f, W_i, W_g = weight_ih; b_f, b_i, b_g = bias; phi = activation; h = state
     """,
 )
-class MinLSTMCell(AbstractDeclaredCell, AbstractLinearCell):
+class MinLSTMCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     r"""minLSTM (Feng et al. 2024, arXiv:2410.01201): an LSTM whose gates see only the input.
 
     $$f = \sigma(W_f x + b_f), \quad i = \sigma(W_i x + b_i), \quad

@@ -1,17 +1,26 @@
 """Networks of oscillators, and the multiscale network made from them."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._common.checks import check_positive, check_sizes
-from .._common.dtypes import state_dtype, working_float
+from .._common.dtypes import zero_state
 from .._common.fixed import Fixed
-from ..base import AbstractCell, StateMatrix
+from .._common.terms import plus
+from ..base import StateMatrix
+from ..declared import (
+    AbstractDeclaredCell,
+    Given,
+    drawn,
+    drawn_from,
+    non_negative,
+    one_of,
+    option,
+    positive,
+)
 from ..init import fan_in_uniform, leaky_kaiming, uniform
 from ..registry import register
 
@@ -23,7 +32,34 @@ class OscillatorState(NamedTuple):
     z: Float[Array, " hidden"]
 
 
-SCHEMES = ("explicit", "imex")
+class OscillatorMatrices(NamedTuple):
+    """What multiplies the state: W_hh multiplies the positions, W_hz the velocities."""
+
+    W_hh: StateMatrix
+    W_hz: StateMatrix
+
+
+def _rest(parameter: Array, size: int) -> OscillatorState:
+    zeros = zero_state(size, parameter)
+    return OscillatorState(zeros, zeros)
+
+
+def _range(name: str, value: tuple[float, float], given: Given) -> tuple[float, float]:
+    """(low, high) with 0 <= low <= high"""
+    low, high = value
+    if not 0 <= low <= high:
+        raise ValueError(f"expected {name} as (low, high) with 0 <= low <= high, got {value}")
+    return low, high
+
+
+def _fixed_in(option: str) -> Callable[[Given, Any, PRNGKeyArray], Fixed]:
+    """A number for each unit from the range of this option, which no optimiser changes."""
+
+    def start(given: Given, shape: None, key: PRNGKeyArray) -> Fixed:
+        low, high = getattr(given, option)
+        return Fixed(uniform(key, (given.hidden_size,), given.dtype, low=low, high=high))
+
+    return start
 
 
 @register(
@@ -41,7 +77,7 @@ SCHEMES = ("explicit", "imex")
         where W = weight_hh; W_z = weight_hz; V = weight_ih; b = bias; h, z = state
     """,
 )
-class CoRNNCell(AbstractCell):
+class CoRNNCell(AbstractDeclaredCell, init=False):
     r"""Coupled oscillatory RNN (Rusch & Mishra 2021, arXiv:2010.00951).
 
     $$z' = z + \Delta \big[\tanh(W_{hh} h + W_{hz} z + W_{ih} x + b) - \gamma h
@@ -49,76 +85,37 @@ class CoRNNCell(AbstractCell):
 
     State: `OscillatorState(h, z)`, zeros. `scheme` "explicit": $\bar z = z$, the authors'
     code; "imex": $\bar z = z'$, the paper's implicit form, solved by the division by
-    $1 + \epsilon \Delta$. Timed: `dt` multiplies `delta` $\Delta$; dt = 0 holds the state;
-    explicit in h, so stable for small steps only. Defaults are those of the authors'
-    sequential MNIST; weights and bias from U(±1/sqrt(input + 2 hidden)) as their one linear
-    layer. For long memories with smooth dynamics; for short sequences take a larger `delta`.
+    $1 + \epsilon \Delta$. Timed: `dt` multiplies `delta` $\Delta$; dt = 0 holds the state. Both
+    are explicit in h, so stable for small steps only. The defaults are those of the authors'
+    sequential MNIST; weights and bias are from U(±1/sqrt(input + 2 hidden)), as their one linear
+    layer. It is for long memories with smooth dynamics; for short sequences take a larger `delta`.
     """
 
-    weight_ih: Float[Array, "hidden input"]
-    weight_hh: Float[Array, "hidden hidden"]
-    weight_hz: Float[Array, "hidden hidden"]
-    bias: Float[Array, " hidden"] | None
-    delta: float = eqx.field(static=True)
-    gamma: float = eqx.field(static=True)
-    epsilon: float = eqx.field(static=True)
-    scheme: str = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = True
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        delta: float = 0.042,
-        gamma: float = 2.7,
-        epsilon: float = 4.7,
-        scheme: str = "explicit",
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """`delta`, `gamma`, `epsilon` > 0; `scheme` as above (ValueError otherwise)."""
-        check_sizes(input_size=input_size, hidden_size=hidden_size)
-        if scheme not in SCHEMES:
-            raise ValueError(f"expected scheme to be one of {SCHEMES}, got {scheme!r}")
-        self.delta = check_positive("delta", delta)
-        self.gamma = check_positive("gamma", gamma)
-        self.epsilon = check_positive("epsilon", epsilon)
-        self.scheme = scheme
-        dtype = working_float(dtype)
-        fan_in = input_size + 2 * hidden_size
-        key_ih, key_hh, key_hz, key_b = jr.split(key, 4)
-        square = (hidden_size, hidden_size)
-        self.weight_ih = fan_in_uniform(key_ih, (hidden_size, input_size), dtype, fan_in=fan_in)
-        self.weight_hh = fan_in_uniform(key_hh, square, dtype, fan_in=fan_in)
-        self.weight_hz = fan_in_uniform(key_hz, square, dtype, fan_in=fan_in)
-        self.bias = (
-            fan_in_uniform(key_b, (hidden_size,), dtype, fan_in=fan_in) if use_bias else None
-        )
-        self.input_size, self.output_size = input_size, hidden_size
+    weight_ih: Float[Array, "hidden input"] = drawn(fan_in_uniform, fan_in="input 2*hidden")
+    weight_hh: Float[Array, "hidden hidden"] = drawn(fan_in_uniform, fan_in="input 2*hidden")
+    weight_hz: Float[Array, "hidden hidden"] = drawn(fan_in_uniform, fan_in="input 2*hidden")
+    bias: Float[Array, " hidden"] | None = drawn(fan_in_uniform, fan_in="input 2*hidden")
+    delta: float = option(0.042, positive)
+    gamma: float = option(2.7, positive)
+    epsilon: float = option(4.7, positive)
+    scheme: str = option("explicit", one_of("explicit", "imex"))
 
     def init_state(self) -> OscillatorState:
         return _rest(self.weight_ih, self.output_size)
 
-    def constants(self) -> tuple[StateMatrix, StateMatrix]:
-        return StateMatrix(self.weight_hh), StateMatrix(self.weight_hz)
+    def constants(self) -> OscillatorMatrices:
+        return OscillatorMatrices(StateMatrix(self.weight_hh), StateMatrix(self.weight_hz))
 
     def equation(
         self,
-        c: tuple[StateMatrix, StateMatrix],
+        c: OscillatorMatrices,
         state: OscillatorState,
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[OscillatorState, Float[Array, " {self.output_size}"]]:
         h, z = state
-        W_hh, W_hz = c
-        u = W_hh @ h + W_hz @ z + self.weight_ih @ x
-        force = jnp.tanh(u if self.bias is None else u + self.bias) - self.gamma * h
+        u = c.W_hh @ h + c.W_hz @ z + self.weight_ih @ x
+        force = jnp.tanh(plus(u, self.bias)) - self.gamma * h
         delta = jnp.asarray(dt) * self.delta
         if self.scheme == "explicit":
             z = z + delta * (force - self.epsilon * z)
@@ -142,7 +139,7 @@ class CoRNNCell(AbstractCell):
               h, z = state
     """,
 )
-class HCoRNNCell(AbstractCell):
+class HCoRNNCell(AbstractDeclaredCell, init=False):
     r"""Heterogeneous coRNN (Ceni et al. 2024, "Random Oscillators Network for Time Series
     Processing").
 
@@ -150,50 +147,21 @@ class HCoRNNCell(AbstractCell):
     - \epsilon \odot z\big], \qquad h' = h + \Delta z', \qquad y = h'$$
 
     A coRNN whose units have each their own stiffness and damping and no coupling through
-    the velocities. `gamma` and `epsilon`, (low, high): drawn once from U(low, high) per unit
-    and fixed, no optimiser changes them; the defaults are those of the authors' sequential
-    MNIST. $W_{ih}$ and b from U(±1/sqrt(input)), $W_{hh}$ from U(±1/sqrt(hidden)), as their two
-    linear layers. State and time as in `CoRNNCell`; `random_oscillators` is the reservoir.
+    the velocities. `gamma` and `epsilon` are ranges (low, high): each unit draws its number once
+    from U(low, high), and no optimiser changes it. The defaults are those of the authors'
+    sequential MNIST. $W_{ih}$ and b are from U(±1/sqrt(input)), $W_{hh}$ from U(±1/sqrt(hidden)),
+    as their two linear layers. State and time are those of `CoRNNCell`; `random_oscillators` is
+    the reservoir.
     """
 
-    weight_ih: Float[Array, "hidden input"]
-    weight_hh: Float[Array, "hidden hidden"]
-    bias: Float[Array, " hidden"] | None
-    stiffness: Fixed
-    damping: Fixed
-    delta: float = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = True
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        delta: float = 0.042,
-        gamma: tuple[float, float] = (1.35, 4.05),
-        epsilon: tuple[float, float] = (2.35, 7.05),
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """`delta` > 0; `gamma`, `epsilon` ranges with 0 <= low <= high (ValueError otherwise)."""
-        check_sizes(input_size=input_size, hidden_size=hidden_size)
-        self.delta = check_positive("delta", delta)
-        dtype = working_float(dtype)
-        key_ih, key_hh, key_b, key_gamma, key_epsilon = jr.split(key, 5)
-        square = (hidden_size, hidden_size)
-        self.weight_ih = fan_in_uniform(key_ih, (hidden_size, input_size), dtype, fan_in=input_size)
-        self.weight_hh = fan_in_uniform(key_hh, square, dtype, fan_in=hidden_size)
-        self.bias = (
-            fan_in_uniform(key_b, (hidden_size,), dtype, fan_in=input_size) if use_bias else None
-        )
-        self.stiffness = _fixed_range("gamma", gamma, hidden_size, dtype, key_gamma)
-        self.damping = _fixed_range("epsilon", epsilon, hidden_size, dtype, key_epsilon)
-        self.input_size, self.output_size = input_size, hidden_size
+    weight_ih: Float[Array, "hidden input"] = drawn(fan_in_uniform)
+    weight_hh: Float[Array, "hidden hidden"] = drawn(fan_in_uniform)
+    bias: Float[Array, " hidden"] | None = drawn(fan_in_uniform, fan_in="input")
+    stiffness: Fixed = drawn_from(_fixed_in("gamma"))
+    damping: Fixed = drawn_from(_fixed_in("epsilon"))
+    delta: float = option(0.042, positive)
+    gamma: ClassVar[tuple[float, float]] = option((1.35, 4.05), _range)
+    epsilon: ClassVar[tuple[float, float]] = option((2.35, 7.05), _range)
 
     def init_state(self) -> OscillatorState:
         return _rest(self.weight_ih, self.output_size)
@@ -210,7 +178,7 @@ class HCoRNNCell(AbstractCell):
     ) -> tuple[OscillatorState, Float[Array, " {self.output_size}"]]:
         h, z = state
         u = c @ h + self.weight_ih @ x
-        force = jnp.tanh(u if self.bias is None else u + self.bias)
+        force = jnp.tanh(plus(u, self.bias))
         delta = jnp.asarray(dt) * self.delta
         z = z + delta * (force - self.stiffness.value * h - self.damping.value * z)
         h = h + delta * z
@@ -234,7 +202,7 @@ class HCoRNNCell(AbstractCell):
               h, z = state
     """,
 )
-class LEMCell(AbstractCell):
+class LEMCell(AbstractDeclaredCell, init=False):
     r"""Long expressive memory (Rusch et al. 2022, arXiv:2110.04744).
 
     $$\Delta_1 = \Delta \sigma(W_1 h + V_1 x + b_1), \qquad
@@ -242,70 +210,42 @@ class LEMCell(AbstractCell):
     $$z' = (1 - \Delta_1) \odot z + \Delta_1 \odot \tanh(W_z h + V_z x + b_z), \qquad
     h' = (1 - \Delta_2) \odot h + \Delta_2 \odot \tanh(W_h z' + V_h x + b_h), \qquad y = h'$$
 
-    State: `OscillatorState(h, z)`, zeros. Timed: `dt` multiplies `delta` $\Delta$; dt = 0
-    holds the state; keep dt delta <= 1. Input weights V in the blocks 1, 2, z, h; W in the
-    blocks 1, 2, z, and $W_h$ is `weight_hz`. All from U(±1/sqrt(hidden)), the authors'. Their
-    code has the blocks 2, 1, h, z of V and 2, 1, z of W, and two biases for each block where
-    there is one here: add them to load a trained one. The strongest of the oscillator
-    family on long memories; costs what an LSTM costs.
+    State: `OscillatorState(h, z)`, zeros. Timed: `dt` multiplies `delta` $\Delta$, 1 unless the
+    data have a finer scale; dt = 0 holds the state; keep dt delta <= 1. The input weights V have
+    the blocks 1, 2, z, h, W has the blocks 1, 2, z, and $W_h$ is `weight_hz`. All are from
+    U(±1/sqrt(hidden)), as the authors'. Their code has the blocks 2, 1, h, z of V and 2, 1, z of W,
+    and two biases for each block where there is one here: add them to load a trained one. It is
+    the strongest of the oscillator family on long memories and costs what an LSTM costs.
     """
 
-    weight_ih: Float[Array, "4*hidden input"]
-    weight_hh: Float[Array, "3*hidden hidden"]
-    weight_hz: Float[Array, "hidden hidden"]
-    bias: Float[Array, " 4*hidden"] | None
-    delta: float = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = True
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        delta: float = 1.0,
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """`delta` > 0 (ValueError otherwise), 1 unless the data have a finer scale."""
-        check_sizes(input_size=input_size, hidden_size=hidden_size)
-        self.delta = check_positive("delta", delta)
-        dtype = working_float(dtype)
-        size = hidden_size
-        key_ih, key_hh, key_hz, key_b = jr.split(key, 4)
-        self.weight_ih = fan_in_uniform(key_ih, (4 * size, input_size), dtype, fan_in=size)
-        self.weight_hh = fan_in_uniform(key_hh, (3 * size, size), dtype, fan_in=size)
-        self.weight_hz = fan_in_uniform(key_hz, (size, size), dtype, fan_in=size)
-        self.bias = fan_in_uniform(key_b, (4 * size,), dtype, fan_in=size) if use_bias else None
-        self.input_size, self.output_size = input_size, size
+    weight_ih: Float[Array, "4*hidden input"] = drawn(fan_in_uniform, fan_in="hidden")
+    weight_hh: Float[Array, "3*hidden hidden"] = drawn(fan_in_uniform)
+    weight_hz: Float[Array, "hidden hidden"] = drawn(fan_in_uniform)
+    bias: Float[Array, " 4*hidden"] | None = drawn(fan_in_uniform, fan_in="hidden")
+    delta: float = option(1.0, positive)
 
     def init_state(self) -> OscillatorState:
         return _rest(self.weight_ih, self.output_size)
 
-    def constants(self) -> tuple[StateMatrix, StateMatrix]:
-        return StateMatrix(self.weight_hh), StateMatrix(self.weight_hz)
+    def constants(self) -> OscillatorMatrices:
+        return OscillatorMatrices(StateMatrix(self.weight_hh), StateMatrix(self.weight_hz))
 
     def equation(
         self,
-        c: tuple[StateMatrix, StateMatrix],
+        c: OscillatorMatrices,
         state: OscillatorState,
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[OscillatorState, Float[Array, " {self.output_size}"]]:
         h, z = state
-        W_hh, W_hz = c
         from_x = self.weight_ih @ x
-        from_x = from_x if self.bias is None else from_x + self.bias
-        pre = from_x[: -self.output_size] + W_hh @ h
+        from_x = plus(from_x, self.bias)
+        pre = from_x[: -self.output_size] + c.W_hh @ h
         one, two, pre_z = jnp.split(pre, 3)
         delta = jnp.asarray(dt) * self.delta
         delta_1, delta_2 = delta * jax.nn.sigmoid(one), delta * jax.nn.sigmoid(two)
         z = (1 - delta_1) * z + delta_1 * jnp.tanh(pre_z)
-        target = jnp.tanh(W_hz @ z + from_x[-self.output_size :])
+        target = jnp.tanh(c.W_hz @ z + from_x[-self.output_size :])
         h = (1 - delta_2) * h + delta_2 * target
         return OscillatorState(h, z), h
 
@@ -323,7 +263,7 @@ class LEMCell(AbstractCell):
         where w = weight_hh; V = weight_ih; b = bias; h, z = state
     """,
 )
-class UnICORNNCell(AbstractCell):
+class UnICORNNCell(AbstractDeclaredCell, init=False):
     r"""Undamped independent controlled oscillators (Rusch & Mishra 2021, arXiv:2103.05487).
 
     $$z' = z - \Delta \sigma(c) \odot \big[\tanh(w \odot h + W_{ih} x + b) + \alpha h\big],
@@ -331,75 +271,33 @@ class UnICORNNCell(AbstractCell):
 
     State: `OscillatorState(h, z)`, zeros. Each unit is its own oscillator, so stack layers.
     The scheme is symplectic: without input no energy is lost, whatever the length. Timed:
-    `dt` multiplies `delta` $\Delta$; dt = 0 holds the state; stable for small steps only.
-    w from U(0, 1), c from U(-0.1, 0.1), $W_{ih}$ from U(±sqrt(6 / (65 input))) and b from
+    `dt` multiplies `delta` $\Delta$; dt = 0 holds the state. It is stable for small steps only.
+    w is from U(0, 1), c from U(-0.1, 0.1), $W_{ih}$ from U(±sqrt(6 / (65 input))) and b from
     U(±1/sqrt(input)), as in the authors' code, so deep stacks start small. Their runs have
     `delta` from 2.8e-5 to 0.205 and `alpha` from 0 to 30.65 (0.19 and 30.65 in permuted MNIST).
     """
 
-    weight_ih: Float[Array, "hidden input"]
-    weight_hh: Float[Array, " hidden"]
-    c: Float[Array, " hidden"]
-    bias: Float[Array, " hidden"] | None
-    delta: float = eqx.field(static=True)
-    alpha: float = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = True
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        delta: float = 0.1,
-        alpha: float = 1.0,
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """`delta` > 0, `alpha` >= 0 (ValueError otherwise)."""
-        check_sizes(input_size=input_size, hidden_size=hidden_size)
-        self.delta = check_positive("delta", delta)
-        self.alpha = check_positive("alpha", alpha, zero=True)
-        dtype = working_float(dtype)
-        key_ih, key_hh, key_c, key_b = jr.split(key, 4)
-        self.weight_ih = leaky_kaiming(key_ih, (hidden_size, input_size), dtype)
-        self.weight_hh = uniform(key_hh, (hidden_size,), dtype, low=0.0, high=1.0)
-        self.c = uniform(key_c, (hidden_size,), dtype, low=-0.1, high=0.1)
-        self.bias = (
-            fan_in_uniform(key_b, (hidden_size,), dtype, fan_in=input_size) if use_bias else None
-        )
-        self.input_size, self.output_size = input_size, hidden_size
+    weight_ih: Float[Array, "hidden input"] = drawn(leaky_kaiming)
+    weight_hh: Float[Array, " hidden"] = drawn(uniform, low=0.0, high=1.0)
+    c: Float[Array, " hidden"] = drawn(uniform, low=-0.1, high=0.1)
+    bias: Float[Array, " hidden"] | None = drawn(fan_in_uniform, fan_in="input")
+    delta: float = option(0.1, positive)
+    alpha: float = option(1.0, non_negative)
 
     def init_state(self) -> OscillatorState:
         return _rest(self.weight_ih, self.output_size)
 
     def equation(
         self,
-        c: Any,
+        c: None,
         state: OscillatorState,
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[OscillatorState, Float[Array, " {self.output_size}"]]:
         h, z = state
         u = self.weight_hh * h + self.weight_ih @ x
-        force = jnp.tanh(u if self.bias is None else u + self.bias) + self.alpha * h
+        force = jnp.tanh(plus(u, self.bias)) + self.alpha * h
         delta = jnp.asarray(dt) * self.delta * jax.nn.sigmoid(self.c)
         z = z - delta * force
         h = h + delta * z
         return OscillatorState(h, z), h
-
-
-def _rest(parameter: Array, size: int) -> OscillatorState:
-    zeros = jnp.zeros(size, state_dtype(parameter))
-    return OscillatorState(zeros, zeros)
-
-
-def _fixed_range(name: str, given: tuple[float, float], size: int, dtype: Any, key) -> Fixed:
-    low, high = given
-    if not 0 <= low <= high:
-        raise ValueError(f"expected {name} as (low, high) with 0 <= low <= high, got {given}")
-    return Fixed(uniform(key, (size,), dtype, low=low, high=high))

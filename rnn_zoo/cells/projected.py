@@ -1,19 +1,26 @@
 """An LSTM whose output is a projection of its memory."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from .._common.checks import check_sizes
-from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, StateMatrix
+from .._common.dtypes import zero_state
+from .._common.terms import plus
+from ..base import StateMatrix
+from ..declared import AbstractDeclaredCell, Given, computed, drawn, option
 from ..init import glorot
 from ..registry import register
-from .gated import LSTMState
+from .gated import LSTMState, forgetting
+
+
+def _size(name: str, value: int | None, given: Given) -> int:
+    """the size of c, twice `hidden_size` by default"""
+    size = 2 * given.hidden_size if value is None else value
+    check_sizes(**{name: size})
+    return size
 
 
 @register(
@@ -36,58 +43,29 @@ from .gated import LSTMState
               h, c = state
     """,
 )
-class LSTMPCell(AbstractCell):
+class LSTMPCell(AbstractDeclaredCell, init=False):
     r"""LSTM with a recurrent projection (Sak et al. 2014, arXiv:1402.1128), no peepholes.
 
     $$i, f, o = \sigma(W_{ih} x + W_{hh} h + b)_{i,f,o}, \qquad
     g = \tanh(W_{ih} x + W_{hh} h + b)_g$$
     $$c' = f \odot c + i \odot g, \qquad h' = W_{hr} (o \odot \tanh c'), \qquad y = h'$$
 
-    State: `LSTMState(h, c)`, (hidden,) and (cell,), zero at the start. More memory than
+    State: `LSTMState(h, c)`, (hidden,) and (cell,), zero at the start. The memory is larger than
     `hidden_size` says, without its square of weights. PyTorch calls `cell_size` hidden_size
-    and `hidden_size` proj_size. Every weight is Glorot-uniform, block by block; the rest as in
+    and `hidden_size` proj_size. Every weight is Glorot-uniform, block by block; the rest is as in
     `LSTMCell`.
     """
 
-    weight_ih: Float[Array, "4*cell input"]
-    weight_hh: Float[Array, "4*cell hidden"]
-    weight_hr: Float[Array, "hidden cell"]
-    bias: Float[Array, " 4*cell"] | None
-    cell_size: int = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = False
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        cell_size: int | None = None,
-        forget_bias: float = 1.0,
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """`cell_size`, twice the size of h by default, is that of c; else as in `LSTMCell`."""
-        check_sizes(input_size=input_size, hidden_size=hidden_size)
-        size = 2 * hidden_size if cell_size is None else cell_size
-        check_sizes(cell_size=size)
-        dtype = working_float(dtype)
-        key_ih, key_hh, key_hr = jr.split(key, 3)
-        self.weight_ih = glorot(key_ih, (4 * size, input_size), dtype, blocks=4)
-        self.weight_hh = glorot(key_hh, (4 * size, hidden_size), dtype, blocks=4)
-        self.weight_hr = glorot(key_hr, (hidden_size, size), dtype)
-        bias = jnp.zeros(4 * size, dtype).at[size : 2 * size].set(forget_bias)
-        self.bias = bias if use_bias else None
-        self.cell_size = size
-        self.input_size, self.output_size = input_size, hidden_size
+    weight_ih: Float[Array, "4*cell input"] = drawn(glorot, blocks=4)
+    weight_hh: Float[Array, "4*cell hidden"] = drawn(glorot, blocks=4)
+    weight_hr: Float[Array, "hidden cell"] = drawn(glorot)
+    bias: Float[Array, " 4*cell"] | None = computed(forgetting(1, blocks=4))
+    cell_size: int = option(None, _size)
+    forget_bias: ClassVar[float] = option(1.0)
 
     def init_state(self) -> LSTMState:
-        dtype = state_dtype(self.weight_hh)
-        return LSTMState(jnp.zeros(self.output_size, dtype), jnp.zeros(self.cell_size, dtype))
+        h = zero_state(self.output_size, self.weight_hh)
+        return LSTMState(h, zero_state(self.cell_size, self.weight_hh))
 
     def constants(self) -> StateMatrix:
         return StateMatrix(self.weight_hh)
@@ -96,7 +74,7 @@ class LSTMPCell(AbstractCell):
         self, c: StateMatrix, state: LSTMState, x: Float[Array, " {self.input_size}"]
     ) -> tuple[LSTMState, Float[Array, " {self.output_size}"]]:
         z = self.weight_ih @ x + c @ state.h
-        i, f, g, o = jnp.split(z if self.bias is None else z + self.bias, 4)
-        c = jax.nn.sigmoid(f) * state.c + jax.nn.sigmoid(i) * jnp.tanh(g)
-        h = self.weight_hr @ (jax.nn.sigmoid(o) * jnp.tanh(c))
-        return LSTMState(h, c), h
+        i, f, g, o = jnp.split(plus(z, self.bias), 4)
+        memory = jax.nn.sigmoid(f) * state.c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = self.weight_hr @ (jax.nn.sigmoid(o) * jnp.tanh(memory))
+        return LSTMState(h, memory), h

@@ -1,21 +1,31 @@
 """Networks whose recurrent matrix keeps the norm: unitary and orthogonal."""
 
 import math
+from collections.abc import Callable
 from numbers import Integral
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jax import lax
 from jaxtyping import Array, Complex, Float, Int, PRNGKeyArray
 
-from .._common.checks import check_choice, check_sizes
-from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, StateMatrix
+from .._common.dtypes import state_dtype, zero_state
+from ..base import StateMatrix
+from ..declared import (
+    AbstractDeclaredCell,
+    Given,
+    derived,
+    drawn,
+    drawn_from,
+    filled,
+    one_of,
+    option,
+)
 from ..init import glorot, skew, uniform
 from ..registry import register
+from .antisymmetric import above_diagonal
 
 
 def mod_relu(z: Complex[Array, " hidden"], bias: Float[Array, " hidden"]) -> Array:
@@ -29,10 +39,28 @@ def mod_relu(z: Complex[Array, " hidden"], bias: Float[Array, " hidden"]) -> Arr
 
 
 class UnitaryConstants(NamedTuple):
-    """What `UnitaryCell.constants` computes: phases, unit reflection vectors, complex input."""
+    """The phases and the unit reflection vectors of a `UnitaryCell`."""
 
     diagonals: Complex[Array, "3 hidden"]
     reflections: Complex[Array, "2 hidden"]
+
+
+def _by_fans(fans: str) -> Callable[[Given, tuple[int, ...], PRNGKeyArray], Array]:
+    """A start from U(±sqrt(6 / f)), f the sum of these axes."""
+
+    def start(given: Given, shape: tuple[int, ...], key: PRNGKeyArray) -> Array:
+        bound = math.sqrt(6 / sum(given.shape(fans)))
+        return uniform(key, shape, given.dtype, low=-bound, high=bound)
+
+    return start
+
+
+def _shuffled(given: Given, shape: tuple[int, ...], key: PRNGKeyArray) -> Array:
+    return jr.permutation(key, given.hidden_size)
+
+
+def _reflect(unit: Array, h: Array) -> Array:
+    return h - 2 * unit * jnp.vdot(unit, h)
 
 
 @register(
@@ -56,62 +84,41 @@ class UnitaryConstants(NamedTuple):
               V = complex(weight_ih); b = bias; U = weight_out; c = bias_out; h = state
     """,
 )
-class UnitaryCell(AbstractCell):
+class UnitaryCell(AbstractDeclaredCell, init=False):
     r"""Unitary evolution RNN (Arjovsky et al. 2016, arXiv:1511.06464).
 
     $$W = D_3 R_2 F^{-1} D_2 \Pi R_1 F D_1, \qquad
     h' = \mathrm{modReLU}(W h + W_{ih} x), \qquad y = U [\mathrm{Re}\, h'; \mathrm{Im}\, h'] + b_o$$
 
     State: h, (hidden,) complex, zero at the start. D are diagonals $e^{i\omega}$, R Householder
-    reflections $I - 2 v v^* / \|v\|^2$, F the unitary discrete Fourier transform, $\Pi$ a fixed
+    reflections $I - 2 v v^* / \|v\|^2$, F is the unitary discrete Fourier transform, $\Pi$ a fixed
     random permutation: $\|W h\| = \|h\|$ whatever the parameters, at O(hidden log hidden) cost.
-    Complex parameters are real pairs with the pair on the leading axis. $\omega$ from
-    U(-pi, pi), v, $W_{ih}$ and U Glorot-uniform, the modReLU's bias from U(-0.01, 0.01), as in
-    the authors' code. There the angles and the imaginary parts of v enter with the other sign:
+    `hidden_size` is the number of complex units and of outputs. Complex parameters are real pairs
+    (of the given `dtype`) with the pair on the leading axis. $\omega$ is from
+    U(-pi, pi), v, $W_{ih}$ and U are Glorot-uniform, the modReLU's bias is from U(-0.01, 0.01), as
+    in the authors' code. There the angles and the imaginary parts of v enter with the other sign:
     trained weights come over as omega = -theta and the conjugate of their v.
 
-    modReLU uses $|z| \approx \sqrt{|z|^2 + 10^{-10}}$, where theirs divides by
+    modReLU takes $|z| \approx \sqrt{|z|^2 + 10^{-10}}$, where theirs divides by
     $|z| + 10^{-5}$. It jumps at z = 0, where it has no slope: the gradient there is 0, so long
     runs of zeros pass. The authors start from a state that is learned, from
     U(±sqrt(3 / (2 hidden))) in both parts: `rz.LearnedInitialState(cell, initial)` with such
     a draw for `initial`.
     """
 
-    weight_ih: Float[Array, "2 hidden input"]
-    omega: Float[Array, "3 hidden"]
-    v: Float[Array, "2 2 hidden"]
-    permutation: Int[Array, " hidden"]
-    bias: Float[Array, " hidden"]
-    weight_out: Float[Array, "hidden 2*hidden"]
-    bias_out: Float[Array, " hidden"]
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = False
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
-
-    def __init__(self, input_size: int, hidden_size: int, *, dtype: Any = None, key: PRNGKeyArray):
-        """Size of x, number of complex units and of outputs; `dtype` of the real parameters."""
-        check_sizes(input_size=input_size, hidden_size=hidden_size)
-        dtype = working_float(dtype)
-        keys = jr.split(key, 6)
-        size = hidden_size
-        bound = math.sqrt(6 / (input_size + 2 * size))
-        self.weight_ih = uniform(keys[0], (2, size, input_size), dtype, low=-bound, high=bound)
-        self.omega = uniform(keys[1], (3, size), dtype, low=-math.pi, high=math.pi)
-        bound = math.sqrt(6 / (2 + 2 * size))
-        self.v = uniform(keys[2], (2, 2, size), dtype, low=-bound, high=bound)
-        self.permutation = jr.permutation(keys[3], size)
-        self.bias = uniform(keys[4], (size,), dtype, low=-0.01, high=0.01)
-        self.weight_out = glorot(keys[5], (size, 2 * size), dtype)
-        self.bias_out = jnp.zeros(size, dtype)
-        self.input_size, self.output_size = input_size, size
+    weight_ih: Float[Array, "2 hidden input"] = drawn_from(_by_fans("input 2*hidden"))
+    omega: Float[Array, "3 hidden"] = drawn(uniform, low=-math.pi, high=math.pi)
+    v: Float[Array, "2 2 hidden"] = drawn_from(_by_fans("2 2*hidden"))
+    permutation: Int[Array, " hidden"] = drawn_from(_shuffled)
+    bias: Float[Array, " hidden"] = drawn(uniform, low=-0.01, high=0.01)
+    weight_out: Float[Array, "hidden 2*hidden"] = drawn(glorot)
+    bias_out: Float[Array, " hidden"] = filled(0.0)
 
     def init_state(self) -> Complex[Array, " {self.output_size}"]:
-        zeros = jnp.zeros(self.output_size, state_dtype(self.omega))
+        zeros = zero_state(self.output_size, self.omega)
         return lax.complex(zeros, zeros)
 
-    def constants(self) -> Any:
+    def constants(self) -> UnitaryConstants:
         omega, v = (p.astype(state_dtype(p)) for p in (self.omega, self.v))
         diagonals = lax.complex(jnp.cos(omega), jnp.sin(omega))
         unit = v / jnp.sqrt(jnp.sum(v**2, axis=(0, 2), keepdims=True))
@@ -129,7 +136,7 @@ class UnitaryCell(AbstractCell):
 
     def equation(
         self,
-        c: Any,
+        c: UnitaryConstants,
         state: Complex[Array, " {self.output_size}"],
         x: Float[Array, " {self.input_size}"],
     ) -> tuple[Complex[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
@@ -138,12 +145,41 @@ class UnitaryCell(AbstractCell):
         return h, self.weight_out @ jnp.concatenate([h.real, h.imag]) + self.bias_out
 
 
-def _reflect(unit: Array, h: Array) -> Array:
-    return h - 2 * unit * jnp.vdot(unit, h)
+def _signs(name: str, value: int | None, given: Given) -> int:
+    """an integer from 0 to `hidden_size`, for the parametrisation 'cayley' alone"""
+    size = given.hidden_size
+    if given.parametrisation == "exp":
+        if value is not None:
+            raise ValueError(f"{name}={value} belongs to scoRNN: give parametrisation='cayley'")
+        return 0
+    count = size // 2 if value is None else value
+    if not isinstance(count, Integral) or isinstance(count, bool) or not 0 <= count <= size:
+        raise ValueError(f"expected {name} as an integer from 0 to {size}, got {count!r}")
+    return int(count)
 
 
-PARAMETRISATIONS = ("exp", "cayley")
-INITIALISATIONS = ("cayley", "henaff")
+def _rotations(given: Given, shape: tuple[int, ...], key: PRNGKeyArray) -> Array:
+    """The strict upper triangle, row by row, of a matrix with 2 x 2 skew blocks."""
+    size, dtype = given.hidden_size, given.dtype
+    if given.initialisation == "henaff":
+        angles = uniform(key, (size // 2,), dtype, low=-math.pi, high=math.pi)
+    else:
+        cosine = jnp.cos(uniform(key, (size // 2,), dtype, low=0.0, high=math.pi / 2))
+        angles = -jnp.sqrt((1 - cosine) / (1 + cosine))
+    even = jnp.arange(0, size - 1, 2)
+    return jnp.zeros((size, size), dtype).at[even, even + 1].set(angles)[jnp.triu_indices(size, 1)]
+
+
+def _first_weights(given: Given, shape: tuple[int, ...], key: PRNGKeyArray) -> Array:
+    if given.parametrisation == "exp":
+        return jax.nn.initializers.he_normal(in_axis=-1, out_axis=-2)(key, shape, given.dtype)
+    return uniform(key, shape, given.dtype, low=-0.01, high=0.01)
+
+
+def _first_bias(given: Given, shape: tuple[int, ...], key: PRNGKeyArray) -> Array:
+    if given.parametrisation == "exp":
+        return uniform(key, shape, given.dtype, low=-0.01, high=0.01)
+    return jnp.zeros(shape, given.dtype)
 
 
 @register(
@@ -162,7 +198,7 @@ INITIALISATIONS = ("cayley", "henaff")
         where T = upper(weight_hh); V = weight_ih; b = bias; h = state
     """,
 )
-class ExpRNNCell(AbstractCell):
+class ExpRNNCell(AbstractDeclaredCell, init=False):
     r"""Orthogonal RNN by the exponential map (Lezcano & Martinez 2019, arXiv:1901.08428).
 
     $$W = \exp(A), \quad A = T - T^\top, \qquad
@@ -173,63 +209,30 @@ class ExpRNNCell(AbstractCell):
     are parameters (`weight_hh`, row by row). W is computed once per sequence. A starts with
     2 x 2 blocks, with entries from U(-pi, pi) ("henaff") or $-\sqrt{(1 - \cos u)/(1 + \cos u)}$,
     u from U(0, pi/2) ("cayley"); $W_{ih}$ is Kaiming-normal (cut at two standard deviations),
-    b from U(-0.01, 0.01), as in the authors' code. That multiplies rows, h W: a trained A changes
-    its sign here. For long memories; the spectrum has modulus 1.
+    b is from U(-0.01, 0.01), as in the authors' code. That multiplies rows, h W: a trained A
+    changes its sign here. The cell is for long memories; its spectrum has modulus 1.
 
     `parametrisation="cayley"` is scoRNN (Helfrich et al. 2018, arXiv:1707.09520),
     $W = (I + A)^{-1} (I - A) D$: D is diagonal and fixed, its last `negative_ones` entries are
     -1 and the others 1. With D = I no W has an eigenvalue -1, which is why the number matters; it
     is half of the units by default, as in the authors' copying and adding tasks (a tenth in
     their MNIST). Started with "cayley", the blocks turn by u. $W_{ih}$ is then from U(±0.01) and
-    b zero, as theirs. They multiply rows, too: besides the sign of A, their input weights and
+    b is zero, as theirs. They multiply rows, too: besides the sign of A, their input weights and
     readout are multiplied by D.
     """
 
-    weight_ih: Float[Array, "hidden input"]
-    weight_hh: Float[Array, " triangle"]
-    bias: Float[Array, " hidden"]
-    parametrisation: str = eqx.field(static=True)
-    negative_ones: int = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = False
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        parametrisation: str = "exp",
-        initialisation: str = "cayley",
-        negative_ones: int | None = None,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """`parametrisation` and `initialisation` as above; `negative_ones`, 0 to hidden, belongs
-        to the parametrisation "cayley". ValueError otherwise."""
-        check_sizes(input_size=input_size, hidden_size=hidden_size)
-        check_choice("parametrisation", parametrisation, PARAMETRISATIONS)
-        check_choice("initialisation", initialisation, INITIALISATIONS)
-        self.negative_ones = _check_signs(negative_ones, parametrisation, hidden_size)
-        dtype = working_float(dtype)
-        key_ih, key_hh, key_b = jr.split(key, 3)
-        self.weight_hh = _rotations(key_hh, hidden_size, initialisation, dtype)
-        if parametrisation == "exp":
-            make = jax.nn.initializers.he_normal(in_axis=-1, out_axis=-2)
-            self.weight_ih = make(key_ih, (hidden_size, input_size), dtype)
-            self.bias = uniform(key_b, (hidden_size,), dtype, low=-0.01, high=0.01)
-        else:
-            self.weight_ih = uniform(key_ih, (hidden_size, input_size), dtype, low=-0.01, high=0.01)
-            self.bias = jnp.zeros(hidden_size, dtype)
-        self.parametrisation = parametrisation
-        self.input_size, self.output_size = input_size, hidden_size
+    weight_ih: Float[Array, "hidden input"] = drawn_from(_first_weights)
+    weight_hh: Float[Array, " triangle"] = drawn_from(_rotations)
+    bias: Float[Array, " hidden"] = drawn_from(_first_bias)
+    triangle: ClassVar[int] = derived(above_diagonal)
+    parametrisation: str = option("exp", one_of("exp", "cayley"))
+    initialisation: ClassVar[str] = option("cayley", one_of("cayley", "henaff"))
+    negative_ones: int = option(None, _signs)
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return jnp.zeros(self.output_size, state_dtype(self.weight_ih))
+        return zero_state(self.output_size, self.weight_ih)
 
-    def constants(self) -> Any:
+    def constants(self) -> StateMatrix:
         A = skew(self.weight_hh.astype(state_dtype(self.weight_hh)), self.output_size)
         if self.parametrisation == "exp":
             return StateMatrix(jax.scipy.linalg.expm(A))
@@ -242,34 +245,10 @@ class ExpRNNCell(AbstractCell):
 
     def equation(
         self,
-        c: Any,
+        c: StateMatrix,
         state: Float[Array, " {self.output_size}"],
         x: Float[Array, " {self.input_size}"],
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
         u = c @ state + self.weight_ih @ x
         h = jnp.sign(u) * jax.nn.relu(jnp.abs(u) + self.bias)
         return h, h
-
-
-def _check_signs(negative_ones: int | None, parametrisation: str, size: int) -> int:
-    if parametrisation == "exp":
-        if negative_ones is not None:
-            raise ValueError(
-                f"negative_ones={negative_ones} belongs to scoRNN: give parametrisation='cayley'"
-            )
-        return 0
-    count = size // 2 if negative_ones is None else negative_ones
-    if not isinstance(count, Integral) or isinstance(count, bool) or not 0 <= count <= size:
-        raise ValueError(f"expected negative_ones as an integer from 0 to {size}, got {count!r}")
-    return int(count)
-
-
-def _rotations(key: PRNGKeyArray, size: int, initialisation: str, dtype: Any) -> Array:
-    """The strict upper triangle, row by row, of a matrix with 2 x 2 skew blocks."""
-    if initialisation == "henaff":
-        angles = uniform(key, (size // 2,), dtype, low=-math.pi, high=math.pi)
-    else:
-        cosine = jnp.cos(uniform(key, (size // 2,), dtype, low=0.0, high=math.pi / 2))
-        angles = -jnp.sqrt((1 - cosine) / (1 + cosine))
-    even = jnp.arange(0, size - 1, 2)
-    return jnp.zeros((size, size), dtype).at[even, even + 1].set(angles)[jnp.triu_indices(size, 1)]

@@ -67,7 +67,7 @@ def _in_range(given: Given, shape: tuple[int, ...], key: Any) -> Array:
         where W = weight_ih; U = weight_hh; b = bias; phi = activation; h = state
     """,
 )
-class ElmanCell(AbstractDeclaredCell):
+class ElmanCell(AbstractDeclaredCell, init=False):
     r"""The simple recurrent network of Elman, "Finding structure in time" (1990).
 
     $$h' = \phi(W_{ih} x + W_{hh} h + b), \qquad y = h'$$
@@ -111,7 +111,7 @@ class ElmanCell(AbstractDeclaredCell):
         where W = weight_ih; U = weight_hh; b = bias; phi = activation; h = state
     """,
 )
-class LeakyElmanCell(AbstractDeclaredCell):
+class LeakyElmanCell(AbstractDeclaredCell, init=False):
     r"""Elman units that integrate: the update of leaky echo state networks (Jaeger 2007).
 
     $$h' = (1 - \alpha_{dt}) h + \alpha_{dt} \phi(W_{ih} x + W_{hh} h + b), \qquad
@@ -161,7 +161,7 @@ class LeakyElmanCell(AbstractDeclaredCell):
               u_min, u_max = recurrent_range
     """,
 )
-class IndRNNCell(AbstractDeclaredCell):
+class IndRNNCell(AbstractDeclaredCell, init=False):
     r"""Independently recurrent units (Li et al. 2018, arXiv:1803.04831).
 
     $$h' = \phi(W_{ih} x + u \odot h + b), \qquad |u| \le u_{max}, \qquad y = h'$$
@@ -214,7 +214,7 @@ class IndRNNCell(AbstractDeclaredCell):
               u_min, u_max = recurrent_range
     """,
 )
-class LinearIndRNNCell(AbstractDeclaredCell, AbstractLinearCell):
+class LinearIndRNNCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     r"""Independently recurrent units with no non-linearity (IndRNN, Li et al. 2018,
     arXiv:1803.04831, with the identity for phi).
 

@@ -21,8 +21,9 @@ def draw(
     *,
     test_sample: Sample | None = None,
 ) -> tuple[Batch, Batch | None, Batch]:
-    """Train, valid and test parts from streams of their own, so that the size of one part never
-    changes the samples of another. `test_sample` draws the test part where its rule differs."""
+    """The train, valid and test parts, each from a stream of its own, so that the size of one part
+    never changes the samples of another. `test_sample` draws the test part where its rule differs.
+    """
     n_train, n_valid, n_test = sizes
     if n_train < 1 or n_valid < 0 or n_test < 1:
         raise ValueError(f"expected n_train >= 1, n_valid >= 0 and n_test >= 1, got {sizes}")

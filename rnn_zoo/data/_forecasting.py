@@ -57,8 +57,8 @@ def consecutive(whole: Part, sizes: tuple[int, int, int]) -> tuple[Part, Part, P
 
 
 def moments(values: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each feature over the valid steps; the deviation of a constant
-    feature counts as 1."""
+    """The mean and the standard deviation of each feature over the valid steps; the deviation of a
+    constant feature counts as 1."""
     valid = values if mask is None else values[mask]
     std = valid.std(axis=0)
     return valid.mean(axis=0), np.where(std > 0, std, 1.0)

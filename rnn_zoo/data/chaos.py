@@ -29,7 +29,7 @@ from .series import (
 class _System:
     """What a data set needs to know of the system that it shows.
 
-    - `what`: the system, as the object of "Forecast"; `called`: how `series` is called.
+    - `what`: the system, as the object of "Forecast"; `called`: the call of `series`, in words.
     - `spread`: starts are drawn uniformly from the default start plus or minus this.
     - `washout`: samples that are enough to forget the start.
     """
@@ -90,8 +90,8 @@ def _data_set(system: _System):  # no return annotation: type checkers then see 
     load.__name__ = load.__qualname__ = system.name
     load.__doc__ = f"""Forecast {system.what} `horizon` samples ahead.
 
-    One series ({system.called})
-    from a random start, the default `x0` + U(-{system.spread:g}, {system.spread:g}), whose first
+    There is one series ({system.called})
+    from a random start, the default `x0` + U(-{system.spread:g}, {system.spread:g}); its first
     `washout` samples are thrown away. `x` and `y` are (time, {system.features}). The train part is
     cut into windows of `length`, one every `stride` steps (`length=None`: one sequence); the
     validation and the test part are one sequence each. `normalise` standardises all with the train
@@ -134,10 +134,10 @@ def mackey_glass(
 ) -> Dataset:
     """Forecast the Mackey-Glass series `horizon` steps ahead.
 
-    One series (`mackey_glass_series`, h = 1) from a random history, 1.2 + U(-0.1, 0.1), whose first
-    `washout` steps are thrown away. `x` and `y` are (time, 1). The train part is cut into windows
-    of `length`, one every `stride` steps (`length=None`: one sequence); the validation and the test
-    part are one sequence each. `normalise` standardises all with the train part's mean and
+    There is one series (`mackey_glass_series`, h = 1) from a random history, 1.2 + U(-0.1, 0.1);
+    its first `washout` steps are thrown away. `x` and `y` are (time, 1). The train part is cut into
+    windows of `length`, one every `stride` steps (`length=None`: one sequence); the validation and
+    the test part are one sequence each. `normalise` standardises all with the train part's mean and
     deviation.
     """
     sizes = (n_train, n_valid, n_test)

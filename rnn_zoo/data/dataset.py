@@ -62,7 +62,7 @@ class DatasetInfo:
 
 
 class Dataset(eqx.Module):
-    """Train, validation and test parts, and the card. `valid` is None where there is none."""
+    """The train, validation and test parts, and the card. `valid` is None where there is none."""
 
     train: Batch
     valid: Batch | None

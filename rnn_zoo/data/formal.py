@@ -48,7 +48,8 @@ def even_pairs(
 ) -> Dataset:
     """Whether "ab" and "ba" together occur an even number of times: the first symbol is the last.
 
-    Arguments, shapes and errors are those of `parity`; tokens 0, 1; label 1 for yes.
+    The arguments, shapes and errors are those of `parity`; the tokens are 0 and 1, and the label is
+    1 for yes.
 
     Delétang et al. (2023), arXiv:2207.02098.
     """
@@ -136,7 +137,7 @@ def modular_arithmetic(
 
     Digits (tokens 0 to `modulus` - 1) and the operations + - * (the three tokens behind them) take
     turns, so lengths are odd; bounds that are even are drawn in. With `targets="steps"` there is a
-    target at every digit. Otherwise as `parity`.
+    target at every digit. All else is as in `parity`.
 
     Delétang et al. (2023), arXiv:2207.02098.
     """
@@ -192,7 +193,7 @@ def flip_flop(
     Tokens 0 and 1 write a bit, 2 asks for it, 3 and 4 are bits to be ignored. The first token
     writes; of the others a share `ignored` is ignored, the rest writes and asks alike. The target
     is the bit written last, with `targets="steps"` where it is asked, with "last" at the end.
-    Otherwise as `parity`; ValueError unless 0 <= ignored < 1.
+    All else is as in `parity`; ValueError unless 0 <= ignored < 1.
 
     In the manner of Liu et al. (2023), arXiv:2306.00946, with an instruction and its bit as one
     token.
@@ -236,7 +237,7 @@ def dyck(
     Tokens 0 to `kinds` - 1 open, the next `kinds` close. Strings begin well-nested ones: a step
     opens (any kind) or closes the innermost bracket, each with probability 1/2, but opens
     where none is open and closes at `max_depth`. The label is the kind of the innermost open
-    bracket, or `kinds` where none is open. Otherwise as `parity`.
+    bracket, or `kinds` where none is open. All else is as in `parity`.
 
     Hewitt et al. (2020), arXiv:2010.07515 (bounded depth); Schützenberger (1963).
     """
@@ -294,10 +295,10 @@ def permutation_group(
 ) -> Dataset:
     """The product of permutations: state tracking at its purest.
 
-    `group`: "S3" (6 elements), "A5" (60, the smallest that is not solvable), "S5" (120), or a
+    `group` is "S3" (6 elements), "A5" (60, the smallest that is not solvable), "S5" (120), or a
     cyclic one such as "Z60", in which order does not matter. A token is an element, in the order of
     `itertools.permutations` (the even ones for A5; rotations for Z); the label is the product so
-    far, each new element applied after those before it. Otherwise as `parity`.
+    far, each new element applied after those before it. All else is as in `parity`.
 
     Liu et al. (2023), arXiv:2210.10749; Merrill et al. (2024), arXiv:2404.08819.
     """
@@ -337,7 +338,7 @@ def reverse_string(
 
     A sequence is the string (tokens 0 to `n_symbols` - 1) and as many steps of the token
     `n_symbols`, which ask for the symbols from the last to the first; `y` (samples, time) has no
-    target (-1) before. `lengths` are those of the string. Otherwise as `parity`.
+    target (-1) before. `lengths` are those of the string. All else is as in `parity`.
 
     Delétang et al. (2023), arXiv:2207.02098; a longer string needs a larger memory, so a state of
     fixed size cannot have learned the rule.
@@ -358,7 +359,7 @@ def duplicate_string(
     n_valid: int = 1_000,
     n_test: int = 1_000,
 ) -> Dataset:
-    """Say a string twice: as `reverse_string`, with twice as many answers as symbols.
+    """Say a string twice: it is `reverse_string` with twice as many answers as symbols.
 
     Delétang et al. (2023), arXiv:2207.02098.
     """

@@ -115,7 +115,7 @@ def _event_baselines(min_length: int, length: int) -> tuple[Baseline, ...]:
 def _without_times(min_length: int, length: int) -> float:
     r"""The accuracy of the best guess from the first bit and the number of runs alone.
 
-    Count the streams with k runs of ones and m of zeros, those with an odd number of ones
+    Count the streams with k runs of ones and m runs of zeros, those with an odd number of ones
     negatively. With z marking bits their generating function is
     $(-z / (1 + z))^k (z / (1 - z))^m$. As k and m differ by at most 1, this is
     $\pm z^{k+m} (1 - z^2)^{-\max(k, m)}$ times 1, 1 - z or 1 + z, so the excess of one parity
@@ -207,7 +207,7 @@ def spirals(
 def _spiral(
     rng: np.random.Generator, n: int, turns: float | int
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """Labels of `n` random spirals, and the function from moments, (n, points) as parts of the
+    """The labels of `n` random spirals, and the function from moments, (n, points) as parts of the
     span, to positions (n, points, 2)."""
     labels = rng.integers(0, 2, n, np.int32)
     radii = np.stack([rng.uniform(0.2, 0.4, n), rng.uniform(0.8, 1, n)])
@@ -266,9 +266,9 @@ def lorenz_irregular(
     `test_gap` (by default `gap`), another rate of sampling on the same path. `dt` is in units of
     `gap` throughout, so its mean is 1 in training.
 
-    One path (`lorenz_irregular_series`) from a random start, (1, 1, 1) + U(-0.5, 0.5), whose first
-    `washout` observations are thrown away. The train part is cut into windows of `length`, one
-    every `stride` steps (`length=None`: one sequence); the validation and the test part are one
+    There is one path (`lorenz_irregular_series`) from a random start, (1, 1, 1) + U(-0.5, 0.5); its
+    first `washout` observations are thrown away. The train part is cut into windows of `length`,
+    one every `stride` steps (`length=None`: one sequence); the validation and the test part are one
     sequence each. `normalise` standardises all with the train part's mean and deviation.
 
     Raises ValueError for gaps that are not positive.

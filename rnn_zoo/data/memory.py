@@ -173,9 +173,9 @@ def selective_copy(
 
     `n_items` symbols (tokens 1 to `n_symbols`) lie at random places among `length` steps of blanks
     (token 0); then `n_items` steps of the token `n_symbols + 1` ask for them in order. `y`
-    (samples, length + n_items) holds symbol - 1 at those, no target (-1) before. Where to remember
-    depends on the input, so gates that do not read it cannot do it. Guessing is right once in
-    `n_symbols`. Raises ValueError unless 1 <= n_items <= length.
+    (samples, length + n_items) holds symbol - 1 at those, and no target (-1) before. Where to
+    remember depends on the input, so gates that do not read it cannot do it. Guessing is right once
+    in `n_symbols`. Raises ValueError unless 1 <= n_items <= length.
 
     Jing et al. (2019), arXiv:1706.02761; in this form Gu and Dao (2023), arXiv:2312.00752, with
     length 4096.
@@ -292,9 +292,10 @@ def n_bit_flip_flop(
 ) -> Dataset:
     """Hold the sign of the last pulse of each of `n_bits` channels.
 
-    `x` (length, n_bits): at each step and channel a pulse of +1 or -1 with probability `pulse`,
-    else 0; every channel has a pulse at the first step. `y` (length, n_bits): the last pulse of
-    each channel. Always 0 has a mean squared error of 1. Raises ValueError unless 0 < pulse <= 1.
+    `x` (length, n_bits) has at each step and channel a pulse of +1 or -1 with probability `pulse`,
+    else 0; every channel has a pulse at the first step. `y` (length, n_bits) holds the last pulse
+    of each channel. The answer 0 always has a mean squared error of 1. Raises ValueError unless 0 <
+    pulse <= 1.
 
     Sussillo and Barak (2013), doi:10.1162/NECO_a_00409.
     """

@@ -196,8 +196,8 @@ def santafe_laser(
     """Forecast the intensity of a chaotic far-infrared laser, data set A of the Santa Fe contest.
 
     `x` and `y` are (time, 1), the intensity (0 to 255 of an 8-bit converter) now and `horizon`
-    samples later. Consecutive parts of 2000, 5000 and 3000 of the 10 093 samples; the last 93 are
-    not used. The train part is cut into windows of `length`, one every `stride` steps
+    samples later. The parts are consecutive, 2000, 5000 and 3000 of the 10 093 samples; the last 93
+    are not used. The train part is cut into windows of `length`, one every `stride` steps
     (`length=None`: one sequence); the others are one sequence each. `normalise` standardises all
     with the train part's mean and deviation.
     """
@@ -245,11 +245,11 @@ def sunspots_yearly(
 ) -> Dataset:
     """Forecast the yearly sunspot number, 1700 to 2008.
 
-    `x` and `y` are (time, 1). Train 1700 to 1920, the years on which the sunspot literature trains;
-    validation 1921 to 1955; test 1956 to 2008. The train part is cut into windows of `length`
-    (44 years are four solar cycles), one every `stride` years (`length=None`: one sequence); the
-    others are one sequence each. `normalise` standardises all with the train part's mean and
-    deviation.
+    `x` and `y` are (time, 1). The train part is 1700 to 1920, the years on which the sunspot
+    literature trains, validation is 1921 to 1955 and the test is 1956 to 2008. The train part is
+    cut into windows of `length` (44 years are four solar cycles), one every `stride` years
+    (`length=None`: one sequence); the others are one sequence each. `normalise` standardises all
+    with the train part's mean and deviation.
     """
     file = locate("sunspots_yearly", "sunspots_yearly.csv", path)
     with file.open(newline="") as lines:
@@ -293,10 +293,11 @@ def co2_weekly(
     target is the value `horizon` weeks later, and `mask` is False where either of the two is
     missing; `x` and `y` are zero there.
 
-    `x` and `y` are (time, 1). Train until 1985, validation 1986 to 1991, test 1992 to 2001. The
-    train part is cut into windows of `length`, one every `stride` steps (`length=None`: one
-    sequence); the others are one sequence each. `normalise` standardises all with the train part's
-    mean and deviation; the concentration rises, so test values lie beyond those seen in training.
+    `x` and `y` are (time, 1). The train part ends with 1985, validation is 1986 to 1991 and the
+    test is 1992 to 2001. The train part is cut into windows of `length`, one every `stride` steps
+    (`length=None`: one sequence); the others are one sequence each. `normalise` standardises all
+    with the train part's mean and deviation; the concentration rises, so test values lie beyond
+    those seen in training.
     """
     if missing not in ("dt", "mask"):
         raise ValueError(f"expected missing 'dt' or 'mask', got {missing!r}")

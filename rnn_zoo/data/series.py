@@ -63,9 +63,9 @@ def mackey_glass_series(
 
     $$\dot x(t) = \frac{a\,x(t-\tau)}{1 + x(t-\tau)^n} - b\,x(t)$$
 
-    Chaotic from tau = 17 on. One step of the classical Runge-Kutta method for each step of length
-    `h`, with the delayed value held over the step, which is the convention of the reservoir
-    literature; it errs by O(h), so smaller `h` approaches the delay equation. `history` holds the
+    It is chaotic from tau = 17 on. Each step of length `h` is one step of the classical Runge-Kutta
+    method with the delayed value held, which is the convention of the reservoir literature. The
+    error is O(h), so a smaller `h` approaches the delay equation. `history` holds the
     `tau / h` values before `x0`, oldest first; by default they equal `x0`.
 
     Raises ValueError if `tau / h` is not a whole number of at least 1, or the history has another
@@ -105,9 +105,10 @@ def lorenz_series(
 
     $$\dot x = \sigma(y - x), \quad \dot y = x(\rho - z) - y, \quad \dot z = xy - \beta z$$
 
-    `substeps` steps of the classical Runge-Kutta method between two samples. Raises ValueError for
-    a negative n_steps, an x0 that is not three numbers, h or substeps that are not positive, and
-    where the numbers run away. Lorenz (1963), doi:10.1175/1520-0469(1963)020<0130:DNF>2.0.CO;2.
+    Between two samples there are `substeps` steps of the classical Runge-Kutta method. Raises
+    ValueError for a negative n_steps, an x0 that is not three numbers, h or substeps that are not
+    positive, and where the numbers run away. Lorenz (1963),
+    doi:10.1175/1520-0469(1963)020<0130:DNF>2.0.CO;2.
     """
 
     def flow(x, y, z):
@@ -130,7 +131,7 @@ def rossler_series(
 
     $$\dot x = -y - z, \quad \dot y = x + a\,y, \quad \dot z = b + z(x - c)$$
 
-    Integrated, and refused, as `lorenz_series`. Roessler (1976),
+    It is integrated, and refused, as `lorenz_series` is. Roessler (1976),
     doi:10.1016/0375-9601(76)90101-8.
     """
 
@@ -155,8 +156,8 @@ def rabinovich_fabrikant_series(
     \dot z = -2z(\alpha + xy)$$
 
     With the default settings the chaos is transient: after some thousand samples the series runs
-    away, which raises ValueError. With gamma = 0.87 it stays. Integrated, and refused, as
-    `lorenz_series`. Rabinovich and Fabrikant (1979), Sov. Phys. JETP 50, 311.
+    away, which raises ValueError. With gamma = 0.87 it stays. It is integrated, and refused, as
+    `lorenz_series` is. Rabinovich and Fabrikant (1979), Sov. Phys. JETP 50, 311.
     """
 
     def flow(x, y, z):
@@ -187,8 +188,8 @@ def double_scroll_series(
     $$\dot V_1 = \frac{V_1}{R_1} - J, \quad \dot V_2 = J - I, \quad \dot I = V_2 - R_4 I, \quad
     J = \frac{V_1 - V_2}{R_2} + 2 I_r \sinh(\beta (V_1 - V_2))$$
 
-    Integrated, and refused, as `lorenz_series`. In this form and with these settings Gauthier et
-    al. (2021), doi:10.1038/s41467-021-25801-2.
+    It is integrated, and refused, as `lorenz_series` is. In this form and with these settings
+    Gauthier et al. (2021), doi:10.1038/s41467-021-25801-2.
     """
 
     def flow(v1, v2, i):
@@ -213,7 +214,7 @@ def multi_scroll_series(
 
     $$\dot x = a(y - x), \quad \dot y = (c - a)x - xz + cy, \quad \dot z = xy - bz$$
 
-    Integrated, and refused, as `lorenz_series`. Chen and Ueta (1999),
+    It is integrated, and refused, as `lorenz_series` is. Chen and Ueta (1999),
     doi:10.1142/S0218127499001024.
     """
 
@@ -236,8 +237,8 @@ def lorenz96_series(
 
     $$\dot x_i = (x_{i+1} - x_{i-2})\,x_{i-1} - x_i + F$$
 
-    By default `x0` is the rest state F, with 0.01 more at the first site. Integrated as
-    `lorenz_series`. Raises ValueError as it does, and for fewer than 4 sites. Lorenz (1996),
+    By default `x0` is the rest state F, with 0.01 more at the first site. The ring is integrated as
+    `lorenz_series` is. Raises ValueError as that does, and for fewer than 4 sites. Lorenz (1996),
     doi:10.1017/CBO9780511617652.004.
     """
     if sites < 4:
@@ -266,9 +267,9 @@ def kuramoto_sivashinsky_series(
     $$u_t = -u\,u_x - u_{xx} - u_{xxxx}$$
 
     with u of period `domain`, at its `sites` equidistant points; x = 0 is the last of them. By
-    default `x0` is $\cos\theta\,(1 + \sin\theta)$ for $\theta = 2 \pi x$ / `domain`. Fourier
-    modes in space, and in time `substeps` steps of the fourth-order exponential Runge-Kutta method
-    ETDRK4 between two samples.
+    default `x0` is $\cos\theta\,(1 + \sin\theta)$ for $\theta = 2 \pi x$ / `domain`. In space the
+    solution is a sum of Fourier modes, and in time there are `substeps` steps of the fourth-order
+    exponential Runge-Kutta method ETDRK4 between two samples.
 
     Raises ValueError for a negative n_steps, fewer than 4 sites, an x0 of another length than
     `sites`, a domain, h or substeps that are not positive, and where the numbers run away.

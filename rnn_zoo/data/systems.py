@@ -96,7 +96,7 @@ def _divergence(order: int, a1: float, a2: float) -> float:
 
 
 def _narma(u: np.ndarray, order: int, settings: tuple[float, ...]) -> np.ndarray:
-    """The response to `u`; plain floats, which overflow to infinity without a warning."""
+    """The response to `u`, in plain floats, which overflow to infinity without a warning."""
     a1, a2, b, c = settings
     inputs, y = [0.0] * (order - 1) + u.tolist(), [0.0] * order
     for t in range(len(u) - 1):
@@ -135,7 +135,7 @@ def multiple_sinusoids(
 ) -> Dataset:
     """Forecast a sum of sinusoids with incommensurable frequencies (MSO8 by default).
 
-    `multiple_sinusoids_series` from t = 0; nothing in it is drawn by chance. `x` and `y` are
+    It is `multiple_sinusoids_series` from t = 0; nothing in it is drawn by chance. `x` and `y` are
     (time, 1). The train part, steps 0 to 399, is cut into windows of `length`, one every `stride`
     steps (`length=None`: one sequence); the test part, the next 300 steps, is one sequence. There
     is no validation part unless `n_valid` steps are asked for. `normalise` standardises all with
@@ -178,10 +178,10 @@ def narma(
 ) -> Dataset:
     """Imitate a NARMA system of any order: from its input, say its output.
 
-    One pair of series (`narma_series` with the coefficients that it has for `order`; at order 30
-    they are the usual ones of NARMA30), the first `washout` steps thrown away. Shapes, windows and
-    `normalise` are those of `narma10`, which it is at order 10. The first `order` steps of a window
-    depend on inputs before it.
+    There is one pair of series (`narma_series` with the coefficients that it has for `order`; at
+    order 30 they are the usual ones of NARMA30), whose first `washout` steps are thrown away.
+    Shapes, windows and `normalise` are those of `narma10`, which it is at order 10. The first
+    `order` steps of a window depend on inputs before it.
     """
     sizes = (n_train, n_valid, n_test)
     series = narma_series(steps_needed(sizes, washout) + 1, order=order, key=key)
@@ -202,13 +202,13 @@ def narma10(
 ) -> Dataset:
     """Imitate the NARMA10 system: from its input, say its output.
 
-    One pair of series (`narma10_series`), the first `washout` steps thrown away. `x` and `y` are
-    (time, 1): input u_t and target y_{t+1}, the first output that feels u_t. The train part is cut
-    into windows of `length`, one every `stride` steps (`length=None`: one sequence); the validation
-    and the test part are one sequence each. The first ten steps of a window depend on inputs before
-    it, so no model is perfect there. `normalise` standardises inputs and targets, each with its
-    train part's mean and deviation, so the mse is close to the published nmse; the info holds those
-    of the input.
+    There is one pair of series (`narma10_series`), whose first `washout` steps are thrown away. `x`
+    and `y` are (time, 1): input u_t and target y_{t+1}, the first output that feels u_t. The train
+    part is cut into windows of `length`, one every `stride` steps (`length=None`: one sequence);
+    the validation and the test part are one sequence each. The first ten steps of a window depend
+    on inputs before it, so no model is perfect there. `normalise` standardises inputs and targets,
+    each with its train part's mean and deviation, so the mse is close to the published nmse; the
+    info holds those of the input.
     """
     sizes = (n_train, n_valid, n_test)
     series = narma10_series(steps_needed(sizes, washout) + 1, key=key)

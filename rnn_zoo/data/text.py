@@ -50,7 +50,7 @@ def shakespeare(
 
     `x` is (length,) int, windows of tokens; `y` (length,) the tokens one character later. A window
     begins every `stride` characters, by default `length`. Six plays train, Macbeth validates,
-    Julius Caesar tests. Which token is which character: `Alphabet.of(shakespeare_text())`.
+    Julius Caesar tests. `Alphabet.of(shakespeare_text())` says which token is which character.
     ValueError for a length or stride below 1.
     """
     stride = length if stride is None else stride

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
+from .._common.formulas import prepare as _prepare
 from ..base import AbstractCell, State
 from ..linear import select
 
@@ -39,6 +40,8 @@ class AbstractLayer(eqx.Module):
 
         `before`: the same of the layers in front, for a layer that passes on what they read.
         """
+
+    prepare = _prepare
 
     @property
     def reads_tokens(self) -> bool:

@@ -23,8 +23,8 @@ from ..wrappers.held import hold
 class Autoregressive(eqx.Module):
     """Warm up on data, then run on: the next input is made of the last output.
 
-    `model`: a cell, a stack, or a model without pooling, trained to say the next input. With
-    `feedback` None the output itself is read again; else `feedback(y, key)` makes the input of
+    `model` is a cell, a stack, or a model without pooling that was trained to say the next input.
+    With `feedback` None the output itself is read again; else `feedback(y, key)` makes the input of
     it, as `Sample` does for tokens. A model that reads more than that, known inputs of the
     steps to come, takes them as `inputs`, behind what is fed back.
 
@@ -56,9 +56,10 @@ class Autoregressive(eqx.Module):
         """What follows xs, (steps, output_size).
 
         - `xs`: (time, input_size), the data to warm up on; `state`, `dt` and `mask` belong to it.
-        - `inputs`: (steps - 1, ...), beside what is fed back; the first output follows from xs.
-        - `future_dt`: a scalar or (steps - 1,).
-        - `key`: of a stochastic model, and for `feedback`.
+        - `inputs`: (steps - 1, ...), what is read beside what is fed back; the first output needs
+          none, since it follows from xs.
+        - `future_dt`: a scalar or (steps - 1,), the time steps of the steps to come.
+        - `key`: the randomness of a stochastic model and of `feedback`.
 
         ValueError for sizes that do not fit.
         """
@@ -140,7 +141,7 @@ class Autoregressive(eqx.Module):
 
 
 class Sample:
-    """A `feedback` that draws a token from logits y / temperature; the likeliest at 0."""
+    """A `feedback` that draws a token from the logits y / temperature, the likeliest one at 0."""
 
     def __init__(self, temperature: float = 1.0):
         """ValueError for a temperature below 0."""

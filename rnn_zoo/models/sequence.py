@@ -28,17 +28,18 @@ from ..registry import cell_info, cell_options, make_cell
 
 
 class SequenceModel(AbstractLayer):
-    """encoder -> layer -> pool -> dropout -> linear head.
+    """A model of sequences: encoder -> layer -> pool -> dropout -> linear head.
 
-    `pool`: "last", each direction's output at the last valid step it processes (forward:
-    the last, backward: the first; features that mix both directions are read at both
-    ends); "mean", over the valid steps; None, an output for every step, zero where masked.
-    A sequence without a valid step pools to zeros. `model(xs)` gives (output_size,), or
+    `pool` says what the head reads. With "last" it is each direction's output at the last valid
+    step that this direction processes: the last step of the forward one, the first step of the
+    backward one; features that mix both directions are read at both ends. With "mean" it is the
+    mean over the valid steps. With None the head gives an output for every step, zero where
+    masked. A sequence without a valid step pools to zeros. `model(xs)` gives (output_size,), or
     (time, output_size) with `pool=None`; `model.scan(xs, state)` gives the final state as
     well. With `pool=None` a model also streams: `state, y = model.step(state, x)`.
 
-    `encoder`: an `eqx.nn.Linear`, or an `eqx.nn.Embedding` that reads integer tokens, xs of
-    shape (time,); None for none.
+    `encoder` is an `eqx.nn.Linear`, or an `eqx.nn.Embedding` that reads integer tokens, xs of
+    shape (time,); with None the layer reads the inputs themselves.
     """
 
     encoder: Any
@@ -61,7 +62,7 @@ class SequenceModel(AbstractLayer):
         recipe: tuple[tuple[str, Any], ...] | None = None,
         key: PRNGKeyArray,
     ):
-        """A layer or cell and the number of outputs; `dropout` and `key` are the head's."""
+        """The model of a layer or cell with so many outputs; `dropout` and `key` are the head's."""
         check_sizes(output_size=output_size)
         layer = as_layer(layer)
         given = None if encoder is None else _encoder_sizes(encoder)[1]
@@ -134,7 +135,7 @@ class SequenceModel(AbstractLayer):
         reset: ArrayLike | None = None,
         key: Any = None,
     ) -> tuple[State, Array]:
-        """The final state, and what the head gives: pooled, or one output per step."""
+        """The final state, and what the head gives: one output, or one per step with no pool."""
         steps = beside(self, self._check(xs), dt, mask, reset, key)
         keys = spread_keys(steps.key, 2)
         state, ys = self.layer.scan(
@@ -206,7 +207,7 @@ def make_model(
 ) -> SequenceModel:
     """A `SequenceModel` from the name of a cell; `options` are those of the cell.
 
-    Non-linear cells are stacked plainly, linear ones as residual blocks behind a linear
+    Non-linear cells are stacked plainly, and linear ones become residual blocks behind a linear
     map (`rz.layers.deep`). "mamba" is Mamba as published, `rz.Mamba`: a `MambaBlock`, with
     convolution and gate, in every layer; it takes the options of both. A model of the cell alone
     is `SequenceModel(deep(MambaCell, ...), ...)`. `dropout` acts between layers (inside the

@@ -14,6 +14,7 @@ from .._engine.unstable import Tracer
 
 
 def check_penalty(penalty: ArrayLike, rank: int) -> Array:
+    """The penalty as an array of this rank. ValueError for another, or for one not above 0."""
     penalty = jnp.asarray(penalty)
     if penalty.ndim != rank:
         wanted = "shape (k,), one per readout" if rank else "a scalar"
@@ -22,7 +23,7 @@ def check_penalty(penalty: ArrayLike, rank: int) -> Array:
 
 
 def kept(name: str, value: Any) -> Any:
-    """As an array of JAX, floats of NumPy in all of their bits."""
+    """The value as an array of JAX, with all the bits that the floats of NumPy have."""
     host = None if isinstance(value, jax.Array) else on_host(value)
     if host is None:
         return jnp.asarray(value)
@@ -32,8 +33,8 @@ def kept(name: str, value: Any) -> Any:
 
 
 def check_finite(name: str, values: Any, mask: Any, axes: tuple[str, ...]) -> None:
-    """ValueError that names the first value that is not finite where `mask` is True; nothing for
-    what is traced. `mask` has the first axes of `values`."""
+    """A ValueError that names the first value that is not finite where `mask` is True; nothing is
+    checked in what is traced. `mask` has the first axes of `values`."""
     if isinstance(values, Tracer) or isinstance(mask, Tracer):
         return
     values = np.asarray(values)
@@ -45,11 +46,14 @@ def check_finite(name: str, values: Any, mask: Any, axes: tuple[str, ...]) -> No
 def check_targets(targets: Array, mask: Any, axes: tuple[str, ...]) -> tuple[Array, bool]:
     """The targets, and whether some of a step are missing and others are not.
 
-    ValueError for infinite ones; of traced targets a runtime error where some are missing.
+    ValueError for infinite ones. Where targets are traced, a step that lacks some of them and not
+    all is a runtime error.
     """
     if not jnp.issubdtype(targets.dtype, jnp.inexact):
         return targets, False
     keep = jnp.ones(targets.shape[:-1], bool) if mask is None else jnp.asarray(mask)
+    # Whether each target needs equations of its own decides shapes, so it has to be known before
+    # the program is compiled; from traced values it cannot be.
     if isinstance(targets, Tracer) or isinstance(keep, Tracer):
         if targets.shape[-1] < 2:
             return targets, False
@@ -80,6 +84,7 @@ def _refuse(
 
 
 def check_samples(features: Any, targets: Any, mask: Array | None) -> None:
+    """ValueError or TypeError where the shapes or the mask of samples do not fit each other."""
     if features.ndim != 2 or targets.ndim != 2 or len(features) != len(targets):
         raise ValueError(
             "expected features (samples, features) and targets (samples, outputs), got "

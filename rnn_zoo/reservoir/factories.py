@@ -16,7 +16,7 @@ from ..wrappers.frozen import Frozen
 
 
 def as_reservoir(cell: AbstractCell, *, spectral_radius: float | None = None) -> Frozen:
-    """Any cell as a reservoir: its weights as they were drawn, and none of them trains.
+    """Any cell as a reservoir: its weights stay as they were drawn, and none of them trains.
 
     With `spectral_radius`, the recurrent matrix `weight_hh` is scaled to it first (ValueError
     where the cell has none of shape (hidden, hidden)).
@@ -51,12 +51,12 @@ def random_oscillators(
     r"""RON, the Random(ized) Oscillators Network (Ceni et al. 2024): an `HCoRNNCell` that never
     trains.
 
-    Recurrent weights from U(-2, 2), scaled to `spectral_radius`; input weights from U(0, 1) and
-    the bias from U(-1, 1), both times `input_scaling`; the rest as in `HCoRNNCell`.
-    `radius_of="matrix"`: the radius is that of $W_{hh}$. "leaky": that of
-    $(1 - \Delta^2) I + \Delta^2 W_{hh}$ is, the linear part of a step of h where gamma and
-    epsilon are 1. The authors' code takes this one where both are exactly 1 for all units, and
-    the other elsewhere. ValueError for a radius that is not above 0 or a scaling below 0.
+    The recurrent weights are drawn from U(-2, 2) and scaled to `spectral_radius`; the input weights
+    are drawn from U(0, 1) and the bias from U(-1, 1), both times `input_scaling`; the rest is as in
+    `HCoRNNCell`. With `radius_of="matrix"`, `spectral_radius` is that of $W_{hh}$. With "leaky" it
+    is that of $(1 - \Delta^2) I + \Delta^2 W_{hh}$, the linear part of a step of h where gamma and
+    epsilon are 1. The authors' code takes "leaky" where both are exactly 1 for all units, and
+    "matrix" elsewhere. ValueError for a radius that is not above 0 or a scaling below 0.
     """
     check_choice("radius_of", radius_of, RADII)
     check_positive("spectral_radius", spectral_radius)

@@ -19,9 +19,9 @@ class ModelSpace(eqx.Module):
     \min_{U, u} \sum_t |z_{t+1} - U z_t - u|^2 + \lambda |U|^2, \qquad y = [U, u]$$
 
     Q holds the first `components` principal components of the states of the training
-    sequences; `fit_readout` computes them. `ridge` is $\lambda$. One vector of
-    components (components + 1) numbers for each sequence, whatever its length; pairs of
-    neighbours count where both steps are valid.
+    sequences; `fit_readout` computes them. `ridge` is $\lambda$. Each sequence, whatever its
+    length, becomes one vector of components (components + 1) numbers. A pair of neighbours counts
+    where both of its steps are valid.
     """
 
     mean: Fixed | None

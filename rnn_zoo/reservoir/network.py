@@ -29,18 +29,19 @@ POOLS = ("last", "mean", "model_space", None)
 class EchoStateNetwork(AbstractLayer):
     r"""A fixed layer and a linear readout: $y = W_{out}\, \phi([h, x]) + b$.
 
-    `layer`: any cell or layer, an `EchoStateCell` first of all; `Cascade` of some is a deep
-    reservoir, `Parallel` one of several side by side. The readout sees its outputs, with
-    `include_input` the inputs too, through `features` $\phi$ where one is given
-    (`half_squares` is one).
+    `layer` is any cell or layer, an `EchoStateCell` first of all; a `Cascade` of several is a deep
+    reservoir, and a `Parallel` is one with several side by side. The readout sees the outputs of
+    the layer, with `include_input` the inputs too, and both through `features` $\phi$ where a
+    function is given (`half_squares` is one).
 
-    `pool`: None, an output per step, and the network streams: `step(state, x)`; "last" or
-    "mean" over the valid steps, one output per sequence; "model_space", or a `ModelSpace`, the
-    linear model that predicts the next state of the sequence.
+    `pool` says what the readout reads. With None there is an output for each step, and the network
+    streams: `step(state, x)`. With "last" or "mean" there is one output for a sequence, from its
+    valid steps. With "model_space", or a `ModelSpace`, the readout reads the linear model that
+    predicts the next state of the sequence.
 
     `fit_readout` returns a network with the readout, an `eqx.nn.Linear`; without one a call is
-    a RuntimeError. The layer itself is not touched: `EchoStateCell` and `as_reservoir` do not
-    train under any optimiser, other cells do if you let them.
+    a RuntimeError. The layer itself is not touched: an `EchoStateCell` and what `as_reservoir`
+    gives do not train under any optimiser, other cells do if you let them.
 
     Jaeger (2001), "The echo state approach"; Lukosevicius (2012), "A practical guide to
     applying echo state networks".
@@ -167,15 +168,15 @@ class EchoStateNetwork(AbstractLayer):
         - `ys`: targets (batch, time, output_size), or (time, output_size); with a pool one per
           sequence, (batch, output_size), or integer labels (batch,), fitted as 0 and 1. NaN: this
           target was not observed, and its step is left out for this output alone.
-        - `ridge` $\lambda$ > 0 belongs to the sum over all samples; the bias goes free.
-        - `washout`: valid steps without a target at each start, and after each reset.
-        - `dt`, `mask`, `reset`: (batch, time), or (time,) for one sequence; `dt` also a scalar.
+        - `ridge` $\lambda$ > 0 belongs to the sum over all samples; the bias is not penalised.
+        - `washout`: so many valid steps at each start, and after each reset, have no target.
+        - `dt`, `mask`, `reset`: (batch, time), or (time,) for one sequence; `dt` may be a scalar.
           Sequences of different length may also come padded, with a mask.
 
-        In float64 by Cholesky's factorisation, whatever the program runs in, and in chunks of
-        time, so the states of a sequence are never held at once. It works under `jit` and
-        `vmap`: a grid of settings is one `vmap` over building, fitting and scoring. For many
-        penalties take `normal_equations(...).path(penalties)`.
+        The equations are solved in float64 by Cholesky's factorisation, whatever the program runs
+        in. They are summed up in chunks of time, so the states of a sequence are never held at
+        once. Fitting works under `jit` and `vmap`: a grid of settings is one `vmap` over building,
+        fitting and scoring. For many penalties take `normal_equations(...).path(penalties)`.
 
         ValueError or TypeError for shapes or dtypes that do not fit, and, where values are known,
         for xs and dt that are not finite at a valid step, infinite targets, no step to learn from
@@ -206,8 +207,9 @@ class EchoStateNetwork(AbstractLayer):
     ) -> NormalEquations:
         """The equations of the readout over these sequences; those of more add up with `+`.
 
-        Arguments as in `fit_readout`. `equations.solve(ridge)` and `equations.path(ridges)`
-        give readouts for `with_readout`. ValueError for a model space that has no basis yet.
+        The arguments are those of `fit_readout`. `equations.solve(ridge)` and
+        `equations.path(ridges)` give readouts for `with_readout`. ValueError for a model space that
+        has no basis yet.
         """
         return _readouts.normal_equations(self, xs, ys, washout, dt, mask, reset, key)
 
@@ -224,10 +226,11 @@ class EchoStateNetwork(AbstractLayer):
     ) -> tuple["EchoStateNetwork", Float[Array, "time outputs"]]:
         """The network after one sequence that it learned from step by step, and what it said.
 
-        xs (time, input_size), ys (time, output_size); `rule` is `RecursiveLeastSquares()` by
-        default. Each output is given before its target is seen. It begins with the readout
-        that the network has, or with zeros; masked steps teach nothing, and neither does a target
-        that is NaN, each output by itself. ValueError for xs that are not finite at a valid step.
+        The inputs xs are (time, input_size), the targets ys (time, output_size); `rule` is
+        `RecursiveLeastSquares()` by default. Each output is given before its target is seen.
+        Learning begins with the readout that the network has, or with zeros. A masked step
+        teaches nothing, and a target that is NaN teaches its own output nothing. ValueError for
+        xs that are not finite at a valid step.
         """
         rule = RecursiveLeastSquares() if rule is None else rule
         steps = check_steps(self, xs, dt, mask, reset, key)
@@ -244,9 +247,9 @@ class EchoStateNetwork(AbstractLayer):
     ) -> tuple["EchoStateNetwork", Float[Array, "time outputs"]]:
         """FORCE learning (Sussillo & Abbott 2009): it learns while it reads its own outputs.
 
-        As `fit_online`, with the network's last output (zeros at first) as its first
-        `output_size` inputs, before `xs`, (time, input_size - output_size), None where that is
-        0. `rz.Autoregressive` runs the result on.
+        It is `fit_online` with the network's last output (zeros at first) as its first
+        `output_size` inputs. `xs`, (time, input_size - output_size), are the inputs behind those;
+        they are None where there are none. `rz.Autoregressive` runs the result on.
         """
         rule = RecursiveLeastSquares() if rule is None else rule
         steps = _readouts.with_own_output(self, ys, xs, dt, key)
@@ -272,8 +275,8 @@ class EchoStateNetwork(AbstractLayer):
 
 
 def half_squares(r: Float[Array, " size"]) -> Float[Array, " size"]:
-    """Every second entry squared: features that break the symmetry of an odd reservoir.
+    """Square every second entry: such features break the symmetry of an odd reservoir.
 
-    Lu et al. (2017); Pathak et al. (2018), for chaotic flows such as Lorenz's.
+    Lu et al. (2017) and Pathak et al. (2018) use them for chaotic flows such as Lorenz's.
     """
     return jnp.where(jnp.arange(r.shape[0]) % 2 == 0, r * r, r)

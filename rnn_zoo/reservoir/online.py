@@ -18,7 +18,8 @@ BOUND = 1e6
 
 
 class OnlineReadout(NamedTuple):
-    """A readout on its way: weights with the bias as last column, and what its rule keeps."""
+    """A readout that is being learned: its weights with the bias as the last column, and what its
+    rule keeps."""
 
     weight: Float[Array, "outputs columns"]
     memory: Any
@@ -64,13 +65,13 @@ class RecursiveLeastSquares(AbstractOnlineRule):
 
     with a 1 appended to r for the bias. From zero weights and with `forgetting` $\lambda$ = 1,
     n updates give the ridge regression of the n samples with the penalty `ridge` $\alpha$ on
-    weights and bias. Smaller $\lambda$ forgets a sample by $\lambda$ per step.
+    weights and bias. With a smaller $\lambda$ a sample counts less by this factor with each step.
 
-    Kept is the square root S of P = S S^T (Potter 1963; Bierman, "Factorization Methods for
+    The rule keeps the square root S of P = S S^T (Potter 1963; Bierman, "Factorization Methods for
     Discrete Sequential Estimation", 1977), so P stays positive definite however it is rounded.
     What r does not excite is forgotten without being learned again, and P grows there by 1 /
-    $\lambda$ a step: where its trace would pass a million times that of $P_0$, only the direction
-    of r is forgotten, as fast as before (directional forgetting, Kulhavy 1987).
+    $\lambda$ a step. Where the trace of P would pass a million times that of $P_0$, only the
+    direction of r is forgotten, as fast as before (directional forgetting, Kulhavy 1987).
     """
 
     ridge: float = eqx.field(static=True)
@@ -98,7 +99,8 @@ class RecursiveLeastSquares(AbstractOnlineRule):
         Pr = S @ seen
         total = self.forgetting + seen @ seen
         weight = readout.weight + jnp.outer(target - readout.predict(features), Pr / total)
-        # S' S'^T = (P - Pr Pr^T / total) / forgetting.
+        # With this share S' S'^T = (P - Pr Pr^T / total) / forgetting, the equation above, without
+        # ever forming P, whose condition is the square of that of S.
         share = 1 / (total + jnp.sqrt(self.forgetting * total))
         scale = jnp.asarray(1 / math.sqrt(self.forgetting), S.dtype)
         factors = _Factors(scale, share)
@@ -125,7 +127,7 @@ class LeastMeanSquares(AbstractOnlineRule):
 
     $$W' = W + \eta\, (y - W r)\, r^\top$$
 
-    with a 1 appended to r for the bias. Stable for a `rate` $\eta$ below $2 / |r|^2$.
+    with a 1 appended to r for the bias. It is stable for a `rate` $\eta$ below $2 / |r|^2$.
     """
 
     rate: float = eqx.field(static=True)
@@ -151,7 +153,7 @@ class LeastMeanSquares(AbstractOnlineRule):
 class ObservedOnly(AbstractOnlineRule):
     """A rule that learns nothing where a target is missing, NaN.
 
-    `per_target`: each output by itself, with a memory of its own.
+    With `per_target` each output learns by itself, with a memory of its own.
     """
 
     rule: Any

@@ -13,6 +13,7 @@ from .._common.checks import Steps, beside, check_inputs, check_steps
 from .._common.dtypes import working_dtype
 from .._common.keys import key_rank
 from .._common.numbers import exactly
+from .._engine.backends import tuned
 from .._engine.unstable import Tracer
 from ..linear import select
 from ..wrappers.held import hold
@@ -20,12 +21,6 @@ from ._double import everywhere, in_double, outside
 from ._samples import check_finite, check_targets
 from .online import AbstractOnlineRule, ObservedOnly
 from .ridge import NormalEquations, accumulate
-
-
-ROWS = 256
-"""Samples that enter the normal equations at once: enough for a fast product, few to hold."""
-SEQUENCES = 64
-"""Sequences that are pooled at once."""
 
 
 def normal_equations(network: Any, xs, ys, washout, dt, mask, reset, key) -> NormalEquations:
@@ -72,13 +67,15 @@ def check_some(equations: NormalEquations, xs: Any, washout: int) -> None:
 def _over_time(
     network: Any, steps: Steps, targets: Array, washout: int, per_target: bool
 ) -> NormalEquations:
-    """Chunk by chunk: run the layer, add what the readout sees to the equations."""
+    """The equations of all sequences: chunk by chunk the layer runs, and what the readout sees
+    is added to them."""
     network = hold(network)
     keep = jax.vmap(lambda at: _settled(at, washout))(steps)
     batch, length = keep.shape
-    size = max(1, min(length, ROWS // batch)) if _streams(network) else length
+    size = max(1, min(length, tuned("rows") // batch)) if _streams(network) else length
     chunks = jax.tree.map(lambda a: _cut(a, size), (steps, targets, keep))
     state = jax.tree.map(lambda a: jnp.repeat(a[None], batch, axis=0), network.init_state())
+    # Inside `in_double` the network runs in its own dtypes (`outside`); the sums alone are wide.
     arrays, rest = eqx.partition(network, eqx.is_array)
     first = jax.tree.map(lambda a: a[0], chunks[0])
     features = eqx.filter_eval_shape(_run, network, first, state)[1].shape[-1]
@@ -133,7 +130,7 @@ def _pool_all(network: Any, steps: Steps) -> Float[Array, "batch features"]:
     def pooled(at: Steps) -> Array:
         return network.pooled(network.scan_features(at, None)[1], at)
 
-    return lax.map(pooled, steps, batch_size=min(SEQUENCES, steps.x.shape[0]))
+    return lax.map(pooled, steps, batch_size=min(tuned("sequences"), steps.x.shape[0]))
 
 
 def _empty(features: int, outputs: int, per_target: bool) -> NormalEquations:
@@ -160,6 +157,7 @@ def _settled(steps: Steps, washout: int) -> Bool[Array, " time"]:
     valid = jnp.ones(steps.length, bool) if steps.mask is None else steps.mask
     count = jnp.cumsum(valid)
     reset = jnp.zeros(steps.length, bool) if steps.reset is None else steps.reset
+    # How many valid steps there were before the last start, which only grows.
     started = lax.cummax(jnp.where(reset, count - valid.astype(count.dtype), 0))
     return valid & (count - started > washout)
 
@@ -308,6 +306,7 @@ def _online(network: Any, rule: Any, steps: Steps, ys: Array, feedback: bool):
     prepared = hold(network)
     dtype = working_dtype(network, steps.x)
     initial = prepared.init_state()
+    # A scalar dt has no axis of time to scan over.
     scalar_dt = steps.dt if steps.dt is not None and steps.dt.ndim == 0 else None
     steps = steps._replace(dt=None) if scalar_dt is not None else steps
     start = rule.init(_weights(prepared, dtype))
@@ -318,6 +317,7 @@ def _online(network: Any, rule: Any, steps: Steps, ys: Array, feedback: bool):
         if at.reset is not None:
             state = select(at.reset, initial, state)
         x = jnp.concatenate([said, at.x[said.size :]]) if feedback else at.x
+        # What stands at a masked step may be anything, NaN too, and must not reach the gradient.
         visible = x if at.mask is None else jnp.where(at.mask, x, 0)
         after, r = prepared.step_features(state, visible, dt, key=at.key)
         y = learned.predict(r)

@@ -26,16 +26,16 @@ class NormalEquations(eqx.Module):
 
     Equations of two sets of samples add up with `+`, so sequences of different length,
     chunks of a long one and several machines are all sums. The squares of float32 features
-    lose the small singular values that a reservoir lives on; in float64 penalties down to
-    1e-12 of the largest eigenvalue still solve.
+    lose the small singular values that a reservoir lives on; in float64 the equations can still
+    be solved with penalties down to 1e-12 of the largest eigenvalue.
 
     A NaN in a target is a target that was not observed. Where a sample lacks some of its targets
     and not all, each output has equations of its own over the samples that it was observed in:
     `per_target`, count (outputs,), features (outputs, features), squares (outputs, features,
     features).
 
-    They stay in float64 through pickle, `copy`, `rz.train.save` and safetensors; what came down
-    to float32 on another road is a ValueError in `+`, `solve` and `path`.
+    The equations stay in float64 through pickle, `copy`, `rz.train.save` and safetensors; what was
+    cut down to float32 on another way is a ValueError in `+`, `solve` and `path`.
     """
 
     count: Float[Array, "..."]
@@ -49,7 +49,8 @@ class NormalEquations(eqx.Module):
     def of(
         features: ArrayLike, targets: ArrayLike, mask: ArrayLike | None = None
     ) -> "NormalEquations":
-        """From (samples, features), (samples, outputs) and which samples count, (samples,).
+        """The equations of samples: features (samples, features), targets (samples, outputs), and
+        a mask (samples,) of those that count.
 
         NumPy arrays keep their 64 bits. ValueError for shapes that do not fit, for features that
         are not finite and infinite targets in samples that count; TypeError for a mask that is
@@ -64,7 +65,7 @@ class NormalEquations(eqx.Module):
         return _of(R, Y, mask, per_target, True)
 
     def __add__(self, other: "NormalEquations") -> "NormalEquations":
-        """Those of both sets of samples."""
+        """The equations of both sets of samples."""
         if not isinstance(other, NormalEquations):
             return NotImplemented
         one, two = wide(self), wide(other)
@@ -81,20 +82,21 @@ class NormalEquations(eqx.Module):
     def solve(self, penalty: ArrayLike, *, dtype: Any = None) -> eqx.nn.Linear:
         r"""The readout $y = W r + b$ that minimises $\sum |W r + b - y|^2 + \lambda |W|^2$.
 
-        The bias is not penalised. By Cholesky's factorisation; where float64 cannot tell the
-        squares from singular ones, 2e-14 of the sum of their diagonal adds to the penalty.
-        Returned in `dtype`, by default JAX's float. ValueError for a penalty not above 0, for
-        equations without a sample or that are not finite; where they are traced, a runtime error
-        for no sample, and a readout that is not finite either.
+        The bias is not penalised. The equations are solved by Cholesky's factorisation; where
+        float64 cannot tell the squares from singular ones, 2e-14 of the sum of their diagonal is
+        added to the penalty. The readout comes in `dtype`, by default JAX's float. ValueError for
+        a penalty that is not above 0, and for equations without a sample or with numbers that are
+        not finite. Where the equations are traced, having no sample is a runtime error, and
+        numbers that are not finite give a readout that is not finite either.
         """
         return _readout(_solve, self, check_penalty(penalty, 0), _float(dtype))
 
     def path(self, penalties: ArrayLike, *, dtype: Any = None) -> eqx.nn.Linear:
         """The readouts of many penalties (k,) from one factorisation, along a leading axis.
 
-        The eigenvalues of the squares serve all penalties; each costs two products more. Use
-        one with `jax.tree.map(lambda a: a[i], readouts)`, all with `eqx.filter_vmap`. Errors as
-        in `solve`.
+        The eigenvalues of the squares serve all penalties; each penalty costs two products more.
+        Take one readout with `jax.tree.map(lambda a: a[i], readouts)`, or use all of them with
+        `eqx.filter_vmap`. The errors are those of `solve`.
         """
         return _readout(_path, self, check_penalty(penalties, 1), _float(dtype))
 
@@ -108,7 +110,7 @@ class NormalEquations(eqx.Module):
         return _principal(wide(self), _float(dtype))
 
     def centred(self) -> tuple[Array, Array, Array]:
-        """Mean features; squares and products about the means."""
+        """The mean features, and the squares and products about the means."""
         count = jnp.maximum(self.count, 1.0)
         centre, mean = self.features / count, self.targets / count
         squares = self.squares - count * jnp.outer(centre, centre)
@@ -154,10 +156,10 @@ def accumulate(
     missing: bool = True,
     per_target: bool = False,
 ) -> NormalEquations:
-    """`equations` and those of more samples. For callers inside `in_double`.
+    """`equations` and those of more samples together. Callers are inside `in_double`.
 
-    `missing`: a NaN in a target is one that was not observed, and its sample does not count; with
-    `per_target` not for this target.
+    With `missing`, a NaN in a target is one that was not observed, and its sample does not count;
+    with `per_target` it does not count for this target alone.
     """
     r, y = doubled((features, targets.astype(jnp.result_type(targets, jnp.float32))))
     samples, outputs = y.shape
@@ -178,6 +180,7 @@ def accumulate(
 
 def _of_each_target(r: Array, y: Array, seen: Array) -> NormalEquations:
     weight, y = seen.astype(r.dtype), jnp.where(seen, y, 0.0)
+    # One target after the other: all at once would hold a weighted copy of r for each.
     squares = jax.lax.map(lambda w: (r * w[:, None]).T @ r, weight.T)
     products = (weight.T @ r, y.sum(axis=0), squares, r.T @ y)
     return NormalEquations(weight.sum(axis=0), *products, per_target=True)
@@ -215,7 +218,7 @@ def wide(equations: NormalEquations) -> NormalEquations:
 
 
 def _apart(equations: NormalEquations) -> NormalEquations:
-    """With equations for each target."""
+    """The same equations, written once for each target."""
     if equations.per_target:
         return equations
     outputs = equations.targets.shape[0]
@@ -266,7 +269,8 @@ def _of(
 
 
 def complete(features: Array, targets: Array, mask: Array | None) -> NormalEquations:
-    """Those of samples whose targets are all there; what is not finite shows in the readout."""
+    """The equations of samples whose targets are all there; a number that is not finite shows in
+    the readout."""
     return _of(features, targets, mask, False, False)
 
 
@@ -311,7 +315,8 @@ def _solve(equations: NormalEquations, penalty: Array, dtype: Any) -> tuple[Arra
             return jsl.cho_solve(factor, products).T
 
         penalty = doubled(penalty)
-        # Rounding makes small eigenvalues negative, by up to some tens of these.
+        # Rounding makes small eigenvalues negative, by up to some tens of eps times the trace. A
+        # factorisation that fails says so by NaN, and is tried again with a hundred of them more.
         least = 100 * jnp.finfo(squares.dtype).eps * jnp.trace(squares)
         first = weight(penalty)
         solved = jnp.all(jnp.isfinite(first))
@@ -326,6 +331,7 @@ def _path(equations: NormalEquations, penalties: Array, dtype: Any) -> tuple[Arr
     def path(equations: NormalEquations, penalties: Array):
         centre, squares, products = equations.centred()
         values, vectors = jnp.linalg.eigh(squares)
+        # Rounding makes small eigenvalues negative, which a small penalty would turn into poles.
         shrink = 1 / (jnp.maximum(values, 0.0) + doubled(penalties)[:, None])
         weights = jnp.einsum("fe,ke,eo->kof", vectors, shrink, vectors.T @ products)
         return equations.readout(weights, centre, dtype)

@@ -44,8 +44,8 @@ def ssm_optimizer(
 ) -> optax.GradientTransformation:
     """AdamW, with plain Adam at `ssm_learning_rate` for what `ssm_labels` calls "ssm".
 
-    The recipe of S4, S5 and LRU, for `rz.train.fit(..., optimizer=...)`. Learning rates are
-    numbers or optax schedules.
+    It is the recipe of S4, S5 and LRU, for `rz.train.fit(..., optimizer=...)`. The learning rates
+    are numbers or optax schedules.
     """
     groups: dict[Hashable, optax.GradientTransformation] = {
         "ssm": optax.adam(ssm_learning_rate),

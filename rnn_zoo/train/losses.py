@@ -24,10 +24,10 @@ Metrics = dict[str, Array]
 class PredictionLoss:
     """A loss that sees the model's predictions only, which any loss here is.
 
-    - `function(predictions, batch) -> (scalar, metrics)`: a mean over targets, and a dict of
+    - `function(predictions, batch) -> (scalar, metrics)`: gives a mean over targets, and a dict of
       scalars that are means over the same targets.
-    - `check(shape, batch)`: called once on the host by `fit` and `evaluate` with the shape of
-      the predictions for one sample, for what cannot be checked under jit; it raises.
+    - `check(shape, batch)`: is called once on the host by `fit` and `evaluate`, with the shape of
+      the predictions for one sample, and raises for what cannot be checked under jit.
 
     Called with a model it runs `rz.batch(model)` on what the batch holds. Being apart from the
     model, `function` also applies to a part of a sequence, as truncated backpropagation needs.
@@ -47,8 +47,8 @@ def predict(model: Any, batch: Batch, *, key: Any = None) -> Array:
 
 
 def count_targets(batch: Batch) -> Any:
-    """The number of targets: of valid steps that have one, else samples; a vector counts by the
-    share of its entries that were observed."""
+    """The number of targets: valid steps that have one where targets are per step, samples where
+    they are not. A vector counts by the share of its entries that were observed."""
     if jnp.issubdtype(batch.y.dtype, jnp.inexact):
         seen, mask = ~jnp.isnan(jnp.asarray(batch.y)), _target_mask(batch)
         entries = max(math.prod(seen.shape[2 if batch.per_step else 1 :]), 1)
@@ -158,9 +158,9 @@ def _check_observed(shape: tuple[int, ...], batch: Batch) -> None:
 
 
 cross_entropy = PredictionLoss(_cross_entropy, _check_labels)
-"""Softmax cross-entropy of logits with whole-number labels, one a sample or one a step.
+"""The softmax cross-entropy of logits with whole-number labels, one a sample or one a step.
 
-Its metric is `accuracy`. Steps behind the mask count for neither.
+Its metric is `accuracy`. Masked steps count for neither.
 """
 mse = PredictionLoss(_mse, _check_observed)
 """The mean squared error over samples, features and, where targets are per step, valid steps.

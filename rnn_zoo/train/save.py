@@ -40,7 +40,7 @@ def save(path: str | os.PathLike, model: Any) -> None:
 def load(path: str | os.PathLike, like: Any = None) -> Any:
     """The model in a file that `save` wrote.
 
-    `like`: a model of the same structure, whose arrays are replaced and which gives everything
+    `like` is a model of the same structure, whose arrays are replaced and which gives everything
     that is not an array; it may come from `eqx.filter_eval_shape`. Without it the model is
     built from the recipe in the file.
 

@@ -93,11 +93,14 @@ def split_loss(returned: Any) -> tuple[Array, dict[str, Array]]:
 
 
 def _descend(progress: Progress, objective: Callable, optimizer: Any, wanted: Any = True):
-    """An update along the gradient of `objective(params, rest) -> (loss, more)`, where `wanted`;
-    the progress, the loss and the rest that the objective gives."""
+    """The progress after an update along the gradient of `objective(params, rest) -> (loss,
+    more)`, the loss, and what else the objective gives. Where it is not `wanted`, or is not
+    finite, nothing changes."""
     params, rest = eqx.partition(progress.model, trainable(progress.model))
     gradient = eqx.filter_value_and_grad(objective, has_aux=True)
     (value, more), grads = gradient(params, rest)
+    # The device alone knows whether this is finite: the update is made there and dropped there, by
+    # `choose`, so that the host need not wait for each step.
     finite = progress.finite & jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(grads))
     updates, opt_state = optax.with_extra_args_support(optimizer).update(
         grads,

@@ -17,6 +17,11 @@ class Held(AbstractCell):
     cell: Any
     c: Any
 
+    def __init__(self, cell: AbstractCell):
+        """The constants are computed here."""
+        self.cell = cell
+        self.c = cell.constants()
+
     @property
     def input_size(self) -> int:
         return self.cell.input_size
@@ -61,7 +66,7 @@ def hold(model: PyTree) -> PyTree:
     """The model with every cell in it held; layers stay, so that all runs as it ran."""
 
     def held(node: Any) -> Any:
-        return Held(node, node.constants()) if _is_cell(node) else node
+        return Held(node) if _is_cell(node) else node
 
     return jax.tree.map(held, model, is_leaf=_is_cell)
 

@@ -99,8 +99,10 @@ class VariationalDropout(AbstractWrapper):
             )
         key_cell, key_masks = jr.split(key)
         state = self._draw(state, key_masks)
-        kept = iter(state.keep_state)
-        c = _over_matrices(lambda matrix: _Columns(matrix, next(kept), 1 - self.state_rate), c)
+        if self.state_rate:
+            kept = iter(state.keep_state)
+            share = 1 - self.state_rate
+            c = _over_matrices(lambda m: StateMatrix(m.matrix, next(kept), share), c)
         x = jnp.where(state.keep_input, x / (1 - self.input_rate), jnp.zeros_like(x))
         inner, y = self.cell.advance(c, state.cell, x, dt, key_cell)
         return state._replace(cell=inner), y
@@ -145,21 +147,3 @@ def _matrices(cell: AbstractCell) -> list[StateMatrix]:
                 f"{node.matrix.shape}"
             )
     return found
-
-
-class _Columns(eqx.Module):
-    """A matrix that reads a part of what it is applied to."""
-
-    matrix: StateMatrix
-    keep: Array
-    share: float = eqx.field(static=True)
-
-    @property
-    def dtype(self) -> Any:
-        return self.matrix.dtype
-
-    def __matmul__(self, h: Array) -> Array:
-        return self.matrix @ jnp.where(self.keep, h / self.share, jnp.zeros_like(h))
-
-    def __getitem__(self, rows: Any) -> "_Columns":
-        return _Columns(self.matrix[rows], self.keep, self.share)
