@@ -10,8 +10,6 @@ def plus(z: Array, bias: Any) -> Array:
     return z if bias is None else z + bias
 
 
-def affine(
-    weight: Float[Array, "n m"] | None, x: Float[Array, " m"], bias: Float[Array, " n"] | None
-) -> Float[Array, "..."]:
+def affine(weight: Any, x: Array, bias: Any) -> Array:
     """W x + b, without W or b where there is none."""
     return plus(x if weight is None else weight @ x, bias)

@@ -116,7 +116,7 @@ def _damped(given: Given) -> bool:
         where A_0 = A; G_0 = G; s = step_logit; z, y = parts(state)
     """,
 )
-class LinOSSCell(AbstractDeclaredCell, AbstractLinearCell):
+class LinOSSCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     r"""Linear oscillatory state space (LinOSS; Rusch & Rus 2025, arXiv:2410.03943; damped:
     Boyer et al. 2025, arXiv:2505.12171).
 

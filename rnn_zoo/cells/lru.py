@@ -78,7 +78,7 @@ def _normal(
               B = complex(B); C = complex(C); h = state
     """,
 )
-class LRUCell(AbstractDeclaredCell, AbstractLinearCell):
+class LRUCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     r"""Linear recurrent unit (Orvieto et al. 2023, arXiv:2303.06349).
 
     $$\lambda = \exp(-e^{\nu} + i e^{\theta}), \qquad

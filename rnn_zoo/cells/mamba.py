@@ -52,6 +52,11 @@ def _complex(given: Given) -> bool:
     return given.complex_eigenvalues
 
 
+def _rows(given: Given) -> int:
+    """Of the maps to the step, to B and to C."""
+    return given.rank + (4 if given.complex_eigenvalues else 2) * given.state_size
+
+
 def _first_steps(given: Given, shape: tuple[int, ...], key: Any) -> Array:
     dtype = jnp.promote_types(given.dtype, jnp.float32)
     step = jnp.exp(log_uniform(key, shape, dtype, bounds=given.step_range))
@@ -101,7 +106,7 @@ def _turns(given: Given, shape: tuple[int, ...]) -> Array:
               complex_eigenvalues = given(A_imag); H = by_channel(state)
     """,
 )
-class MambaCell(AbstractDeclaredCell, AbstractLinearCell):
+class MambaCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     r"""Selective state space, S6 (Mamba; Gu & Dao 2023, arXiv:2312.00752).
 
     $$u = W x + b, \qquad \Delta = \mathrm{softplus}(W_\Delta W_r u + b_\Delta), \qquad
@@ -144,9 +149,7 @@ class MambaCell(AbstractDeclaredCell, AbstractLinearCell):
     complex_eigenvalues: ClassVar[bool] = option(False, not_both)
     input_map: ClassVar[bool] = option(True, mapped)
     use_bias: ClassVar[bool] = option(True)
-    rows: ClassVar[int] = derived(
-        lambda given: given.rank + (4 if given.complex_eigenvalues else 2) * given.state_size
-    )
+    rows: ClassVar[int] = derived(_rows)
     ssm_parameters: ClassVar[tuple[str, ...]] = ("A_log", "A_imag", "D", "bias_dt")
 
     @property

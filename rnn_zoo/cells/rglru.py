@@ -125,7 +125,7 @@ def _first_turn(given: Given, shape: tuple[int, ...], key: Any) -> Array:
               complex_eigenvalues = given(theta)
     """,
 )
-class RGLRUCell(AbstractDeclaredCell, AbstractLinearCell):
+class RGLRUCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     r"""Real-gated linear recurrent unit (Griffin; De et al. 2024, arXiv:2402.19427).
 
     $$u = W x + b, \qquad r = \sigma(W_r u + b_r), \qquad i = \sigma(W_i u + b_i)$$

@@ -56,6 +56,10 @@ def _initialisation(name: str, value: str, given: Given) -> str:
     return check_choice(name, value, INITIALISATIONS)
 
 
+def _eigenvalues(given: Given) -> NDArray[np.complexfloating]:
+    return s4d_eigenvalues(given.initialisation, given.state_size)
+
+
 def _log_decay(given: Given, shape: tuple[int, ...]) -> Array:
     rho = np.log(-given.eigenvalues.real)
     return jnp.broadcast_to(jnp.asarray(rho, given.dtype), shape)
@@ -95,7 +99,7 @@ def _output(given: Given, shape: tuple[int, ...], key: Any) -> Array:
               C = complex(C); H = by_channel(state)
     """,
 )
-class S4DCell(AbstractDeclaredCell, AbstractLinearCell):
+class S4DCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     r"""Diagonal state spaces, one for each channel (S4D; Gu et al. 2022, arXiv:2206.11893).
 
     $$u = W x + b, \qquad h_{cn}' = \bar\lambda_{cn} h_{cn} + \bar b_{cn} u_c, \qquad
@@ -128,9 +132,7 @@ class S4DCell(AbstractDeclaredCell, AbstractLinearCell):
     input_map: ClassVar[bool] = option(True, mapped)
     use_bias: ClassVar[bool] = option(True)
     modes: ClassVar[int] = derived(lambda given: given.state_size // 2)
-    eigenvalues: ClassVar[NDArray[np.complexfloating]] = derived(
-        lambda given: s4d_eigenvalues(given.initialisation, given.state_size)
-    )
+    eigenvalues: ClassVar[NDArray[np.complexfloating]] = derived(_eigenvalues)
     ssm_parameters: ClassVar[tuple[str, ...]] = ("log_decay", "frequency", "log_step", "D")
 
     def init_state(self) -> Complex[Array, " state"]:

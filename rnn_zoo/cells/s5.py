@@ -96,6 +96,14 @@ def _basis(given: Given) -> Basis:
     return Basis(*s5_eigenvectors(given.state_size, given.blocks, given.conj_sym))
 
 
+def _real_part(given: Given, shape: tuple[int, ...]) -> Array:
+    return jnp.asarray(given.basis.eigenvalues.real, given.dtype)
+
+
+def _imaginary_part(given: Given, shape: tuple[int, ...]) -> Array:
+    return jnp.asarray(given.basis.eigenvalues.imag, given.dtype)
+
+
 def _input_matrix(given: Given, shape: tuple[int, ...], key: Any) -> Array:
     B = fan_in_normal(key, (given.state_size, given.input_size), given.dtype)
     return _adjoint(given.basis.V, B).astype(given.dtype)
@@ -133,7 +141,7 @@ def _output_matrix(given: Given, shape: tuple[int, ...], key: Any) -> Array:
         where B = complex(B); C = complex(C); h = state
     """,
 )
-class S5Cell(AbstractDeclaredCell, AbstractLinearCell):
+class S5Cell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     r"""Simplified state space layer, one system for all channels (S5; Smith et al. 2023,
     arXiv:2208.04933).
 
@@ -151,12 +159,8 @@ class S5Cell(AbstractDeclaredCell, AbstractLinearCell):
     and for irregular sequences. It is linear: put it in a `Block`.
     """
 
-    Lambda_re: Float[Array, " modes"] = computed(
-        lambda given, shape: jnp.asarray(given.basis.eigenvalues.real, given.dtype)
-    )
-    Lambda_im: Float[Array, " modes"] = computed(
-        lambda given, shape: jnp.asarray(given.basis.eigenvalues.imag, given.dtype)
-    )
+    Lambda_re: Float[Array, " modes"] = computed(_real_part)
+    Lambda_im: Float[Array, " modes"] = computed(_imaginary_part)
     B: Float[Array, "2 modes input"] = drawn_from(_input_matrix)
     C: Float[Array, "2 hidden modes"] = drawn_from(_output_matrix)
     D: Float[Array, "hidden input"] = drawn(fan_in_normal)
