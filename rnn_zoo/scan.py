@@ -100,7 +100,7 @@ def unroll(
     or a `method` that the cell does not have, for `remat` with method "parallel".
     """
     with _engine(engine):
-        steps = _checked(cell, Steps(xs, dt, mask, reset, key), reverse)
+        steps = _checked(cell, (xs, dt, mask, reset, key), reverse)
         state, _, ys = _evaluate(cell, steps, state, method, remat, _How(bool(reverse), False))
     return state, ys
 
@@ -124,7 +124,7 @@ def trajectory(
     state after that step, in the order of xs.
     """
     with _engine(engine):
-        steps = _checked(cell, Steps(xs, dt, mask, reset, key), reverse)
+        steps = _checked(cell, (xs, dt, mask, reset, key), reverse)
         _, states, ys = _evaluate(cell, steps, state, method, None, _How(bool(reverse), True))
     return states, ys
 
@@ -143,13 +143,14 @@ class _How(NamedTuple):
     algorithm: str = "sequential"
 
 
-def _checked(cell: Any, given: Steps, reverse: bool) -> Steps:
-    """What each step is given, checked against the cell."""
+def _checked(cell: Any, given: tuple, reverse: bool) -> Steps:
+    """(xs, dt, mask, reset, key), checked against the cell."""
     check_cell(cell)
-    steps = check_steps(cell, given.x, given.dt, given.mask, given.reset, None)
+    xs, dt, mask, reset, key = given
+    steps = check_steps(cell, xs, dt, mask, reset, None)
     if not cell.stochastic:
         return steps
-    return steps._replace(key=step_keys(given.key, steps.length, reverse=reverse))
+    return steps._replace(key=step_keys(key, steps.length, reverse=reverse))
 
 
 def _evaluate(cell, steps: Steps, state, method: str, remat, how: _How):
