@@ -125,7 +125,10 @@ def drawn_from(
     key: int | None = None,
     when: Callable[[Given], Any] | None = None,
 ) -> Any:
-    """A parameter from `function(given, shape, key)`; the shape is None for what is no array."""
+    """A parameter from `function(given, shape, key)`; the shape is None for what is no array.
+
+    What is annotated as a `ClassVar` is not kept: parameters below are made of this one draw.
+    """
     return _parameter(Start(function, True, key, when))
 
 
@@ -153,6 +156,27 @@ def positive(name: str, value: Any, given: Given) -> float:
 def non_negative(name: str, value: Any, given: Given) -> float:
     """at least 0"""
     return check_positive(name, value, zero=True)
+
+
+def said(words: str) -> Callable[[str, Any, Given], Any]:
+    """No check: `words` are what the documentation says of the option."""
+
+    def check(name: str, value: Any, given: Given) -> Any:
+        return value
+
+    check.__doc__ = words
+    return check
+
+
+def at_least_one(name: str, value: Any, given: Given) -> int:
+    """an integer of at least 1"""
+    check_sizes(**{name: value})
+    return value
+
+
+def like_hidden(name: str, value: Any, given: Given) -> int:
+    """an integer of at least 1, by default `hidden_size`"""
+    return at_least_one(name, given.hidden_size if value is None else value, given)
 
 
 def one_of(*known: str) -> Callable[[str, Any, Given], str]:
@@ -207,7 +231,7 @@ def _declarations(cls: type) -> dict[str, Option | Start]:
 def _constructor(declared: dict[str, Any], annotations: dict[str, Any]) -> Callable:
     options = {name: d for name, d in declared.items() if isinstance(d, Option)}
     starts = {name: d for name, d in declared.items() if isinstance(d, Start)}
-    kept = [name for name in options if not _not_kept(annotations[name])]
+    kept = {name for name in declared if not _not_kept(annotations[name])}
     # A parameter that may be None, and does not say when, is a bias.
     starts = {name: _optional(start, annotations[name]) for name, start in starts.items()}
     if any(start.when is _use_bias for start in starts.values()):
@@ -225,8 +249,9 @@ def _constructor(declared: dict[str, Any], annotations: dict[str, Any]) -> Calla
             setattr(given, name, value)
         given.dtype = working_float(bound["dtype"])
         self.input_size, self.output_size = given.input_size, given.hidden_size
-        for name in kept:
-            setattr(self, name, getattr(given, name))
+        for name in options:
+            if name in kept:
+                setattr(self, name, getattr(given, name))
         given.key = bound["key"]
         keys = jr.split(given.key, max(places.values()) + 1) if places else ()
         for name, start in starts.items():
@@ -235,7 +260,8 @@ def _constructor(declared: dict[str, Any], annotations: dict[str, Any]) -> Calla
                 shape = _shape(annotations[name], given)
                 value = start.make(given, shape, keys[places[name]] if start.keyed else None)
             setattr(given, name, value)
-            setattr(self, name, value)
+            if name in kept:
+                setattr(self, name, value)
 
     __init__.__signature__ = signature.replace(  # type: ignore[attr-defined]
         parameters=[_SELF, *signature.parameters.values()]
@@ -322,6 +348,7 @@ def _document(options: dict[str, Option]) -> str:
     for name, one in options.items():
         if one.asked:
             rule = inspect.getdoc(one.check) if one.check is not None else None
+            rule = rule and rule.replace("\n", "\n  ")
             lines.append(f"- `{name}`: {rule}." if rule else f"- `{name}`.")
     lines += [
         "- `dtype`: of the parameters, by default JAX's default float.",

@@ -103,10 +103,16 @@ def log_uniform(
 
     ValueError unless 0 < low <= high.
     """
+    low, high = check_bounds(bounds)
+    return uniform(key, shape, dtype, low=math.log(low), high=math.log(high))
+
+
+def check_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
+    """The bounds of a log-uniform number, or a ValueError."""
     low, high = bounds
     if not 0 < low <= high:
         raise ValueError(f"expected a range (low, high) with 0 < low <= high, got {bounds}")
-    return uniform(key, shape, dtype, low=math.log(low), high=math.log(high))
+    return low, high
 
 
 def hippo_legs(size: int) -> tuple[NDArray[np.complexfloating], NDArray[np.complexfloating]]:

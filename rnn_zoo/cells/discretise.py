@@ -7,9 +7,10 @@ step of 0, where the state is held, and have finite derivatives there. For oscil
 """
 
 import math
+from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, ArrayLike, Float, Inexact
 
 
 # Below this modulus the series is exact to 64 bits; above it the quotient loses one digit.
@@ -55,6 +56,31 @@ def euler(
 
 
 DISCRETISATIONS = {"zoh": zoh, "bilinear": bilinear}
+
+
+class DiagonalSystem(NamedTuple):
+    """A system in continuous time, and its discretisation for dt = 1."""
+
+    eigenvalues: Inexact[Array, "..."]
+    step: Float[Array, "..."]
+    decay: Inexact[Array, "..."]
+    gain: Inexact[Array, "..."]
+
+
+def discretised(
+    rule: str, eigenvalues: Inexact[Array, "..."], step: Float[Array, "..."]
+) -> DiagonalSystem:
+    """The system with one of `DISCRETISATIONS`."""
+    return DiagonalSystem(eigenvalues, step, *DISCRETISATIONS[rule](eigenvalues, step))
+
+
+def over(
+    rule: str, system: DiagonalSystem, dt: Float[ArrayLike, ""] | None
+) -> tuple[Inexact[Array, "..."], Inexact[Array, "..."]]:
+    """(decay, gain) over the time dt; None is 1, for which both are known."""
+    if dt is None:
+        return system.decay, system.gain
+    return DISCRETISATIONS[rule](system.eigenvalues, jnp.asarray(dt) * system.step)
 
 
 def exponential_euler(

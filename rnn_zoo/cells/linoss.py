@@ -1,25 +1,96 @@
 """Linear oscillators."""
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._common.checks import check_choice, check_sizes
-from .._common.dtypes import state_dtype, working_float
+from .._common.checks import check_choice
+from .._common.dtypes import state_dtype
 from ..base import AbstractLinearCell
-from ..init import fan_in_uniform, normal, uniform
+from ..declared import (
+    AbstractDeclaredCell,
+    Given,
+    drawn,
+    drawn_from,
+    like_hidden,
+    one_of,
+    option,
+)
+from ..init import fan_in_normal, fan_in_uniform, normal, uniform
 from ..linear import AffineMap, Block2x2
 from ..registry import register
-from .oscillate import WIDEST, implicit, implicit_explicit, power
+from .modes import wide
+from .oscillate import WIDEST, Oscillator, implicit, implicit_explicit, power
 
 
 SCHEMES = ("imex", "im", "damped")
 INITIALISATIONS = ("ring", "uniform")
+
+
+class Ring(NamedTuple):
+    """A, G and s of steps whose eigenvalues lie on a ring."""
+
+    A: Float[Array, " state"]
+    G: Float[Array, " state"]
+    step_logit: Float[Array, " state"]
+
+
+def _initialisation(name: str, value: str | None, given: Given) -> str:
+    r"""with "uniform", the default of "imex" and "im", A, G and s are on (0, 1); with "ring", of
+    "damped" alone and its default, s is N(0, 1/4), and A and G are those of eigenvalues uniform by
+    area on $r_{min} \le |\lambda| \le r_{max}$ with angles uniform on (0, `max_phase`), as the
+    authors of the damped form draw them"""
+    damped = given.scheme == "damped"
+    value = value or ("ring" if damped else "uniform")
+    return check_choice(name, value, INITIALISATIONS if damped else ("uniform",))
+
+
+def _max_phase(name: str, value: float, given: Given) -> float:
+    """at most pi, beside 0 < r_min < r_max <= 1; for "ring" alone"""
+    r_min, r_max = given.r_min, given.r_max
+    if _on_ring(given) and not (0 < r_min < r_max <= 1 and 0 < value <= math.pi):
+        raise ValueError(
+            "expected 0 < r_min < r_max <= 1 and 0 < max_phase <= pi, "
+            f"got {r_min}, {r_max}, {value}"
+        )
+    return value
+
+
+def _on_ring(given: Given) -> bool:
+    return given.initialisation == "ring"
+
+
+def _ring(given: Given, shape: Any, key: PRNGKeyArray) -> Ring:
+    units, keys = (given.state_size,), jr.split(key, 3)
+    wide = jnp.promote_types(given.dtype, jnp.float32)
+    squared = uniform(keys[0], units, wide, low=given.r_min**2, high=given.r_max**2)
+    phase = uniform(keys[1], units, wide, low=0.0, high=min(given.max_phase, WIDEST))
+    step_logit = normal(keys[2], units, wide, std=0.5)
+    step = jax.nn.sigmoid(step_logit)
+    # From the determinant r^2 = 1 / (1 + step G), and |1 - lambda|^2 = step^2 A r^2.
+    modulus = jnp.sqrt(squared)
+    distance = (1 - modulus) ** 2 + 4 * modulus * jnp.sin(phase / 2) ** 2
+    drawn = distance / (step**2 * squared), (1 / squared - 1) / step, step_logit
+    return Ring(*(p.astype(given.dtype) for p in drawn))
+
+
+def _of(part: str):
+    """This part of the ring, or what is uniform on (0, 1)."""
+
+    def start(given: Given, shape: tuple[int, ...], key: Any) -> Array:
+        if given.ring is not None:
+            return getattr(given.ring, part)
+        return uniform(key, shape, given.dtype, low=0.0, high=1.0)
+
+    return start
+
+
+def _damped(given: Given) -> bool:
+    return given.scheme == "damped"
 
 
 @register(
@@ -45,7 +116,7 @@ INITIALISATIONS = ("ring", "uniform")
         where A_0 = A; G_0 = G; s = step_logit; z, y = parts(state)
     """,
 )
-class LinOSSCell(AbstractLinearCell):
+class LinOSSCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     r"""Linear oscillatory state space (LinOSS; Rusch & Rus 2025, arXiv:2410.03943; damped:
     Boyer et al. 2025, arXiv:2505.12171).
 
@@ -67,108 +138,47 @@ class LinOSSCell(AbstractLinearCell):
 
     B and C are real. The authors' are complex, which is the same as two real oscillators for
     each of theirs: A, G and s twice, B as its real rows over its imaginary ones, C as its real
-    columns before minus its imaginary ones. Their D is a diagonal. For long sequences, and for
-    what swings; linear: put it in a `Block`.
+    columns before minus its imaginary ones. Their D is a diagonal. B and C start uniform on
+    $\pm 1 / \sqrt{\text{fan-in}}$. The cell is for long sequences, and for what swings. It is
+    linear: put it in a `Block`.
     """
 
-    A: Float[Array, " units"]
-    G: Float[Array, " units"] | None
-    step_logit: Float[Array, " units"]
-    B: Float[Array, "units input"]
-    C: Float[Array, "output units"]
-    D: Float[Array, "output input"]
-    scheme: str = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = True
+    ring: ClassVar[Ring] = drawn_from(_ring, key=0, when=_on_ring)
+    A: Float[Array, " state"] = drawn_from(_of("A"), key=0)
+    G: Float[Array, " state"] | None = drawn_from(_of("G"), key=1, when=_damped)
+    step_logit: Float[Array, " state"] = drawn_from(_of("step_logit"), key=2)
+    B: Float[Array, "state input"] = drawn(fan_in_uniform, key=3)
+    C: Float[Array, "hidden state"] = drawn(fan_in_uniform, key=4)
+    D: Float[Array, "hidden input"] = drawn(fan_in_normal, key=5)
+    state_size: ClassVar[int | None] = option(None, like_hidden)
+    scheme: str = option("imex", one_of(*SCHEMES))
+    initialisation: ClassVar[str | None] = option(None, _initialisation)
+    r_min: ClassVar[float] = option(0.9)
+    r_max: ClassVar[float] = option(1.0)
+    max_phase: ClassVar[float] = option(math.pi, _max_phase)
     ssm_parameters: ClassVar[tuple[str, ...]] = ("A", "G", "step_logit", "B")
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        state_size: int | None = None,
-        scheme: str = "imex",
-        initialisation: str | None = None,
-        r_min: float = 0.9,
-        r_max: float = 1.0,
-        max_phase: float = math.pi,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """**Arguments:**
-
-        - `state_size`: the number of oscillators, by default `hidden_size`.
-        - `scheme`: "imex", "im" or "damped".
-        - `initialisation`: "uniform": A, G and s on (0, 1), the default of "imex" and "im";
-          "ring", of "damped" alone and its default: s is N(0, 1/4), and A and G are those of
-          eigenvalues uniform by area on $r_{min} \\le |\\lambda| \\le r_{max}$ with angles
-          uniform on (0, `max_phase`), as the authors of the damped form draw them.
-
-        B and C start uniform on $\\pm 1 / \\sqrt{\\text{fan-in}}$. ValueError for any other.
-        """
-        state_size = hidden_size if state_size is None else state_size
-        check_sizes(input_size=input_size, hidden_size=hidden_size, state_size=state_size)
-        self.scheme = check_choice("scheme", scheme, SCHEMES)
-        dtype = working_float(dtype)
-        keys = jr.split(key, 6)
-        units = (state_size,)
-        damped = scheme == "damped"
-        initialisation = initialisation or ("ring" if damped else "uniform")
-        check_choice("initialisation", initialisation, INITIALISATIONS if damped else ("uniform",))
-        if initialisation == "ring":
-            drawn = _ring(keys[0], units, (r_min, r_max, max_phase), dtype)
-            self.A, self.G, self.step_logit = (p.astype(dtype) for p in drawn)
-        else:
-            self.A = uniform(keys[0], units, dtype, low=0.0, high=1.0)
-            self.G = uniform(keys[1], units, dtype, low=0.0, high=1.0) if damped else None
-            self.step_logit = uniform(keys[2], units, dtype, low=0.0, high=1.0)
-        self.B = fan_in_uniform(keys[3], (state_size, input_size), dtype, fan_in=input_size)
-        self.C = fan_in_uniform(keys[4], (hidden_size, state_size), dtype, fan_in=state_size)
-        self.D = normal(keys[5], (hidden_size, input_size), dtype, std=1 / math.sqrt(input_size))
-        self.input_size, self.output_size = input_size, hidden_size
-
-    def init_state(self) -> Float[Array, "2 units"]:
+    def init_state(self) -> Float[Array, "2 state"]:
         return jnp.zeros((2, self.A.size), state_dtype(self.A))
 
-    def constants(self) -> Any:
-        dtype = state_dtype(self.A)
-        step = jax.nn.sigmoid(self.step_logit.astype(dtype))
-        stiffness = jax.nn.relu(self.A.astype(dtype))
+    def constants(self) -> Oscillator:
+        A, s = wide(self.A, self.step_logit)
+        step, stiffness = jax.nn.sigmoid(s), jax.nn.relu(A)
         if self.scheme == "im":
             return implicit(stiffness, step)
-        damping = jnp.zeros_like(step) if self.G is None else jax.nn.relu(self.G.astype(dtype))
+        damping = jnp.zeros_like(step) if self.G is None else jax.nn.relu(wide(self.G)[0])
         return implicit_explicit(stiffness, damping, step)
 
     def transition(
-        self, c: Any, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] | None = None
+        self,
+        c: Oscillator,
+        x: Float[Array, " {self.input_size}"],
+        dt: Float[ArrayLike, ""] | None = None,
     ) -> AffineMap:
-        block, gain = c.block, c.gain
-        if dt is not None:
-            block, gain = power(c, jnp.asarray(dt))
-        return AffineMap(Block2x2(block), gain * (self.B @ x)[None])
+        M, gain = (c.block, c.gain) if dt is None else power(c.powers, jnp.asarray(dt))
+        return AffineMap(Block2x2(M), gain * (self.B @ x)[None])
 
     def readout(
-        self, c: Any, state: Float[Array, "2 units"], x: Float[Array, " {self.input_size}"]
+        self, c: Oscillator, state: Float[Array, "2 state"], x: Float[Array, " {self.input_size}"]
     ) -> Float[Array, " {self.output_size}"]:
         return self.C @ state[1] + self.D @ x
-
-
-def _ring(key: PRNGKeyArray, units: tuple[int, ...], ring: tuple[float, float, float], dtype: Any):
-    """A, G and s of a step whose eigenvalues lie on a ring."""
-    r_min, r_max, max_phase = ring
-    if not (0 < r_min < r_max <= 1 and 0 < max_phase <= math.pi):
-        raise ValueError(
-            "expected 0 < r_min < r_max <= 1 and 0 < max_phase <= pi, "
-            f"got {r_min}, {r_max}, {max_phase}"
-        )
-    wide, keys = jnp.promote_types(dtype, jnp.float32), jr.split(key, 3)
-    squared = uniform(keys[0], units, wide, low=r_min**2, high=r_max**2)
-    phase = uniform(keys[1], units, wide, low=0.0, high=min(max_phase, WIDEST))
-    step_logit = normal(keys[2], units, wide, std=0.5)
-    step = jax.nn.sigmoid(step_logit)
-    # From the determinant r^2 = 1 / (1 + step G), and |1 - lambda|^2 = step^2 A r^2.
-    modulus = jnp.sqrt(squared)
-    distance = (1 - modulus) ** 2 + 4 * modulus * jnp.sin(phase / 2) ** 2
-    return distance / (step**2 * squared), (1 / squared - 1) / step, step_logit

@@ -3,27 +3,66 @@
 import math
 from typing import Any, ClassVar, NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 from jax import lax
 from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
-from .._common.checks import check_sizes
-from .._common.dtypes import state_dtype, working_float
 from ..base import AbstractLinearCell
+from ..declared import (
+    AbstractDeclaredCell,
+    Given,
+    computed,
+    drawn,
+    drawn_from,
+    like_hidden,
+    option,
+)
 from ..init import ring
 from ..linear import AffineMap, Diagonal
 from ..registry import register
-from .modes import joint_readout, read_modes, write_modes
+from .modes import joint_readout, read_modes, wide, write_modes, zero_modes
 
 
 class LRUConstants(NamedTuple):
     """What `LRUCell.constants` computes: the eigenvalues, B with its normalisation, C and D."""
 
-    eigenvalues: Complex[Array, " modes"]
-    B: Float[Array, "2*modes input"]
-    joint: Float[Array, "output 2*modes+input"]
+    eigenvalues: Complex[Array, " state"]
+    B: Float[Array, "2*state input"]
+    joint: Float[Array, "hidden 2*state+input"]
+
+
+class Ring(NamedTuple):
+    """Eigenvalues at the start, and the normalisation that belongs to them."""
+
+    nu_log: Float[Array, " state"]
+    theta_log: Float[Array, " state"]
+    gamma_log: Float[Array, " state"]
+
+
+def _ring(given: Given, shape: Any, key: PRNGKeyArray) -> Ring:
+    size, dtype = given.state_size, given.dtype
+    nu_log, theta_log = ring(key, size, given.r_min, given.r_max, given.max_phase, dtype)
+    # log sqrt(1 - |lambda|^2) without cancellation: |lambda|^2 = exp(-2 exp(nu)).
+    gamma_log = 0.5 * jnp.log(-jnp.expm1(-2 * jnp.exp(nu_log)))
+    return Ring(*(p.astype(dtype) for p in (nu_log, theta_log, gamma_log)))
+
+
+def _checked_ring(name: str, value: float, given: Given) -> float:
+    """above 0, beside 0 <= r_min < r_max <= 1"""
+    if not (0 <= given.r_min < given.r_max <= 1 and value > 0):
+        raise ValueError(
+            "expected 0 <= r_min < r_max <= 1 and max_phase > 0, "
+            f"got {given.r_min}, {given.r_max}, {value}"
+        )
+    return value
+
+
+def _normal(
+    key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any, *, fan_in: int | None = None
+) -> Array:
+    """N(0, 1 / fan_in); the fan-in is the last axis unless it is given."""
+    return jr.normal(key, shape, dtype) / math.sqrt(shape[-1] if fan_in is None else fan_in)
 
 
 @register(
@@ -39,7 +78,7 @@ class LRUConstants(NamedTuple):
               B = complex(B); C = complex(C); h = state
     """,
 )
-class LRUCell(AbstractLinearCell):
+class LRUCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     r"""Linear recurrent unit (Orvieto et al. 2023, arXiv:2303.06349).
 
     $$\lambda = \exp(-e^{\nu} + i e^{\theta}), \qquad
@@ -53,56 +92,24 @@ class LRUCell(AbstractLinearCell):
     input and output have one size, keeps its diagonal). Linear: put it in a `Block`.
     """
 
-    nu_log: Float[Array, " modes"]
-    theta_log: Float[Array, " modes"]
-    gamma_log: Float[Array, " modes"]
-    B: Float[Array, "2 modes input"]
-    C: Float[Array, "2 output modes"]
-    D: Float[Array, "output input"]
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = False
+    ring: ClassVar[Ring] = drawn_from(_ring)
+    nu_log: Float[Array, " state"] = computed(lambda given, shape: given.ring.nu_log)
+    theta_log: Float[Array, " state"] = computed(lambda given, shape: given.ring.theta_log)
+    gamma_log: Float[Array, " state"] = computed(lambda given, shape: given.ring.gamma_log)
+    B: Float[Array, "2 state input"] = drawn(_normal, fan_in="2*input")
+    C: Float[Array, "2 hidden state"] = drawn(_normal)
+    D: Float[Array, "hidden input"] = drawn(_normal)
+    state_size: ClassVar[int | None] = option(None, like_hidden)
+    r_min: ClassVar[float] = option(0.0)
+    r_max: ClassVar[float] = option(1.0)
+    max_phase: ClassVar[float] = option(2 * math.pi, _checked_ring)
     ssm_parameters: ClassVar[tuple[str, ...]] = ("nu_log", "theta_log", "gamma_log", "B")
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        state_size: int | None = None,
-        r_min: float = 0.0,
-        r_max: float = 1.0,
-        max_phase: float = 2 * math.pi,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """Sizes of x and y; `state_size` complex units, by default `hidden_size`;
-        0 <= r_min < r_max <= 1."""
-        modes = hidden_size if state_size is None else state_size
-        check_sizes(input_size=input_size, hidden_size=hidden_size, state_size=modes)
-        if not (0 <= r_min < r_max <= 1 and max_phase > 0):
-            raise ValueError(
-                "expected 0 <= r_min < r_max <= 1 and max_phase > 0, "
-                f"got {r_min}, {r_max}, {max_phase}"
-            )
-        dtype = working_float(dtype)
-        key_ring, key_B, key_C, key_D = jr.split(key, 4)
-        nu_log, theta_log = ring(key_ring, modes, r_min, r_max, max_phase, dtype)
-        # log sqrt(1 - |lambda|^2) without cancellation: |lambda|^2 = exp(-2 exp(nu)).
-        gamma_log = 0.5 * jnp.log(-jnp.expm1(-2 * jnp.exp(nu_log)))
-        self.nu_log, self.theta_log = nu_log.astype(dtype), theta_log.astype(dtype)
-        self.gamma_log = gamma_log.astype(dtype)
-        self.B = _normal(key_B, (2, modes, input_size), 2 * input_size, dtype)
-        self.C = _normal(key_C, (2, hidden_size, modes), modes, dtype)
-        self.D = _normal(key_D, (hidden_size, input_size), input_size, dtype)
-        self.input_size, self.output_size = input_size, hidden_size
-
-    def init_state(self) -> Complex[Array, " modes"]:
-        zeros = jnp.zeros(self.nu_log.size, state_dtype(self.nu_log))
-        return lax.complex(zeros, zeros)
+    def init_state(self) -> Complex[Array, " state"]:
+        return zero_modes(self.nu_log.size, self.nu_log)
 
     def constants(self) -> LRUConstants:
-        nu_log, theta_log = (p.astype(state_dtype(p)) for p in (self.nu_log, self.theta_log))
+        nu_log, theta_log = wide(self.nu_log, self.theta_log)
         modulus, phase = jnp.exp(-jnp.exp(nu_log)), jnp.exp(theta_log)
         eigenvalues = lax.complex(modulus * jnp.cos(phase), modulus * jnp.sin(phase))
         B = jnp.exp(self.gamma_log)[None, :, None] * self.B
@@ -115,11 +122,7 @@ class LRUCell(AbstractLinearCell):
     def readout(
         self,
         c: LRUConstants,
-        state: Complex[Array, " modes"],
+        state: Complex[Array, " state"],
         x: Float[Array, " {self.input_size}"],
     ) -> Float[Array, " {self.output_size}"]:
         return read_modes(c.joint, state, x)
-
-
-def _normal(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int, dtype: Any) -> Array:
-    return jr.normal(key, shape, dtype) / math.sqrt(fan_in)

@@ -3,24 +3,79 @@
 import math
 from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 from jax import lax
-from jaxtyping import Array, ArrayLike, Float, Inexact, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, Inexact
 
-from .._common.checks import check_choice, check_sizes
-from .._common.dtypes import state_dtype, working_float
+from .._common.dtypes import zero_state
+from .._common.terms import affine
 from ..base import AbstractLinearCell
-from ..init import fan_in_uniform, log_uniform, uniform
+from ..declared import (
+    AbstractDeclaredCell,
+    Given,
+    at_least_one,
+    computed,
+    derived,
+    drawn,
+    drawn_from,
+    filled,
+    one_of,
+    option,
+    said,
+)
+from ..init import fan_in_uniform, log_uniform
 from ..linear import AffineMap, Diagonal
 from ..registry import register
 from .discretise import exponential_euler, zoh
-from .modes import check_eigenvalues, check_map
+from .modes import has_map, has_map_bias, mapped, not_both, step_bounds, wide, zero_modes
 
 
 DISCRETISATIONS = {"euler": exponential_euler, "zoh": zoh}
+
+
+def _state_size(name: str, value: int, given: Given) -> int:
+    """N, the state of one channel"""
+    return at_least_one(name, value, given)
+
+
+def _rank(name: str, value: int | None, given: Given) -> int:
+    """of the map to Delta, by default hidden_size / 16, rounded up; in the authors' block it is a
+    16th of the block's width, half of that"""
+    return at_least_one(name, -(-given.hidden_size // 16) if value is None else value, given)
+
+
+_negative = said("whether the transition lies in (-1, 1) instead of (0, 1)")
+
+
+def _complex(given: Given) -> bool:
+    return given.complex_eigenvalues
+
+
+def _rows(given: Given) -> int:
+    """Of the maps to the step, to B and to C."""
+    return given.rank + (4 if given.complex_eigenvalues else 2) * given.state_size
+
+
+def _first_steps(given: Given, shape: tuple[int, ...], key: Any) -> Array:
+    dtype = jnp.promote_types(given.dtype, jnp.float32)
+    step = jnp.exp(log_uniform(key, shape, dtype, bounds=given.step_range))
+    # The inverse of softplus.
+    return jnp.log(jnp.expm1(step)).astype(given.dtype)
+
+
+def _numbers(given: Given) -> Array:
+    return jnp.arange(given.state_size, dtype=jnp.promote_types(given.dtype, jnp.float32))
+
+
+def _decays(given: Given, shape: tuple[int, ...]) -> Array:
+    half = jnp.full(given.state_size, math.log(0.5))
+    A_log = half if given.complex_eigenvalues else jnp.log1p(_numbers(given))
+    return jnp.broadcast_to(A_log.astype(given.dtype), shape)
+
+
+def _turns(given: Given, shape: tuple[int, ...]) -> Array:
+    return jnp.broadcast_to(_numbers(given).astype(given.dtype), shape)
 
 
 @register(
@@ -51,7 +106,7 @@ DISCRETISATIONS = {"euler": exponential_euler, "zoh": zoh}
               complex_eigenvalues = given(A_imag); H = by_channel(state)
     """,
 )
-class MambaCell(AbstractLinearCell):
+class MambaCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     r"""Selective state space, S6 (Mamba; Gu & Dao 2023, arXiv:2312.00752).
 
     $$u = W x + b, \qquad \Delta = \mathrm{softplus}(W_\Delta W_r u + b_\Delta), \qquad
@@ -64,8 +119,10 @@ class MambaCell(AbstractLinearCell):
     W_C$ in this order, `A_log` $\alpha$. `discretisation` "euler" is the authors' code and the
     equation above; "zoh" is the paper's, with $(e^{\Delta A} - 1) / A$ for $\Delta$. The block
     of the paper, with its short convolution and gate, is `rz.layers.MambaBlock`, and that is what
-    `make_model("mamba", ...)` builds; `make_cell("mamba", ...)` is this cell. For long
-    sequences, of tokens above all; linear: put it in a `Block`.
+    `make_model("mamba", ...)` builds; `make_cell("mamba", ...)` is this cell. It is for long
+    sequences, of tokens above all. It is linear: put it in a `Block`. `weight_dt` starts uniform
+    on $\pm 1 / \sqrt{\text{rank}}$, which is the authors' `dt_scale` of 1, and `step_range` is
+    where Delta starts where u is 0.
 
     With `negative_eigenvalues` h is kept by $2 e^{\Delta A} - 1$, in (-1, 1), which tracks
     states that the other cannot (Grazzi et al. 2024, arXiv:2411.12537). Such a cell counts
@@ -76,98 +133,48 @@ class MambaCell(AbstractLinearCell):
     imaginary ones), the state too, and $y_c = 2\, \mathrm{Re} \sum_n C_n h_{cn}' + D_c u_c$.
     """
 
-    weight_ih: Float[Array, "hidden input"] | None
-    bias: Float[Array, " hidden"] | None
-    weight_x: Float[Array, "rows hidden"]
-    weight_dt: Float[Array, "hidden rank"]
-    bias_dt: Float[Array, " hidden"]
-    A_log: Float[Array, "hidden state"]
-    A_imag: Float[Array, "hidden state"] | None
-    D: Float[Array, " hidden"]
-    discretisation: str = eqx.field(static=True)
-    negative_eigenvalues: bool = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
+    weight_ih: Float[Array, "hidden input"] | None = drawn(fan_in_uniform, when=has_map)
+    bias: Float[Array, " hidden"] | None = filled(0.0, when=has_map_bias)
+    weight_x: Float[Array, "rows hidden"] = drawn(fan_in_uniform)
+    weight_dt: Float[Array, "hidden rank"] = drawn(fan_in_uniform)
+    bias_dt: Float[Array, " hidden"] = drawn_from(_first_steps)
+    A_log: Float[Array, "hidden state"] = computed(_decays)
+    A_imag: Float[Array, "hidden state"] | None = computed(_turns, when=_complex)
+    D: Float[Array, " hidden"] = filled(1.0)
+    state_size: ClassVar[int] = option(16, _state_size)
+    rank: ClassVar[int | None] = option(None, _rank)
+    discretisation: str = option("euler", one_of(*DISCRETISATIONS))
+    step_range: ClassVar[tuple[float, float]] = option((0.001, 0.1), step_bounds)
+    negative_eigenvalues: bool = option(False, _negative)
+    complex_eigenvalues: ClassVar[bool] = option(False, not_both)
+    input_map: ClassVar[bool] = option(True, mapped)
+    use_bias: ClassVar[bool] = option(True)
+    rows: ClassVar[int] = derived(_rows)
     ssm_parameters: ClassVar[tuple[str, ...]] = ("A_log", "A_imag", "D", "bias_dt")
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        state_size: int = 16,
-        rank: int | None = None,
-        discretisation: str = "euler",
-        step_range: tuple[float, float] = (0.001, 0.1),
-        negative_eigenvalues: bool = False,
-        complex_eigenvalues: bool = False,
-        input_map: bool = True,
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """**Arguments:**
-
-        - `state_size`: N, the state of one channel.
-        - `rank`: of the map to Delta, by default hidden_size / 16, rounded up; in the authors'
-          block it is a 16th of the block's width, half of that.
-        - `discretisation`: "euler" or "zoh".
-        - `step_range`: Delta starts log-uniform on it where u is 0; `weight_dt` starts uniform
-          on +-1 / sqrt(rank), which is the authors' `dt_scale` of 1.
-        - `negative_eigenvalues`: whether the transition lies in (-1, 1) instead of (0, 1);
-          `complex_eigenvalues`: in the unit disc, with twice the state. Not both.
-        - `input_map`: False leaves W and b out, where x has `hidden_size` channels.
-
-        ValueError for any other.
-        """
-        check_sizes(input_size=input_size, hidden_size=hidden_size, state_size=state_size)
-        rank = -(-hidden_size // 16) if rank is None else rank
-        check_sizes(rank=rank)
-        check_eigenvalues(negative_eigenvalues, complex_eigenvalues)
-        check_map(input_map, input_size, hidden_size)
-        self.discretisation = check_choice("discretisation", discretisation, DISCRETISATIONS)
-        self.negative_eigenvalues = negative_eigenvalues
-        dtype = working_float(dtype)
-        key_W, key_x, key_dt, key_step = jr.split(key, 4)
-        shape = (hidden_size, input_size)
-        self.weight_ih = (
-            fan_in_uniform(key_W, shape, dtype, fan_in=input_size) if input_map else None
-        )
-        self.bias = jnp.zeros(hidden_size, dtype) if use_bias and input_map else None
-        rows = rank + (4 if complex_eigenvalues else 2) * state_size
-        self.weight_x = fan_in_uniform(key_x, (rows, hidden_size), dtype, fan_in=hidden_size)
-        bound = 1 / math.sqrt(rank)
-        self.weight_dt = uniform(key_dt, (hidden_size, rank), dtype, low=-bound, high=bound)
-        wide = jnp.promote_types(dtype, jnp.float32)
-        step = jnp.exp(log_uniform(key_step, (hidden_size,), wide, bounds=step_range))
-        # The inverse of softplus.
-        self.bias_dt = jnp.log(jnp.expm1(step)).astype(dtype)
-        shape, numbers = (hidden_size, state_size), jnp.arange(state_size, dtype=wide)
-        A_log = jnp.full(state_size, math.log(0.5)) if complex_eigenvalues else jnp.log1p(numbers)
-        self.A_log = jnp.broadcast_to(A_log.astype(dtype), shape)
-        imaginary = jnp.broadcast_to(numbers.astype(dtype), shape)
-        self.A_imag = imaginary if complex_eigenvalues else None
-        self.D = jnp.ones(hidden_size, dtype)
-        self.input_size, self.output_size = input_size, hidden_size
-
-    def init_state(self) -> Inexact[Array, " state"]:
-        zeros = jnp.zeros(self.A_log.size, state_dtype(self.A_log))
-        return zeros if self.A_imag is None else lax.complex(zeros, zeros)
-
-    def constants(self) -> Any:
-        dtype = state_dtype(self.A_log)
-        A = -jnp.exp(self.A_log.astype(dtype))
-        return A if self.A_imag is None else lax.complex(A, self.A_imag.astype(dtype))
 
     @property
     def timed(self) -> bool:
         """Whether the state decays with time: not where eigenvalues are negative."""
         return not self.negative_eigenvalues
 
+    def init_state(self) -> Inexact[Array, " state"]:
+        zeros = zero_modes if self.A_imag is not None else zero_state
+        return zeros(self.A_log.size, self.A_log)
+
+    def constants(self) -> Inexact[Array, "hidden state"]:
+        """A."""
+        if self.A_imag is None:
+            return -jnp.exp(wide(self.A_log)[0])
+        alpha, beta = wide(self.A_log, self.A_imag)
+        return lax.complex(-jnp.exp(alpha), beta)
+
     def transition(
-        self, c: Any, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] = 1.0
+        self,
+        c: Inexact[Array, "hidden state"],
+        x: Float[Array, " {self.input_size}"],
+        dt: Float[ArrayLike, ""] = 1.0,
     ) -> AffineMap:
-        u = self._project(x)
+        u = affine(self.weight_ih, x, self.bias)
         rank = self.weight_dt.shape[1]
         small, B = jnp.split(self.weight_x[: rank + self._width] @ u, [rank])
         step = jnp.asarray(dt) * jax.nn.softplus(self.weight_dt @ small + self.bias_dt)
@@ -177,9 +184,12 @@ class MambaCell(AbstractLinearCell):
         return AffineMap(Diagonal(decay.ravel()), written.ravel())
 
     def readout(
-        self, c: Any, state: Inexact[Array, " state"], x: Float[Array, " {self.input_size}"]
+        self,
+        c: Inexact[Array, "hidden state"],
+        state: Inexact[Array, " state"],
+        x: Float[Array, " {self.input_size}"],
     ) -> Float[Array, " {self.output_size}"]:
-        u = self._project(x)
+        u = affine(self.weight_ih, x, self.bias)
         C = self._joined(self.weight_x[-self._width :] @ u)
         read = state.reshape(self.A_log.shape) @ C
         return (read if self.A_imag is None else 2 * read.real) + self.D * u
@@ -189,9 +199,5 @@ class MambaCell(AbstractLinearCell):
         """Rows of B, and of C."""
         return (self.weight_x.shape[0] - self.weight_dt.shape[1]) // 2
 
-    def _joined(self, rows: Array) -> Array:
+    def _joined(self, rows: Float[Array, " width"]) -> Inexact[Array, " state"]:
         return rows if self.A_imag is None else lax.complex(*jnp.split(rows, 2))
-
-    def _project(self, x: Array) -> Array:
-        u = x if self.weight_ih is None else self.weight_ih @ x
-        return u if self.bias is None else u + self.bias

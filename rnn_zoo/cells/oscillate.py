@@ -17,8 +17,8 @@ WIDEST = math.pi * 63 / 64
 with the number of steps and M has no real root."""
 
 
-class Oscillator(NamedTuple):
-    """A step M, g, and what its powers need."""
+class Powers(NamedTuple):
+    """What the powers of a step M need."""
 
     rest: Float[Array, "2 2 units"]
     r"""$(M / r - \cos\theta\, I)\, \theta / \sin\theta$: its square is $-\theta^2 I$."""
@@ -27,9 +27,14 @@ class Oscillator(NamedTuple):
     r"""$\theta^2$, which is smooth in A where theta is not."""
     forces: Float[Array, "3 units"]
     """What of a constant force reaches z, and y by two ways."""
-    block: Float[Array, "2 2 units"] | None = None
-    """M, and below g: those of `power` at 1, to the bit."""
-    gain: Float[Array, "2 units"] | None = None
+
+
+class Oscillator(NamedTuple):
+    """A step M, g: those of `power` at 1, to the bit; and its powers."""
+
+    block: Float[Array, "2 2 units"]
+    gain: Float[Array, "2 units"]
+    powers: Powers
 
 
 def implicit(stiffness: Float[Array, " units"], step: Float[Array, " units"]) -> Oscillator:
@@ -71,7 +76,7 @@ def implicit_explicit(
 
 
 def power(
-    system: Oscillator, dt: Float[Array, ""]
+    step: Powers, dt: Float[Array, ""]
 ) -> tuple[Float[Array, "2 2 units"], Float[Array, "2 units"]]:
     r"""$M^{dt}$ and the gain $(I - M)^{-1} (I - M^{dt})\, g$ of a force that is constant meanwhile.
 
@@ -82,13 +87,13 @@ def power(
     the identity at 0, the step itself at 1. Every quotient is a smooth function of theta^2
     and log r, also where both are 0: there it is the free motion $y + dt\, \Delta z$.
     """
-    real, squared = dt * system.log_modulus, dt**2 * system.squared
+    real, squared = dt * step.log_modulus, dt**2 * step.squared
     cosine, sinc = _turn(squared)
     kept, turned, zero = jnp.exp(real), dt * sinc, jnp.zeros_like(sinc)
     eye = _matrix(cosine, zero, zero, cosine)
-    block = kept[None, None] * (eye + turned[None, None] * system.rest)
+    block = kept[None, None] * (eye + turned[None, None] * step.rest)
     a, b = _pair_exprel(real, squared, cosine, sinc)
-    to_z, to_y, to_y_late = system.forces
+    to_z, to_y, to_y_late = step.forces
     return block, jnp.stack([kept * turned * to_z, dt * (a * to_y + dt * b * to_y_late)])
 
 
@@ -106,9 +111,8 @@ def _oscillator(
     slope = cosine / sinc
     to_y, to_y_late = lift * (a - b * slope), lift * (squared * b + a * slope)
     forces = jnp.stack([push / (jnp.exp(log_modulus) * sinc), to_y, to_y_late])
-    system = Oscillator(skew / sinc[None, None], log_modulus, squared, forces)
-    block, gain = power(system, jnp.ones((), push.dtype))
-    return system._replace(block=block, gain=gain)
+    powers = Powers(skew / sinc[None, None], log_modulus, squared, forces)
+    return Oscillator(*power(powers, jnp.ones((), push.dtype)), powers)
 
 
 def _matrix(zz: Array, zy: Array, yz: Array, yy: Array) -> Array:

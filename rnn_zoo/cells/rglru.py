@@ -3,24 +3,99 @@
 import math
 from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jax import lax
-from jaxtyping import Array, Float, Inexact, PRNGKeyArray
+from jaxtyping import Array, Float, Inexact
 
-from .._common.checks import check_choice, check_sizes
-from .._common.dtypes import state_dtype, working_float
+from .._common.checks import check_choice
+from .._common.dtypes import zero_state
+from .._common.terms import affine
 from ..base import AbstractLinearCell
-from ..init import fan_in_uniform, normal, uniform
+from ..declared import (
+    AbstractDeclaredCell,
+    Given,
+    at_least_one,
+    derived,
+    drawn,
+    drawn_from,
+    filled,
+    option,
+    said,
+)
+from ..init import fan_in_normal, fan_in_uniform, uniform
 from ..linear import AffineMap, Block2x2, Diagonal
 from ..registry import register
-from .modes import check_eigenvalues, check_map
+from .modes import has_map, has_map_bias, mapped, not_both, wide
 
 
 SHARPNESS = 8.0
 _STEEPEST = 1000.0
+
+
+def _complex(name: str, value: bool, given: Given) -> bool:
+    """not with `negative_eigenvalues`; hidden_size must then be even"""
+    not_both(name, value, given)
+    if value and given.hidden_size % 2:
+        raise ValueError(
+            "expected an even hidden_size with complex_eigenvalues, from 2 up, "
+            f"got {given.hidden_size}"
+        )
+    return value
+
+
+def _blocks(name: str, value: int, given: Given) -> int:
+    """they divide the units, hidden_size or with `complex_eigenvalues` half of it"""
+    at_least_one(name, value, given)
+    if given.units % value:
+        raise ValueError(
+            f"expected blocks to divide hidden_size={given.hidden_size}"
+            f"{' / 2' if given.complex_eigenvalues else ''}, got {value}"
+        )
+    return value
+
+
+def _initialisation(name: str, value: str, given: Given) -> str:
+    r"""with "uniform", the paper's, $e^{-8\, \mathrm{softplus}(\Lambda)}$, a where r is 1, is
+    uniform on `decay_range`; with "ring", the authors' code, its eighth root is uniform by area
+    on the ring `decay_range`, which forgets eight times as fast"""
+    return check_choice(name, value, ("uniform", "ring"))
+
+
+def _decay_range(name: str, value: tuple[float, float], given: Given) -> tuple[float, float]:
+    """(low, high) with 0 < low < high < 1"""
+    low, high = value
+    if not 0 < low < high < 1:
+        raise ValueError(f"expected decay_range with 0 < low < high < 1, got {value}")
+    return value
+
+
+_max_phase = said(
+    "$8 \\theta$ starts uniform on [0, max_phase), by default as in the authors' code"
+)
+_root_at_start = said("whether the root stands at the first step of a document too")
+
+
+def _turns(given: Given) -> bool:
+    return given.complex_eigenvalues
+
+
+def _units(given: Given) -> int:
+    return given.hidden_size // 2 if given.complex_eigenvalues else given.hidden_size
+
+
+def _first_decay(given: Given, shape: tuple[int, ...], key: Any) -> Array:
+    dtype, (low, high) = jnp.promote_types(given.dtype, jnp.float32), given.decay_range
+    drawn, root = (2, 2) if given.initialisation == "ring" else (1, SHARPNESS)
+    decay = uniform(key, shape, dtype, low=low**drawn, high=high**drawn)
+    # The inverse of softplus at -log of the decay, which is this root of what is drawn.
+    return jnp.log(jnp.expm1(-jnp.log(decay) / root)).astype(given.dtype)
+
+
+def _first_turn(given: Given, shape: tuple[int, ...], key: Any) -> Array:
+    high = given.max_phase / SHARPNESS
+    return uniform(jr.fold_in(key, 0), shape, given.dtype, low=0.0, high=high)
 
 
 @register(
@@ -50,7 +125,7 @@ _STEEPEST = 1000.0
               complex_eigenvalues = given(theta)
     """,
 )
-class RGLRUCell(AbstractLinearCell):
+class RGLRUCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     r"""Real-gated linear recurrent unit (Griffin; De et al. 2024, arXiv:2402.19427).
 
     $$u = W x + b, \qquad r = \sigma(W_r u + b_r), \qquad i = \sigma(W_i u + b_i)$$
@@ -58,8 +133,9 @@ class RGLRUCell(AbstractLinearCell):
     h' = a \odot h + \sqrt{1 - a^2} \odot (i \odot u), \qquad y = h'$$
 
     State: h, (hidden,), zero at the start; 0 < a < 1. $W_r, W_i$ are block-diagonal with
-    `blocks` blocks. The slope of the root is held to 1000, so that a near 1 gives no infinite
-    gradient. For long memories that choose what to keep; linear: put it in a `Block`.
+    `blocks` blocks, and start as N(0, 1 / width) of a block's width. The slope of the root is
+    held to 1000, so that a near 1 gives no infinite gradient. The cell is for long memories that
+    choose what to keep. It is linear: put it in a `Block`.
 
     The authors' code leaves the root out at the first step of a document. With
     `root_at_start=False` so does the cell, for weights that were trained so. It then has a
@@ -75,108 +151,41 @@ class RGLRUCell(AbstractLinearCell):
     the state is complex, (hidden / 2,), and y its real parts before its imaginary ones.
     """
 
-    weight_ih: Float[Array, "hidden input"] | None
-    bias: Float[Array, " hidden"] | None
-    weight_gates: Float[Array, "2 blocks rows width"]
-    bias_gates: Float[Array, "2 units"] | None
-    Lambda: Float[Array, " units"]
-    theta: Float[Array, " units"] | None
-    negative_eigenvalues: bool = eqx.field(static=True)
-    root_at_start: bool = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = False
+    weight_ih: Float[Array, "hidden input"] | None = drawn(fan_in_uniform, when=has_map)
+    bias: Float[Array, " hidden"] | None = filled(0.0, when=has_map_bias)
+    weight_gates: Float[Array, "2 blocks rows width"] = drawn(fan_in_normal)
+    bias_gates: Float[Array, "2 units"] | None = filled(0.0)
+    Lambda: Float[Array, " units"] = drawn_from(_first_decay, key=2)
+    theta: Float[Array, " units"] | None = drawn_from(_first_turn, key=2, when=_turns)
+    negative_eigenvalues: bool = option(False)
+    complex_eigenvalues: ClassVar[bool] = option(False, _complex)
+    units: ClassVar[int] = derived(_units)
+    blocks: ClassVar[int] = option(1, _blocks)
+    rows: ClassVar[int] = derived(lambda given: given.units // given.blocks)
+    width: ClassVar[int] = derived(lambda given: given.hidden_size // given.blocks)
+    initialisation: ClassVar[str] = option("uniform", _initialisation)
+    decay_range: ClassVar[tuple[float, float]] = option((0.9, 0.999), _decay_range)
+    max_phase: ClassVar[float] = option(0.1 * math.pi, _max_phase)
+    root_at_start: bool = option(True, _root_at_start)
+    input_map: ClassVar[bool] = option(True, mapped)
     ssm_parameters: ClassVar[tuple[str, ...]] = ("Lambda", "theta")
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        blocks: int = 1,
-        initialisation: str = "uniform",
-        decay_range: tuple[float, float] = (0.9, 0.999),
-        max_phase: float = 0.1 * math.pi,
-        root_at_start: bool = True,
-        negative_eigenvalues: bool = False,
-        complex_eigenvalues: bool = False,
-        input_map: bool = True,
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """**Arguments:**
-
-        - `blocks`: they divide the units, hidden_size or with `complex_eigenvalues` half of it,
-          which must then be even. Gate weights start as N(0, 1 / width) of a block's width.
-        - `initialisation`: "uniform", the paper's: $e^{-8\\, \\mathrm{softplus}(\\Lambda)}$, a
-          where r is 1, is uniform on `decay_range`; "ring", the authors' code: its eighth root
-          is uniform by area on the ring `decay_range`, which forgets eight times as fast.
-        - `decay_range`: 0 < low < high < 1.
-        - `max_phase`: $8 \\theta$ starts uniform on [0, max_phase), by default as in that code.
-        - `input_map`: False leaves W and b out, where x has `hidden_size` features.
-        - `root_at_start`: whether the root stands at the first step of a document too.
-        - `input_map=False` leaves W and b out, where x has `hidden_size` features.
-
-        ValueError for any other, or both kinds of eigenvalues.
-        """
-        check_sizes(input_size=input_size, hidden_size=hidden_size, blocks=blocks)
-        check_eigenvalues(negative_eigenvalues, complex_eigenvalues)
-        check_map(input_map, input_size, hidden_size)
-        if complex_eigenvalues and hidden_size % 2:
-            raise ValueError(
-                "expected an even hidden_size with complex_eigenvalues, from 2 up, "
-                f"got {hidden_size}"
-            )
-        units = hidden_size // 2 if complex_eigenvalues else hidden_size
-        if units % blocks:
-            raise ValueError(
-                f"expected blocks to divide hidden_size={hidden_size}"
-                f"{' / 2' if complex_eigenvalues else ''}, got {blocks}"
-            )
-        low, high = decay_range
-        if not 0 < low < high < 1:
-            raise ValueError(f"expected decay_range with 0 < low < high < 1, got {decay_range}")
-        dtype = working_float(dtype)
-        key_W, key_gates, key_decay = jr.split(key, 3)
-        rows, width = units // blocks, hidden_size // blocks
-        size = (hidden_size, input_size)
-        self.weight_ih = (
-            fan_in_uniform(key_W, size, dtype, fan_in=input_size) if input_map else None
-        )
-        self.bias = jnp.zeros(hidden_size, dtype) if use_bias and input_map else None
-        std = 1 / math.sqrt(width)
-        self.weight_gates = normal(key_gates, (2, blocks, rows, width), dtype, std=std)
-        self.bias_gates = jnp.zeros((2, units), dtype) if use_bias else None
-        wide = jnp.promote_types(dtype, jnp.float32)
-        check_choice("initialisation", initialisation, ("uniform", "ring"))
-        drawn, root = (2, 2) if initialisation == "ring" else (1, SHARPNESS)
-        decay = uniform(key_decay, (units,), wide, low=low**drawn, high=high**drawn)
-        # The inverse of softplus at -log of the decay, which is this root of what is drawn.
-        self.Lambda = jnp.log(jnp.expm1(-jnp.log(decay) / root)).astype(dtype)
-        turn, key_turn = max_phase / SHARPNESS, jr.fold_in(key_decay, 0)
-        self.theta = (
-            uniform(key_turn, (units,), dtype, low=0.0, high=turn) if complex_eigenvalues else None
-        )
-        self.negative_eigenvalues = negative_eigenvalues
-        self.root_at_start = root_at_start
-        self.input_size, self.output_size = input_size, hidden_size
-
     def init_state(self) -> Inexact[Array, "*rows units"]:
-        zeros = jnp.zeros(self.Lambda.size, state_dtype(self.Lambda))
+        zeros = zero_state(self.Lambda.size, self.Lambda)
         state = zeros if self.root_at_start else jnp.stack([zeros, jnp.ones_like(zeros)])
         return state if self.theta is None else lax.complex(state, jnp.zeros_like(state))
 
-    def constants(self) -> Any:
-        dtype = state_dtype(self.Lambda)
-        rate = -SHARPNESS * jax.nn.softplus(self.Lambda.astype(dtype))
+    def constants(self) -> Inexact[Array, " units"]:
+        """log a where r is 1."""
+        rate = -SHARPNESS * jax.nn.softplus(wide(self.Lambda)[0])
         if self.theta is not None:
-            rate = lax.complex(rate, SHARPNESS * self.theta.astype(dtype))
+            rate = lax.complex(rate, SHARPNESS * self.theta.astype(rate.dtype))
         return rate
 
-    def transition(self, c: Any, x: Float[Array, " {self.input_size}"]) -> AffineMap:
-        u = x if self.weight_ih is None else self.weight_ih @ x
-        u = u if self.bias is None else u + self.bias
+    def transition(
+        self, c: Inexact[Array, " units"], x: Float[Array, " {self.input_size}"]
+    ) -> AffineMap:
+        u = affine(self.weight_ih, x, self.bias)
         r, i = self._gates(u)
         log_a = c * r.astype(c.dtype)
         # 1 - |a|^2 without cancellation near |a| = 1.
@@ -193,12 +202,16 @@ class RGLRUCell(AbstractLinearCell):
         return AffineMap(Block2x2(block), jnp.stack([root * written, none]))
 
     def readout(
-        self, c: Any, state: Inexact[Array, "*rows units"], x: Float[Array, " {self.input_size}"]
+        self,
+        c: Inexact[Array, " units"],
+        state: Inexact[Array, "*rows units"],
+        x: Float[Array, " {self.input_size}"],
     ) -> Float[Array, " {self.output_size}"]:
         state = state if self.root_at_start else state[0]
         return state if self.theta is None else jnp.concatenate([state.real, state.imag])
 
-    def _gates(self, u: Array) -> Array:
+    def _gates(self, u: Float[Array, " hidden"]) -> Float[Array, "2 units"]:
+        """r and i."""
         blocks = u.reshape(self.weight_gates.shape[1], -1)
         z = jnp.einsum("gkij,kj->gki", self.weight_gates, blocks).reshape(2, -1)
         return jax.nn.sigmoid(z if self.bias_gates is None else z + self.bias_gates)

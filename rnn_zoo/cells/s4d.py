@@ -1,33 +1,80 @@
 """The diagonal structured state space."""
 
 import math
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
-import equinox as eqx
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 from jax import lax
-from jaxtyping import Array, ArrayLike, Complex, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Complex, Float
 from numpy.typing import NDArray
 
-from .._common.checks import check_choice, check_sizes
-from .._common.dtypes import state_dtype, working_float
+from .._common.checks import check_choice
+from .._common.terms import affine
 from ..base import AbstractLinearCell
-from ..init import fan_in_uniform, hippo_legs, log_uniform, normal
+from ..declared import (
+    AbstractDeclaredCell,
+    Given,
+    at_least_one,
+    computed,
+    derived,
+    drawn,
+    drawn_from,
+    filled,
+    option,
+)
+from ..init import fan_in_uniform, hippo_legs, normal
 from ..linear import AffineMap, Diagonal
 from ..registry import register
-from .discretise import DISCRETISATIONS
-from .modes import check_map
+from .discretise import DiagonalSystem, discretised, over
+from .modes import (
+    discretisation,
+    has_map,
+    has_map_bias,
+    log_steps,
+    mapped,
+    step_bounds,
+    wide,
+    zero_modes,
+)
 
 
-class DiagonalConstants(NamedTuple):
-    """The continuous system, and its discretisation for dt = 1."""
+INITIALISATIONS = ("lin", "inv", "legs")
 
-    eigenvalues: Complex[Array, "..."]
-    step: Float[Array, "..."]
-    decay: Complex[Array, "..."]
-    gain: Complex[Array, "..."]
+
+def _even(name: str, value: int, given: Given) -> int:
+    """N, even, the real dimensions of the state of one channel"""
+    at_least_one(name, value, given)
+    if value % 2:
+        raise ValueError(f"expected an even state_size, from 2 up, got {value}")
+    return value
+
+
+def _initialisation(name: str, value: str, given: Given) -> str:
+    """of the eigenvalues, n from 0: "lin" -1/2 + i pi n; "inv" -1/2 + i N/pi (N/(2n+1) - 1);
+    "legs" those of HiPPO-LegS"""
+    return check_choice(name, value, INITIALISATIONS)
+
+
+def _eigenvalues(given: Given) -> NDArray[np.complexfloating]:
+    return s4d_eigenvalues(given.initialisation, given.state_size)
+
+
+def _log_decay(given: Given, shape: tuple[int, ...]) -> Array:
+    rho = np.log(-given.eigenvalues.real)
+    return jnp.broadcast_to(jnp.asarray(rho, given.dtype), shape)
+
+
+def _frequency(given: Given, shape: tuple[int, ...]) -> Array:
+    return jnp.broadcast_to(jnp.asarray(given.eigenvalues.imag, given.dtype), shape)
+
+
+def _output(given: Given, shape: tuple[int, ...], key: Any) -> Array:
+    # The phases of the eigenvectors are arbitrary, and so are those of C: moduli will do.
+    legs = given.initialisation == "legs"
+    weight = np.abs(legs_input(given.state_size)) if legs else 1.0
+    C = normal(key, shape, given.dtype, std=math.sqrt(0.5))
+    return C * jnp.broadcast_to(jnp.asarray(weight, given.dtype), shape)
 
 
 @register(
@@ -52,7 +99,7 @@ class DiagonalConstants(NamedTuple):
               C = complex(C); H = by_channel(state)
     """,
 )
-class S4DCell(AbstractLinearCell):
+class S4DCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     r"""Diagonal state spaces, one for each channel (S4D; Gu et al. 2022, arXiv:2206.11893).
 
     $$u = W x + b, \qquad h_{cn}' = \bar\lambda_{cn} h_{cn} + \bar b_{cn} u_c, \qquad
@@ -62,114 +109,59 @@ class S4DCell(AbstractLinearCell):
     $\lambda = -e^{\rho} + i \omega$, so Re lambda < 0. State: h, (hidden * state_size / 2,)
     complex, zero at the start; of conjugate pairs one is kept, hence the 2. Parameters are
     real: `log_decay` $\rho$, `frequency` $\omega$, `log_step` $\log \Delta$, C with the
-    leading axis (real, imaginary). With `zoh` the flow is exact for inputs that are constant
-    over a step. For long sequences of regular or irregular samples; linear: put it in a `Block`.
+    leading axis (real, imaginary). With "zoh" the flow is exact for inputs that are constant
+    over a step. The cell is for long sequences of regular or irregular samples. It is linear:
+    put it in a `Block`.
+
+    C starts as complex normal of variance 1, times the input vector of the method, which only
+    their product shows: 1, and with "legs" that of HiPPO-LegS in its eigenvectors (as in the
+    authors' code, without the half that the theory asks for).
     """
 
-    weight_ih: Float[Array, "hidden input"] | None
-    bias: Float[Array, " hidden"] | None
-    log_decay: Float[Array, "hidden modes"]
-    frequency: Float[Array, "hidden modes"]
-    log_step: Float[Array, " hidden"]
-    C: Float[Array, "2 hidden modes"]
-    D: Float[Array, " hidden"]
-    discretisation: str = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = True
+    weight_ih: Float[Array, "hidden input"] | None = drawn(fan_in_uniform, when=has_map)
+    bias: Float[Array, " hidden"] | None = filled(0.0, when=has_map_bias)
+    log_decay: Float[Array, "hidden modes"] = computed(_log_decay)
+    frequency: Float[Array, "hidden modes"] = computed(_frequency)
+    log_step: Float[Array, " hidden"] = drawn_from(log_steps)
+    C: Float[Array, "2 hidden modes"] = drawn_from(_output)
+    D: Float[Array, " hidden"] = drawn(normal, std=1.0)
+    state_size: ClassVar[int] = option(64, _even)
+    initialisation: ClassVar[str] = option("lin", _initialisation)
+    discretisation: str = option("zoh", discretisation)
+    step_range: ClassVar[tuple[float, float]] = option((0.001, 0.1), step_bounds)
+    input_map: ClassVar[bool] = option(True, mapped)
+    use_bias: ClassVar[bool] = option(True)
+    modes: ClassVar[int] = derived(lambda given: given.state_size // 2)
+    eigenvalues: ClassVar[NDArray[np.complexfloating]] = derived(_eigenvalues)
     ssm_parameters: ClassVar[tuple[str, ...]] = ("log_decay", "frequency", "log_step", "D")
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        state_size: int = 64,
-        initialisation: str = "lin",
-        discretisation: str = "zoh",
-        step_range: tuple[float, float] = (0.001, 0.1),
-        input_map: bool = True,
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """**Arguments:**
-
-        - `state_size`: N, even: real dimensions of the state of one channel.
-        - `initialisation`: of the eigenvalues, n from 0: "lin" -1/2 + i pi n; "inv"
-          -1/2 + i N/pi (N/(2n+1) - 1); "legs" those of HiPPO-LegS. C starts as complex normal of
-          variance 1, times the input vector of the method, which only their product shows: 1,
-          and with "legs" that of HiPPO-LegS in its eigenvectors (as in the authors' code,
-          without the half that the theory asks for).
-        - `discretisation`: "zoh" or "bilinear"; over a gap that is long against 1 / |lambda|,
-          "bilinear" turns the sign of a state where "zoh" forgets it.
-        - `step_range`: Delta starts log-uniform on it, one for each channel.
-        - `input_map`: False leaves W and b out, where x has `hidden_size` channels.
-
-        ValueError for any other.
-        """
-        check_sizes(input_size=input_size, hidden_size=hidden_size, state_size=state_size)
-        check_map(input_map, input_size, hidden_size)
-        if state_size % 2:
-            raise ValueError(f"expected an even state_size, from 2 up, got {state_size}")
-        self.discretisation = check_choice("discretisation", discretisation, DISCRETISATIONS)
-        dtype = working_float(dtype)
-        key_W, key_step, key_C, key_D = jr.split(key, 4)
-        eigenvalues = s4d_eigenvalues(initialisation, state_size)
-        shape = (hidden_size, state_size // 2)
-        size = (hidden_size, input_size)
-        self.weight_ih = (
-            fan_in_uniform(key_W, size, dtype, fan_in=input_size) if input_map else None
-        )
-        self.bias = jnp.zeros(hidden_size, dtype) if use_bias and input_map else None
-        self.log_decay = jnp.broadcast_to(jnp.asarray(np.log(-eigenvalues.real), dtype), shape)
-        self.frequency = jnp.broadcast_to(jnp.asarray(eigenvalues.imag, dtype), shape)
-        self.log_step = log_uniform(key_step, (hidden_size,), dtype, bounds=step_range)
-        # The phases of the eigenvectors are arbitrary, and so are those of C: moduli will do.
-        weight = np.abs(legs_input(state_size)) if initialisation == "legs" else 1.0
-        C = normal(key_C, (2, *shape), dtype, std=math.sqrt(0.5))
-        self.C = C * jnp.broadcast_to(jnp.asarray(weight, dtype), C.shape)
-        self.D = normal(key_D, (hidden_size,), dtype, std=1.0)
-        self.input_size, self.output_size = input_size, hidden_size
-
     def init_state(self) -> Complex[Array, " state"]:
-        zeros = jnp.zeros(self.frequency.size, state_dtype(self.frequency))
-        return lax.complex(zeros, zeros)
+        return zero_modes(self.frequency.size, self.frequency)
 
-    def constants(self) -> DiagonalConstants:
-        dtype = state_dtype(self.frequency)
-        decay_rate = jnp.exp(self.log_decay.astype(dtype))
-        eigenvalues = lax.complex(-decay_rate, self.frequency.astype(dtype))
-        step = jnp.exp(self.log_step.astype(dtype))[:, None]
-        decay, gain = DISCRETISATIONS[self.discretisation](eigenvalues, step)
-        return DiagonalConstants(eigenvalues, step, decay, gain)
+    def constants(self) -> DiagonalSystem:
+        frequency, rho, log_step = wide(self.frequency, self.log_decay, self.log_step)
+        eigenvalues = lax.complex(-jnp.exp(rho), frequency)
+        return discretised(self.discretisation, eigenvalues, jnp.exp(log_step)[:, None])
 
     def transition(
         self,
-        c: DiagonalConstants,
+        c: DiagonalSystem,
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] | None = None,
     ) -> AffineMap:
-        decay, gain = c.decay, c.gain
-        if dt is not None:
-            discretise = DISCRETISATIONS[self.discretisation]
-            decay, gain = discretise(c.eigenvalues, jnp.asarray(dt) * c.step)
-        u = self._project(x).astype(gain.dtype)
+        decay, gain = over(self.discretisation, c, dt)
+        u = affine(self.weight_ih, x, self.bias).astype(gain.dtype)
         return AffineMap(Diagonal(decay.ravel()), (gain * u[:, None]).ravel())
 
     def readout(
         self,
-        c: DiagonalConstants,
+        c: DiagonalSystem,
         state: Complex[Array, " state"],
         x: Float[Array, " {self.input_size}"],
     ) -> Float[Array, " {self.output_size}"]:
         h = state.reshape(self.frequency.shape)
         from_h = jnp.sum(self.C[0] * h.real - self.C[1] * h.imag, axis=-1)
-        return 2 * from_h + self.D * self._project(x)
-
-    def _project(self, x: Array) -> Array:
-        u = x if self.weight_ih is None else self.weight_ih @ x
-        return u if self.bias is None else u + self.bias
+        return 2 * from_h + self.D * affine(self.weight_ih, x, self.bias)
 
 
 def legs_input(state_size: int) -> NDArray[np.complexfloating]:
@@ -180,7 +172,7 @@ def legs_input(state_size: int) -> NDArray[np.complexfloating]:
 
 def s4d_eigenvalues(initialisation: str, state_size: int) -> NDArray[np.complexfloating]:
     """One of each conjugate pair: the half of `state_size` with imaginary part >= 0."""
-    check_choice("initialisation", initialisation, ("lin", "inv", "legs"))
+    check_choice("initialisation", initialisation, INITIALISATIONS)
     n = np.arange(state_size // 2)
     if initialisation == "lin":
         return -0.5 + 1j * np.pi * n

@@ -1,6 +1,6 @@
 """The short convolution before a state space."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._common.checks import check_sizes
 from .._common.dtypes import state_dtype, working_float
+from .._common.terms import plus
 from ..base import AbstractCell
 from ..init import fan_in_uniform
 
@@ -29,9 +30,6 @@ class ShortConv(AbstractCell):
     bias: Float[Array, " size"] | None
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = False
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -42,8 +40,8 @@ class ShortConv(AbstractCell):
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
-        """Channels, and the number k of inputs that an output sees. `weight[0]` is for the
-        newest."""
+        """The number of channels, and the number k of inputs that an output sees. `weight[0]` is
+        for the newest."""
         check_sizes(size=size, kernel_size=kernel_size)
         dtype = working_float(dtype)
         key_weight, key_bias = jr.split(key)
@@ -58,10 +56,10 @@ class ShortConv(AbstractCell):
 
     def equation(
         self,
-        c: Any,
+        c: None,
         state: Float[Array, "before {self.input_size}"],
         x: Float[Array, " {self.input_size}"],
     ) -> tuple[Float[Array, "before {self.input_size}"], Float[Array, " {self.output_size}"]]:
         window = jnp.concatenate([state, x[None]])
         y = jnp.sum(self.weight[::-1] * window, axis=0)
-        return window[1:], y if self.bias is None else y + self.bias
+        return window[1:], plus(y, self.bias)
