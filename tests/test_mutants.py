@@ -299,6 +299,12 @@ MUTANTS = {
     "esn leaky form without its shift": ("cells/echo_state.py", "shift = (1 - leak) * (gain - 1) / leak", "shift = 0 * gain", FULL.format("esn")),
     "a text with a wrong gate": ("cells/equations.py", "h' = V (o * tanh(c'))", "h' = V (i * tanh(c'))", FULL.format("lstmp")),
     "a text that forgets dt": ("cells/equations.py", "d = dt delta sig(c)", "d = delta sig(c)", FULL.format("unicornn")),
+    "a step's time is not read": ("_common/formulas.py", 'FLAGS = {"timed": "dt", "stochastic": "key"}', 'FLAGS = {"timed": "time", "stochastic": "key"}', "test_contract.py -k read_off"),
+    "constants at every step": ("scan.py", "cell.advance(c, state, x, *dt, key=at.key)", "cell.advance(cell.constants(), state, x, *dt, key=at.key)", "test_contract.py -k computed_once"),
+    "streams compute constants anew": ("wrappers/held.py", "        return self.c\n", "        return self.cell.constants()\n", "test_contract.py -k computed_once"),
+    "declared keys in another order": ("declared.py", "free = iter(range(len(keyed)))", "free = iter(reversed(range(len(keyed))))", "test_contract.py -k takes_what_the_class_says"),
+    "declared options unchecked": ("declared.py", "value = value if one.check is None else one.check(name, value, given)", "value = value if one.asked else one.check(name, value, given)", "test_contract.py -k bad_arguments"),
+    "a name for two cells": ("registry.py", "if before is not None and _place(before.cls) != _place(make):", "if False:", "test_contract.py -k registered"),
 }  # fmt: skip
 
 
