@@ -1,5 +1,7 @@
 """Networks of oscillators, and the multiscale network made from them."""
 
+__all__ = ["CoRNNCell", "HCoRNNCell", "LEMCell", "OscillatorState", "UnICORNNCell"]
+
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 

@@ -1,5 +1,7 @@
 """The classic cells: Elman, leaky Elman, IndRNN."""
 
+__all__ = ["ElmanCell", "IndRNNCell", "LeakyElmanCell", "LinearIndRNNCell"]
+
 import math
 from collections.abc import Callable
 from typing import Any, ClassVar
