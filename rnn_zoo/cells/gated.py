@@ -138,9 +138,6 @@ class GRUCell(AbstractDeclaredCell, init=False):
     bias_n: Float[Array, " hidden"] | None = filled(0.0, when=_has_bias_n)
     reset_after: bool = option(True)
 
-    def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return zero_state(self.output_size, self.weight_hh)
-
     def constants(self) -> StateMatrix:
         return StateMatrix(self.weight_hh)
 
@@ -198,9 +195,6 @@ class MGUCell(AbstractDeclaredCell, init=False):
     weight_hh: Float[Array, "2*hidden hidden"] = drawn(orthogonal, blocks=2)
     bias: Float[Array, " 2*hidden"] | None = computed(forgetting(0, blocks=2))
     forget_bias: ClassVar[float] = option(1.0)
-
-    def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return zero_state(self.output_size, self.weight_hh)
 
     def constants(self) -> StateMatrix:
         return StateMatrix(self.weight_hh)

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._common.activations import portable
-from .._common.dtypes import zero_state
 from .._common.terms import plus
 from ..base import AbstractLinearCell
 from ..declared import AbstractDeclaredCell, Given, drawn_from, one_of, option
@@ -79,9 +78,6 @@ class MinGRUCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     negative_eigenvalues: bool = option(False)
     initialisation: ClassVar[str] = option("glorot", one_of("glorot", "linear"))
 
-    def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return zero_state(self.output_size, self.weight_ih)
-
     def transition(self, c: Any, x: Float[Array, " {self.input_size}"]) -> AffineMap:
         k = self.weight_ih @ x
         z, candidate = jnp.split(plus(k, self.bias), 2)
@@ -134,9 +130,6 @@ class MinLSTMCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     forget_bias: ClassVar[float] = option(1.0)
     negative_eigenvalues: bool = option(False)
     initialisation: ClassVar[str] = option("glorot", one_of("glorot", "linear"))
-
-    def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return zero_state(self.output_size, self.weight_ih)
 
     def transition(self, c: Any, x: Float[Array, " {self.input_size}"]) -> AffineMap:
         k = self.weight_ih @ x

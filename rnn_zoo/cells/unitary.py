@@ -229,9 +229,6 @@ class ExpRNNCell(AbstractDeclaredCell, init=False):
     initialisation: ClassVar[str] = option("cayley", one_of("cayley", "henaff"))
     negative_ones: int = option(None, _signs)
 
-    def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return zero_state(self.output_size, self.weight_ih)
-
     def constants(self) -> StateMatrix:
         A = skew(self.weight_hh.astype(state_dtype(self.weight_hh)), self.output_size)
         if self.parametrisation == "exp":
