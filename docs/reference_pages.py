@@ -68,6 +68,7 @@ ROOMS = {
     "rnn_zoo.cells.vanilla": "vanilla",
     "rnn_zoo.cells.wilson_cowan": "vanilla",
     "rnn_zoo.cells.gated": "gated",
+    "rnn_zoo.cells.min_gated": "gated",
     "rnn_zoo.cells.clockwork": "clockwork",
     "rnn_zoo.cells.oscillatory": "oscillatory",
     "rnn_zoo.cells.wired_elman": "liquid",

@@ -9,7 +9,7 @@ import contextlib
 import functools
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,6 +18,7 @@ from jaxtyping import Array, ArrayLike
 
 from ._common.checks import Steps, check_output, check_state, check_step, check_steps
 from ._common.dtypes import half_as, working_dtype
+from ._common.keys import step_keys
 from ._common.moved import listing as _listing, moved as _moved
 from ._common.old_names import SCAN as _OLD
 from ._engine import plain as _plain
@@ -99,9 +100,8 @@ def unroll(
     or a `method` that the cell does not have, for `remat` with method "parallel".
     """
     with _engine(engine):
-        state, _, ys = _evaluate(
-            cell, xs, state, dt, mask, reset, reverse, key, method, remat, keep_states=False
-        )
+        steps = _checked(cell, (xs, dt, mask, reset, key), reverse)
+        state, _, ys = _evaluate(cell, steps, state, method, remat, _How(bool(reverse), False))
     return state, ys
 
 
@@ -124,9 +124,8 @@ def trajectory(
     state after that step, in the order of xs.
     """
     with _engine(engine):
-        _, states, ys = _evaluate(
-            cell, xs, state, dt, mask, reset, reverse, key, method, None, keep_states=True
-        )
+        steps = _checked(cell, (xs, dt, mask, reset, key), reverse)
+        _, states, ys = _evaluate(cell, steps, state, method, None, _How(bool(reverse), True))
     return states, ys
 
 
@@ -134,16 +133,34 @@ def _engine(name: str | None) -> contextlib.AbstractContextManager:
     return contextlib.nullcontext() if name is None else engine(name)
 
 
-def _evaluate(cell, xs, state, dt, mask, reset, reverse, key, method, remat, *, keep_states):
+class _How(NamedTuple):
+    """How a cell runs, known when the program is traced."""
+
+    reverse: bool
+    keep_states: bool
+    segment: int | None = None
+    plain: bool = False
+    algorithm: str = "sequential"
+
+
+def _checked(cell: Any, given: tuple, reverse: bool) -> Steps:
+    """(xs, dt, mask, reset, key), checked against the cell."""
     check_cell(cell)
-    steps = check_steps(cell, xs, dt, mask, reset, key, reverse=reverse)
+    xs, dt, mask, reset, key = given
+    steps = check_steps(cell, xs, dt, mask, reset, None)
+    if not cell.stochastic:
+        return steps
+    return steps._replace(key=step_keys(key, steps.length, reverse=reverse))
+
+
+def _evaluate(cell, steps: Steps, state, method: str, remat, how: _How):
     state = check_state(cell, state)
     algorithm = resolve_method(cell, method, steps.length, remat)
-    if algorithm == "sequential":
-        segment = math.isqrt(max(steps.length - 1, 0)) + 1 if remat == "sqrt" else remat
-        plain = _CHOSEN.value == "scan"
-        return _sequential(cell, state, steps, bool(reverse), keep_states, segment, plain)
-    return _linear(cell, state, steps, bool(reverse), keep_states, algorithm)
+    how = how._replace(algorithm=algorithm, plain=_CHOSEN.value == "scan")
+    if algorithm != "sequential":
+        return _linear(cell, state, steps, how)
+    segment = math.isqrt(max(steps.length - 1, 0)) + 1 if remat == "sqrt" else remat
+    return _sequential(cell, state, steps, how._replace(segment=segment))
 
 
 def resolve_method(
@@ -174,7 +191,7 @@ def resolve_method(
 
 
 @eqx.filter_jit
-def _sequential(cell, state, steps: Steps, reverse: bool, keep_states: bool, segment, plain: bool):
+def _sequential(cell, state, steps: Steps, how: _How):
     c = cell.constants()
     initial = cell.init_state()
     scalar_dt = steps.dt if steps.dt is not None and steps.dt.ndim == 0 else None
@@ -188,27 +205,24 @@ def _sequential(cell, state, steps: Steps, reverse: bool, keep_states: bool, seg
         if at.mask is not None:
             after = select(at.mask, after, state)
             y = jnp.where(at.mask, y, jnp.zeros_like(y))
-        return after, (after if keep_states else None, y)
+        return after, (after if how.keep_states else None, y)
 
     per_step = steps if scalar_dt is None else steps._replace(dt=None)
-    state, (states, ys) = loop(
-        body,
-        state,
-        per_step,
-        Way(steps.length, reverse, segment, plain),
-    )
+    way = Way(steps.length, how.reverse, how.segment, how.plain)
+    state, (states, ys) = loop(body, state, per_step, way)
     return state, states, ys
 
 
 @eqx.filter_jit
-def _linear(cell, state, steps: Steps, reverse: bool, keep_states: bool, algorithm: str):
+def _linear(cell, state, steps: Steps, how: _How):
     """A linear cell: inputs and outputs of all steps at once, the recurrence between them."""
     c = cell.constants()
     x, *dt = _visible(steps)
     dtype = working_dtype(cell, x)
     inputs = [array.astype(dtype) for array in (x, *dt)]
     maps = _map_over_time(cell, c, state, inputs)
-    if algorithm == PLAIN:
+    reverse = how.reverse
+    if how.algorithm == PLAIN:
         flags = {"mask": steps.mask, "reset": steps.reset}
         way = Way(steps.length, reverse)
         states = _plain.states(maps, state, way, initial=cell.init_state(), **flags)
@@ -219,7 +233,7 @@ def _linear(cell, state, steps: Steps, reverse: bool, keep_states: bool, algorit
             mask=steps.mask,
             barrier=steps.reset,
             reverse=reverse,
-            algorithm=algorithm,
+            algorithm=how.algorithm,
         )
 
     def readout(state: Array, x: Array) -> Array:
@@ -231,7 +245,7 @@ def _linear(cell, state, steps: Steps, reverse: bool, keep_states: bool, algorit
     if steps.mask is not None:
         ys = select(steps.mask, ys, jnp.zeros_like(ys))
     final = states[0] if reverse else states[-1]
-    return final, states if keep_states else None, half_as(x, ys)
+    return final, states if how.keep_states else None, half_as(x, ys)
 
 
 def _map_over_time(cell: Any, c: Any, state: Array, inputs: list[Array]) -> AffineMap:

@@ -55,10 +55,10 @@ MUTANTS = {
     "gru bias_n outside the reset": ("cells/gated.py", "reset = r * (u if self.bias_n is None else u + self.bias_n)", "reset = r * u + (0 if self.bias_n is None else self.bias_n)", EQUATION.format("gru")),
     "gru candidate reads the old gate weights": ("cells/gated.py", "reset = self.weight_hh[-self.output_size :] @ (r * state)", "reset = self.weight_hh[: self.output_size] @ (r * state)", EQUATION.format("gru")),
     "mgu gate inverted": ("cells/gated.py", "h = (1 - f) * state + f * candidate", "h = f * state + (1 - f) * candidate", EQUATION.format("mgu")),
-    "mingru keeps with the wrong sign": ("cells/gated.py", 'else jax.nn.sigmoid(-z)\n', 'else jax.nn.sigmoid(z)\n', EQUATION.format("mingru")),
-    "mingru never turns its sign": ("cells/gated.py", "jnp.tanh(-z / 2) if", "jax.nn.sigmoid(-z) if", "test_equations.py -k 'mingru-negative'"),
+    "mingru keeps with the wrong sign": ("cells/min_gated.py", 'else jax.nn.sigmoid(-z)\n', 'else jax.nn.sigmoid(z)\n', EQUATION.format("mingru")),
+    "mingru never turns its sign": ("cells/min_gated.py", "jnp.tanh(-z / 2) if", "jax.nn.sigmoid(-z) if", "test_equations.py -k 'mingru-negative'"),
     "rglru root of the positive form": ("cells/rglru.py", "-4 * jnp.expm1(log_a) * jnp.exp(log_a)", "-jnp.expm1(2 * log_a)", "test_equations.py -k 'rglru-negative'"),
-    "minlstm not normalised": ("cells/gated.py", 'else jax.nn.sigmoid(log_ratio)\n', 'else jax.nn.sigmoid(f)\n', EQUATION.format("minlstm")),
+    "minlstm not normalised": ("cells/min_gated.py", 'else jax.nn.sigmoid(log_ratio)\n', 'else jax.nn.sigmoid(f)\n', EQUATION.format("minlstm")),
     "lru without normalisation": ("cells/lru.py", "B = jnp.exp(self.gamma_log)[None, :, None] * self.B", "B = self.B", EQUATION.format("lru")),
     "modes read conjugated": ("cells/modes.py", "[scale * C[0], -scale * C[1], D]", "[scale * C[0], scale * C[1], D]", EQUATION.format("lru")),
     "lru phase flipped": ("cells/lru.py", "modulus * jnp.sin(phase)", "-modulus * jnp.sin(phase)", EQUATION.format("lru")),
@@ -299,6 +299,12 @@ MUTANTS = {
     "esn leaky form without its shift": ("cells/echo_state.py", "shift = (1 - leak) * (gain - 1) / leak", "shift = 0 * gain", FULL.format("esn")),
     "a text with a wrong gate": ("cells/equations.py", "h' = V (o * tanh(c'))", "h' = V (i * tanh(c'))", FULL.format("lstmp")),
     "a text that forgets dt": ("cells/equations.py", "d = dt delta sig(c)", "d = delta sig(c)", FULL.format("unicornn")),
+    "a step's time is not read": ("_common/formulas.py", 'FLAGS = {"timed": "dt", "stochastic": "key"}', 'FLAGS = {"timed": "time", "stochastic": "key"}', "test_contract.py -k read_off"),
+    "constants at every step": ("scan.py", "cell.advance(c, state, x, *dt, key=at.key)", "cell.advance(cell.constants(), state, x, *dt, key=at.key)", "test_contract.py -k computed_once"),
+    "streams compute constants anew": ("wrappers/held.py", "        return self.c\n", "        return self.cell.constants()\n", "test_contract.py -k computed_once"),
+    "declared keys in another order": ("declared.py", "free = iter(range(len(keyed)))", "free = iter(reversed(range(len(keyed))))", "test_contract.py -k takes_what_the_class_says"),
+    "declared options unchecked": ("declared.py", "value = value if one.check is None else one.check(name, value, given)", "value = value if one.asked else one.check(name, value, given)", "test_contract.py -k bad_arguments"),
+    "a name for two cells": ("registry.py", "if before is not None and _place(before.cls) != _place(make):", "if False:", "test_contract.py -k registered"),
 }  # fmt: skip
 
 

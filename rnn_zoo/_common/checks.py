@@ -33,13 +33,13 @@ class Steps(NamedTuple):
         return self.x.shape[0]
 
 
-def check_steps(part: Any, xs, dt, mask, reset, key, *, reverse: bool = False) -> Steps:
+def check_steps(part: Any, xs, dt, mask, reset, key) -> Steps:
     """The inputs of a sequence, checked against a cell, layer or model."""
     xs = check_inputs(xs, part.input_size)
-    return beside(part, xs, dt, mask, reset, key, reverse=reverse)
+    return beside(part, xs, dt, mask, reset, key)
 
 
-def beside(part: Any, xs: Array, dt, mask, reset, key, *, reverse: bool = False) -> Steps:
+def beside(part: Any, xs: Array, dt, mask, reset, key) -> Steps:
     """`check_steps` for inputs that are checked already."""
     length = xs.shape[0]
     return Steps(
@@ -47,7 +47,7 @@ def beside(part: Any, xs: Array, dt, mask, reset, key, *, reverse: bool = False)
         check_dt(part, dt, length),
         check_flags("mask", mask, length),
         check_flags("reset", reset, length),
-        step_keys(key, length, reverse=reverse) if part.stochastic else None,
+        step_keys(key, length) if part.stochastic else None,
     )
 
 

@@ -1,5 +1,7 @@
 """Reservoirs: recurrent networks whose weights are drawn once and never trained."""
 
+__all__ = ["EchoStateCell"]
+
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx

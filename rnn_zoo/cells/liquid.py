@@ -1,5 +1,7 @@
 """Closed-form continuous-time networks (CfC)."""
 
+__all__ = ["CfCCell"]
+
 from collections.abc import Callable
 from typing import Any, ClassVar
 

@@ -1,5 +1,7 @@
 """Liquid time-constant networks: neurons with conductances, wired by a neuron map."""
 
+__all__ = ["LTCCell"]
+
 import functools
 import math
 from typing import Any, ClassVar, NamedTuple

@@ -1,5 +1,7 @@
 """Closed-form continuous-time networks whose neurons are wired by a map."""
 
+__all__ = ["WiredCfCCell"]
+
 from typing import Any, ClassVar
 
 import equinox as eqx

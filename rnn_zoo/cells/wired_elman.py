@@ -1,5 +1,7 @@
 """A plain recurrent network on the synapses of a neuron map."""
 
+__all__ = ["WiredElmanCell"]
+
 from collections.abc import Callable
 from typing import Any, ClassVar
 
