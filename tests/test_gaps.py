@@ -52,7 +52,7 @@ def test_a_longer_gap_keeps_less_and_turns_no_sign(case):
     """The bilinear rule, whose docstring says that it turns them, is no part of this."""
     cell, x = build(case), draw(1, (I,))
     dts = jnp.array([0.0, 0.3, 1.0, 4.0, 50.0, 1e4, 1e8])
-    linear = jax.vmap(lambda dt: cell.transition(x, dt).linear)(dts)
+    linear = jax.vmap(lambda dt: cell.transition(cell.constants(), x, dt).linear)(dts)
     assert isinstance(linear, Diagonal)
     kept = np.asarray(linear.a)
     np.testing.assert_allclose(kept[0], 1)

@@ -128,9 +128,9 @@ class LinOSSCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     G = 0, which keeps volume and forgets nothing; "im": $y^\ast = y'$ and G = 0, which
     forgets; "damped": $y^\ast = y$ and G learned, which learns to forget. State: (2, state_size),
     the rows z and y of so many oscillators, zero at the start. A = relu(`A`), G = relu(`G`),
-    `step_logit` s. "imex" and "damped" also hold A to where the eigenvalues of the step are a conjugate pair of
-    modulus $(1 + \Delta G)^{-1/2}$, with angles of at most 63/64 pi (at pi the state would
-    grow), so that every scheme is stable whatever is learned.
+    `step_logit` s. "imex" and "damped" also hold A to where the eigenvalues of the step are a
+    conjugate pair of modulus $(1 + \Delta G)^{-1/2}$, with angles of at most 63/64 pi (at pi the
+    state would grow), so that every scheme is stable whatever is learned.
 
     The equation is the step of dt = 1, $(z', y') = M (z, y) + g B x$. Another dt takes the
     real power $M^{dt}$ and the gain $(I - M)^{-1} (I - M^{dt}) g$: steps compose, and states
