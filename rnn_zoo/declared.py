@@ -225,8 +225,8 @@ class AbstractDeclaredCell(AbstractCell):
 
 def _zeros(self: AbstractCell) -> Array:
     """h, (hidden,), zeros in the dtype of a carry beside the parameters."""
-    parameters = jax.tree.leaves(eqx.filter(self, eqx.is_inexact_array))
-    return zero_state(self.output_size, parameters[0])
+    leaves = jax.tree.leaves(self)
+    return zero_state(self.output_size, next(p for p in leaves if jnp.issubdtype(p.dtype, float)))
 
 
 def _declarations(cls: type) -> dict[str, Option | Start]:
