@@ -225,8 +225,8 @@ class AbstractDeclaredCell(AbstractCell):
 
 def _zeros(self: AbstractCell) -> Array:
     """h, (hidden,), zeros in the dtype of a carry beside the parameters."""
-    leaves = jax.tree.leaves(self)
-    return zero_state(self.output_size, next(p for p in leaves if jnp.issubdtype(p.dtype, float)))
+    real = (p for p in jax.tree.leaves(self) if jnp.issubdtype(p.dtype, jnp.floating))
+    return zero_state(self.output_size, next(real))
 
 
 def _declarations(cls: type) -> dict[str, Option | Start]:
