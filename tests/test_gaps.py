@@ -65,7 +65,7 @@ def test_negative_eigenvalues_take_no_time():
     cell = rz.cells.MambaCell(I, 4, negative_eigenvalues=True, key=jax.random.key(0))
     assert not cell.timed
     assert rz.cells.MambaCell(I, 4, key=jax.random.key(0)).timed
-    message = "MambaCell has no physical time and takes no dt"
+    message = "has no physical time and takes no dt"
     with pytest.raises(TypeError, match=message):
         cell.step(cell.init_state(), jnp.ones(I), 2.0)
     model = rz.make_model(
