@@ -222,6 +222,8 @@ HELPERS = {
         "positive",
         "non_negative",
         "one_of",
+        "said",
+        "at_least_one",
     ),
 }
 # Rooms whose names are plain words, such as `ring`, that mean other things elsewhere.
