@@ -166,7 +166,7 @@ MUTANTS = {
     "residual forgets the input": ("wrappers/outputs.py", "return x + y", "return y", "test_wrappers.py -k residual_adds"),
     "variational masks drawn at every step": ("wrappers/variational.py", "return jnp.where(state.drawn, before,", "return jnp.where(False, before,", "test_wrappers.py -k draws_once"),
     "variational dropout not rescaled": ("base.py", "jnp.where(self.keep, h / self.share, jnp.zeros_like(h))", "jnp.where(self.keep, h, jnp.zeros_like(h))", "test_wrappers.py -k 'columns_of and elman'"),
-    "cfc without its tanh": ("cells/liquid.py", "return (1 - s) * jnp.tanh(f_1) + s * jnp.tanh(f_2)", "return (1 - s) * f_1 + s * f_2", EQUATION.format("cfc")),
+    "cfc without its tanh": ("cells/liquid.py", "h = first + s * jnp.tanh(f_2)", "h = first + s * f_2", EQUATION.format("cfc")),
     "cfc time with the other sign": ("cells/liquid.py", "s = jax.nn.sigmoid(a * time + b)", "s = jax.nn.sigmoid(-a * time + b)", EQUATION.format("cfc")),
     "cfc time constant is dead at its start": ("cells/liquid.py", "-time * (jnp.abs(w_tau)", "-time * (jnp.sign(w_tau) * w_tau", "test_liquid.py -k time_constant"),
     "cfc drops nothing behind the first layer": ("cells/liquid.py", "u = u if self.dropout is None else", "u = u if self.dropout is None or layer is self.backbone[0] else", "test_liquid.py -k backbone_dropout"),
