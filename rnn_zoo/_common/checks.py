@@ -227,7 +227,7 @@ def check_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
     return low, high
 
 
-def check_choice(name: str, value: str, known: Any) -> str:
+def check_choice(name: str, value: Any, known: Any) -> Any:
     """`value` where it is one of the known, or a ValueError."""
     if value not in known:
         raise ValueError(f"expected {name} to be one of {tuple(known)}, got {value!r}")
