@@ -1,23 +1,22 @@
-"""benchmarks/README.md and its picture, from the rows on file.
+"""benchmarks/README.md and its picture, from the rows on file."""
 
-python -m benchmarks report
-"""
+import importlib
 
-import csv
-from pathlib import Path
+from . import call
+from .tables import FOLDER, ROWS, read
 
 
-FOLDER = Path(__file__).parent
+# What the page is made from, in its order.
+TABLES = (
+    *("layers", "cells", "liquid", "echo_state"),
+    *("memory", "streaming", "compiling", "settings"),
+)
 TOP = 8  # of the picture's panels
 START, END = "<!-- tables: made by python -m benchmarks report -->", "<!-- end of tables -->"
 
 
 def rows(name: str) -> list[dict[str, str]]:
-    path = FOLDER / f"{name}.csv"
-    if not path.exists():
-        return []
-    with path.open() as file:
-        return list(csv.DictReader(file))
+    return read(ROWS / f"{name}.csv")
 
 
 def wide(name: str, keys: tuple[str, ...], value: str, extra: dict[str, str]) -> list[str]:
@@ -55,7 +54,7 @@ def tables() -> list[str]:
         "",
         *wide("layers", ("jax", "layer", "shape", "pass"), "ms", extra),
         "",
-        "![time over the floor](layers.png)",
+        "![time over the floor](rows/layers.png)",
         "",
         "## Small cells",
         "",
@@ -154,10 +153,20 @@ def picture() -> None:
         ax.set_xlabel("batch x time x input x hidden")
     axes[0, 0].legend(ncols=len(rivals), fontsize="small")
     figure.suptitle(f"LSTM and GRU layers, jax {newest}: 1 is what the matrix products alone take")
-    figure.savefig(FOLDER / "layers.png", dpi=110)
+    figure.savefig(ROWS / "layers.png", dpi=110)
 
 
 def main(arguments: list[str]) -> None:
+    parser = call.parser(__name__, "It writes benchmarks/README.md and benchmarks/rows/layers.png.")
+    parser.add_argument(
+        "--measure", action="store_true", help="every table first; 30 minutes, and nothing beside"
+    )
+    if parser.parse_args(arguments).measure:
+        for name in TABLES:
+            try:
+                importlib.import_module(f".speed.{name}", __package__).main([])
+            except SystemExit as missing:  # a table without its peer
+                print(missing)
     path = FOLDER / "README.md"
     text = path.read_text()
     before, after = text[: text.index(START)], text[text.index(END) :]

@@ -1,7 +1,5 @@
 """Timing: several functions in turn, so that a noisy machine treats them alike."""
 
-import os
-import platform
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -52,9 +50,3 @@ def sampled(
         if time.monotonic() >= ends:
             break
     return seconds
-
-
-def machine() -> str:
-    """What the figures were measured with."""
-    python = platform.python_version()
-    return f"jax {jax.__version__}, Python {python}, {os.cpu_count()} cores, {jax.devices()[0]}"

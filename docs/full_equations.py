@@ -1,6 +1,6 @@
 """The full equations of cells, plain text, to MathML: a row for each line, fields as code.
 
-What the text means is said in `rnn_zoo/cells/equations.py`; symbols and calls become LaTeX here,
+What the text means is said in `rnn_zoo/_common/notation.py`; symbols and calls become LaTeX here,
 which `mathml` turns into MathML.
 """
 

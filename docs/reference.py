@@ -30,90 +30,70 @@ from reference_pages import (
     FIRST,
     HELPERS,
     PAGES,
+    PLAIN,
     ROOMS,
     START,
 )
 
 import rnn_zoo as rz
+from rnn_zoo._common import notation as equations
 from rnn_zoo._common.fixed import Fixed
-from rnn_zoo.cells import equations
 
 
 HERE = Path(__file__).parent
 OUT = HERE / "reference"
-NAMESPACES = (
-    "scan",
-    "layers",
-    "readout",
-    "train",
-    "metrics",
-    "data",
-    "wiring",
-    "dynamics",
-    "viz",
-    "interop",
-)
 INPUT, HIDDEN, TIME = 3, 8, 20
 TITLES = {**FAMILIES, **PAGES}
 
 
 class Entry(NamedTuple):
-    """A public object, all its public paths (without `rz.`), and where it stands."""
+    """A public object, its path (without `rz.`), and where it stands in the reference."""
 
     value: Any
-    paths: list[str]
+    path: str
     page: str
     anchor: str
     cell: str | None
 
     @property
     def name(self) -> str:
-        return self.paths[0].split(".")[-1]
+        return self.path.split(".")[-1]
 
 
 # --- what there is --------------------------------------------------------------------------------
 
 
 def public() -> Iterator[tuple[str, Any]]:
-    """(path, object) of every public name; an object may come more than once."""
-    yield from ((name, getattr(rz, name)) for name in _names(rz))
-    for space in NAMESPACES:
-        module = getattr(rz, space)
-        package = hasattr(module, "__path__")
-        for name in _names(module):
-            value = getattr(module, name)
-            if package or getattr(value, "__module__", "") == module.__name__:
-                yield f"{space}.{name}", value
+    """(path, object) of every public name, the root first, then room by room."""
+    yield from _offered(rz, "")
     for path, names in HELPERS.items():
         module = importlib.import_module(f"rnn_zoo.{path}")
         yield from ((f"{path}.{name}", getattr(module, name)) for name in names)
 
 
-def _names(module: types.ModuleType) -> list[str]:
-    return [
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_") and not inspect.ismodule(value) and callable(value)
-    ]
+def _offered(module: types.ModuleType, path: str) -> Iterator[tuple[str, Any]]:
+    shown = set(dir(module))
+    values = [(path + name, value) for name, value in vars(module).items() if name in shown]
+    yield from (row for row in values if callable(row[1]))
+    for name, value in values:
+        if inspect.ismodule(value):
+            yield from _offered(value, f"{name}.")
+
+
+def rooms() -> list[str]:
+    """The paths of all rooms, each with a dot behind it; "" is the root."""
+    return list(dict.fromkeys(path[: path.rfind(".") + 1] for path, _ in public()))
 
 
 @functools.cache
 def entries() -> dict[str, Entry]:
-    """By path, several of which may lead to one entry."""
+    """By path."""
     registered = {rz.cell_info(name).cls: name for name in rz.list_cells()}
-    paths: dict[int, list[str]] = {}
-    values: dict[int, Any] = {}
-    for path, value in public():
-        values[id(value)] = value
-        paths.setdefault(id(value), []).append(path)
     found = {}
-    for identity, value in values.items():
-        name = getattr(value, "__name__", "")
-        # An alias, such as NCP for NCPCell, comes behind the name of the definition.
-        known = sorted(paths[identity], key=lambda path: path.split(".")[-1] != name)
+    for path, value in public():
         cell = registered.get(value)
         page = rz.cell_info(cell).family if cell else _room(value)
-        found |= dict.fromkeys(known, Entry(value, known, page, cell or known[0], cell))
+        found[path] = Entry(value, path, page, cell or path, cell)
     return found
 
 
@@ -308,13 +288,13 @@ def _meant(code: str, page: str) -> Entry | None:
     path = re.sub(r"\(.*\)$", "", code, flags=re.S)
     if path in entries():
         return entries()[path]
-    found = [entries().get(f"{space}.{path}") for space in (*NAMESPACES, *HELPERS)]
+    found = [entries().get(room + path) for room in rooms()]
     found = [entry for entry in found if entry]
     here = [entry for entry in found if entry.page == page]
     if here:
         return here[0]
     # Names of helpers are plain words, such as `ring`, that mean other things elsewhere.
-    found = [entry for entry in found if not entry.paths[0].startswith(tuple(HELPERS))]
+    found = [entry for entry in found if not entry.path.startswith(PLAIN)]
     return found[0] if len(found) == 1 else None
 
 
@@ -330,18 +310,13 @@ def section(entry: Entry) -> str:
     node = None if _constant(entry.value) else source(entry.value)
     name = entry.name
     parts = [f'<section id="{entry.anchor}">']
-    parts += [f'<span id="{path}"></span>' for path in entry.paths if path != entry.anchor]
     if entry.cell:
+        parts.append(f'<span id="{entry.path}"></span>')
         parts.append(_cell_head(entry))
     else:
-        parts.append(f"<h2><code>{escape(_shown(entry.paths[0]))}</code></h2>")
-        if len(entry.paths) > 1:
-            also = ", ".join(f"<code>{_shown(path)}</code>" for path in entry.paths[1:])
-            parts.append(f'<p class="also">Also {also}.</p>')
+        parts.append(f"<h2><code>rz.{escape(entry.path)}</code></h2>")
     if _constant(entry.value):
         parts.append(prose(constant_doc(entry), entry.page))
-    elif node is None:
-        parts.append(f"<p>Equinox's own <code>eqx.nn.{escape(name)}</code>.</p>")
     elif isinstance(node, ast.ClassDef):
         parts.append(prose(entry.value.__doc__ or "", entry.page))
         if call := _call(name, node):
@@ -353,10 +328,6 @@ def section(entry: Entry) -> str:
     if entry.cell:
         parts += _instance(entry)
     return "\n".join([*(part for part in parts if part), "</section>"])
-
-
-def _shown(path: str) -> str:
-    return ("rnn_zoo." if path.startswith(tuple(HELPERS)) else "rz.") + path
 
 
 def _call(name: str, node: ast.ClassDef | ast.FunctionDef) -> str:
@@ -550,11 +521,6 @@ def index() -> str:
         f'<li><a href="{name}.html">{title}</a>: {lead}</li>'
         for name, (title, lead) in PAGES.items()
     )
-    every = sorted(entries().items(), key=lambda item: item[0].lower())
-    names = "".join(
-        f'<li><a href="{_href(entry, "")}"><code>{_shown(path)}</code></a></li>'
-        for path, entry in every
-    )
     body = [
         "<h1>rnn_zoo: reference</h1>",
         "<p>Every cell by family, with its equation, parameters, state and paper, and every "
@@ -574,7 +540,8 @@ def index() -> str:
         "⊙ stands for <code>*</code> and σ for <code>sig</code>.</p>",
         f"{prose(equations.__doc__ or '', '')}</section>",
         f'<section id="other"><h2>Everything else</h2><ul>{groups}</ul></section>',
-        f'<section id="names"><h2>All names</h2><ul class="index">{names}</ul></section>',
+        '<section id="names"><h2>All names</h2><p>What is typed every day stands at the root, all '
+        f"else in its room, at one place each.</p>{''.join(map(_names, rooms()))}</section>",
     ]
     contents = [
         ("cells", "Cells"),
@@ -583,6 +550,17 @@ def index() -> str:
         ("names", "All names"),
     ]
     return _html("index", "reference", contents, body)
+
+
+def _names(room: str) -> str:
+    """The names of one room, in the order of the alphabet."""
+    here = [entry for path, entry in entries().items() if path == room + entry.name]
+    items = "".join(
+        f'<li><a href="{_href(entry, "")}"><code>rz.{entry.path}</code></a></li>'
+        for entry in sorted(here, key=lambda entry: entry.path.lower())
+    )
+    title = f"<code>rz.{room[:-1]}</code>" if room else "The root"
+    return f'<h3>{title}</h3><ul class="index">{items}</ul>'
 
 
 def _html(name: str, title: str, contents: list[tuple[str, str]], body: list[str]) -> str:

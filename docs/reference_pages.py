@@ -56,25 +56,23 @@ ROOMS = {
     "rnn_zoo.init": "own",
     "rnn_zoo.linear": "own",
     "rnn_zoo._common.activations": "own",
+    "rnn_zoo._common.dtypes": "own",
     "rnn_zoo._common.times": "evaluators",
     "rnn_zoo.registry": "evaluators",
     "rnn_zoo.scan": "evaluators",
-    "rnn_zoo.wrappers.simple": "wrappers",
-    "rnn_zoo.wrappers.variational": "wrappers",
-    "rnn_zoo.wrappers.mixed_memory": "wrappers",
-    "rnn_zoo.wrappers.strided": "wrappers",
-    "rnn_zoo.graphs.modular": "wrappers",
-    "rnn_zoo.graphs.messages": "wrappers",
+    "rnn_zoo.wrappers": "wrappers",
+    "rnn_zoo.graphs": "wrappers",
     "rnn_zoo.cells.vanilla": "vanilla",
     "rnn_zoo.cells.wilson_cowan": "vanilla",
     "rnn_zoo.cells.gated": "gated",
     "rnn_zoo.cells.clockwork": "clockwork",
     "rnn_zoo.cells.oscillatory": "oscillatory",
-    "rnn_zoo.cells.ncp": "liquid",
+    "rnn_zoo.cells.wired_elman": "liquid",
     "rnn_zoo.cells.liquid": "liquid",
     "rnn_zoo.cells.ltc": "liquid",
     "rnn_zoo.cells.wired": "liquid",
     "rnn_zoo.cells.echo_state": "reservoir",
+    "rnn_zoo.cells.discretise": "own",
     "rnn_zoo.cells": "state-space",
     "rnn_zoo._common.dropout": "layers",
     "rnn_zoo.layers": "layers",
@@ -89,7 +87,6 @@ ROOMS = {
     "rnn_zoo.viz": "tools",
     "rnn_zoo.interop": "tools",
     "rnn_zoo.streaming": "tools",
-    "equinox": "layers",
 }
 FIRST = {"AbstractCell": "evaluators", "AbstractLinearCell": "evaluators"}
 
@@ -201,26 +198,9 @@ state, ys = rz.scan.unroll(Decay(jnp.full(3, 0.9)), xs)
 """,
 }
 
-# Of the modules below the public names, those that a cell of one's own may need.
+# Of the files that are no rooms, what a cell of one's own may need.
 HELPERS = {
-    "base": ("contract", "advance", "replace", "state_dtype", "working_dtype"),
-    "init": (
-        "glorot",
-        "orthogonal",
-        "normal",
-        "uniform",
-        "fan_in_uniform",
-        "log_uniform",
-        "skew",
-        "ring",
-        "hippo_legs",
-        "working_float",
-    ),
-    "ssm.discretise": (
-        "zoh",
-        "bilinear",
-        "euler",
-        "exponential_euler",
-        "exprel",
-    ),
+    "base": ("contract", "advance", "replace"),
 }
+# Rooms whose names are plain words, such as `ring`, that mean other things elsewhere.
+PLAIN = ("base.", "init.", "cells.discretise.", "linear.")

@@ -4,7 +4,6 @@ python docs/tables.py            rewrites the tables between their markers in RE
 python docs/tables.py --check    exits with 1 if the README differs
 """
 
-import csv
 import re
 import sys
 from collections.abc import Iterable
@@ -13,10 +12,14 @@ from pathlib import Path
 import jax
 
 import rnn_zoo as rz
-from rnn_zoo.cli.scores import pace, score
 
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+from benchmarks.quality.scores import pace, score
+from benchmarks.tables import ROWS, read
+
+
 README = ROOT / "README.md"
 
 
@@ -93,13 +96,13 @@ def data() -> str:
     return "\n".join(lines)
 
 
-def measured() -> dict[tuple[str, str], dict[str, str]]:
-    with open(ROOT / "benchmarks" / "zoo.csv", newline="") as file:
-        return {(row["task"], row["cell"]): row for row in csv.DictReader(file)}
+def rows_of(name: str) -> dict[tuple[str, str], dict[str, str]]:
+    """By task and cell."""
+    return {(row["task"], row["cell"]): row for row in read(ROWS / f"{name}.csv")}
 
 
 def zoo() -> str:
-    rows = measured()
+    rows = rows_of("zoo")
     lines = [
         "| cell | adding, 200 steps: error | seconds | permuted digits: accuracy | seconds "
         "| parameters | options |",
@@ -118,7 +121,7 @@ def zoo() -> str:
 def memory() -> str:
     lines = ["| cell | error | training steps | seconds | parameters | options |"]
     lines.append("|---|---|---|---|---|---|")
-    for (task, name), row in measured().items():
+    for (task, name), row in rows_of("zoo").items():
         if task == "adding_500":
             cells = [f"`{name}`", error(row), row["steps"], row["seconds"]]
             lines.append("| " + " | ".join([*cells, row["parameters"], row["options"]]) + " |")
@@ -126,13 +129,11 @@ def memory() -> str:
 
 
 def irregular() -> str:
-    with open(ROOT / "benchmarks" / "irregular_time.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
     lines = [
         "| model | XOR events: accuracy | Lorenz: error | at half the gaps | at twice | seconds |",
         "|---|---|---|---|---|---|",
     ]
-    for row in rows:
+    for row in read(ROWS / "irregular_time.csv"):
         errors = [f"{float(row[name]):.2g}" for name in ("lorenz_0.1", "lorenz_0.05", "lorenz_0.2")]
         cells = [row["model"], f"{float(row['xor']):.3f}", *errors, row["seconds"]]
         lines.append("| " + " | ".join(cells) + " |")
@@ -140,11 +141,9 @@ def irregular() -> str:
 
 
 def state_spaces() -> str:
-    with open(ROOT / "benchmarks" / "state_spaces.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
     lines = ["| task | cell | accuracy | parameters | steps | seconds | measured elsewhere |"]
     lines.append("|---|---|---|---|---|---|---|")
-    for row in rows:
+    for row in read(ROWS / "state_spaces.csv"):
         cells = [row["task"], f"`{row['cell']}`", f"{float(row['accuracy']):.3f}"]
         cells += [row["parameters"], row["steps"], row["seconds"], ELSEWHERE[row["task"]]]
         lines.append("| " + " | ".join(cells) + " |")
@@ -152,13 +151,11 @@ def state_spaces() -> str:
 
 
 def reservoirs() -> str:
-    with open(ROOT / "benchmarks" / "reservoirs.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
     lines = [
         "| task | median | range | settings tried | seconds | published or measured elsewhere |"
     ]
     lines.append("|---|---|---|---|---|---|")
-    for row in rows:
+    for row in read(ROWS / "reservoirs.csv"):
         what, published = RESERVOIRS[row["task"]]
         cells = [
             what,
@@ -172,14 +169,8 @@ def reservoirs() -> str:
     return "\n".join(lines)
 
 
-def rows_of(path: str) -> dict[tuple[str, str], dict[str, str]]:
-    """By task and cell."""
-    with open(ROOT / "benchmarks" / path, newline="") as file:
-        return {(row["task"], row["cell"]): row for row in csv.DictReader(file)}
-
-
 def leaderboard() -> str:
-    rows = rows_of("board/board.csv")
+    rows = rows_of("board")
     heads = "cell", *BOARD.values(), "score", "1000 steps", "parameters", "state"
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name in rz.list_cells():
@@ -211,7 +202,7 @@ def place(row: dict[str, str]) -> str:
 
 
 def languages() -> str:
-    rows = rows_of("formal_languages.csv")
+    rows = rows_of("formal_languages")
     heads = "task", "cell", "state", "parameters", "up to 40", "longer: best", "median", "seconds"
     lines = ["| " + " | ".join(heads) + " |"]
     lines.append("|---" * 8 + "|")

@@ -25,8 +25,8 @@ from . import (
     wiring as wiring,
     wrappers as wrappers,
 )
-from ._common.moved import moved as _moved
-from ._common.old_names import ROOT as _ROOT
+from ._common.moved import listing as _listing, moved as _moved, moved_room as _moved_room
+from ._common.old_names import ROOMS as _ROOMS, ROOT as _ROOT
 from ._common.times import elapsed as elapsed, lengths_to_mask as lengths_to_mask
 from .base import AbstractCell as AbstractCell, AbstractLinearCell as AbstractLinearCell
 from .graphs.messages import MessagePassing as MessagePassing
@@ -53,23 +53,28 @@ from .registry import (
     cell_info as cell_info,
     list_cells as list_cells,
     make_cell as make_cell,
+    register as register,
 )
 from .reservoir.network import EchoStateNetwork as EchoStateNetwork
 from .streaming import Stream as Stream
 from .summary import summary as summary
+from .wrappers.frozen import Frozen as Frozen
+from .wrappers.initial_state import LearnedInitialState as LearnedInitialState
 from .wrappers.mixed_memory import MixedMemory as MixedMemory
-from .wrappers.simple import (
-    Frozen as Frozen,
-    LayerNormed as LayerNormed,
-    LearnedInitialState as LearnedInitialState,
-    Residual as Residual,
-    Zoneout as Zoneout,
-)
+from .wrappers.outputs import LayerNormed as LayerNormed, Residual as Residual
 from .wrappers.strided import Strided as Strided
 from .wrappers.variational import VariationalDropout as VariationalDropout
+from .wrappers.zoneout import Zoneout as Zoneout
 
 
 __getattr__ = _moved(__name__, _ROOT)
+__dir__ = _listing(
+    __name__,
+    *("cells", "data", "dynamics", "graphs", "init", "interop", "layers", "linear", "metrics"),
+    *("models", "reservoir", "scan", "train", "viz", "wiring", "wrappers"),
+)
+for _room, _names in _ROOMS.items():
+    _moved_room(f"{__name__}.{_room}", _names)
 
 try:
     __version__ = _metadata.version("rnn-zoo")

@@ -1,15 +1,14 @@
 """The contract that every cell, layer and evaluator of this library keeps. Start here.
 
-A cell is one sample at one time step: no batch axis, no time axis. Write your own by
-giving `init_state` and `step` (or, for a linear recurrence, `init_state`, `transition`
-and `readout`) and the five attributes; every evaluator, layer and model then takes it.
+A cell is one sample at one time step: no batch axis, no time axis. Write your own by giving
+`init_state` and `step`, or `init_state` and `equation` where something is worth computing once for
+a whole sequence, or for a linear recurrence `init_state`, `transition` and `readout`, and the two
+sizes; every evaluator, layer and model then takes it.
 """
 
 import abc
 import dataclasses
-import functools
-from collections.abc import Callable
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
 import jax
@@ -18,132 +17,168 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, PyTree
 
 from ._common.checks import no_time_message, show
-from ._common.dtypes import half_as, working_dtype
+from ._common.dtypes import dtype_beside, half_as
+from ._common.formulas import read_formula
 from .linear import AffineMap
 
 
 State = PyTree[Array]
 _Module = TypeVar("_Module", bound=eqx.Module)
-_Step = TypeVar("_Step", bound=Callable)
 
 
 class AbstractCell(eqx.Module):
     """One step of a recurrent network.
 
     - `init_state() -> state`: an array, or a NamedTuple of arrays with the paper's names.
-    - `step(state, x) -> (state, y)`: the order of a `lax.scan` body.
-      Timed cells take `step(state, x, dt=1.0)`, stochastic ones a keyword `key`.
+    - `constants() -> c`: what does not change along a sequence (a matrix exponential, a mask
+      applied, a discretisation). Evaluators call it once per sequence. A class that does not give
+      it has none, and its c is None.
+    - `equation(c, state, x) -> (state, y)`: the formula, over what `constants` gives. A cell with
+      a physical time takes `dt` behind x, with a default of 1.0; one that draws at random takes a
+      keyword `key`.
 
-    The attributes are asked of the instance: a cell gives class constants, a wrapper
-    properties.
+    A cell without constants may give `step(state, x)` in the place of `equation`.
+
+    The flags say what a cell is. They are read off its formula: `timed` where it takes a `dt`,
+    `stochastic` where it takes a `key`; `linear` where it is an `AbstractLinearCell`. A class whose
+    flags depend on the instance, such as a wrapper, gives them itself, as properties or fields.
     """
 
     input_size: eqx.AbstractVar[int]
     output_size: eqx.AbstractVar[int]
     timed: eqx.AbstractVar[bool]
-    """Has a physical time: `step` takes `dt`, the time since the last step."""
+    """Has a physical time: a step takes `dt`, the time since the last one."""
     linear: eqx.AbstractVar[bool]
     """The step is h' = A h + b with A and b independent of h."""
     stochastic: eqx.AbstractVar[bool]
-    """`step` takes a keyword `key`."""
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ()
-    """The fields of the prepared cell that `step` applies to its state by `@`, and to nothing
-    else: what `VariationalDropout` drops the columns of. A cell that names none takes no
-    `state_rate` there."""
+    """A step takes a keyword `key`."""
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        read_formula(cls, AbstractCell)
 
     @abc.abstractmethod
     def init_state(self) -> State:
         """The state before the first step."""
 
     @abc.abstractmethod
-    def step(self, state: State, x: Array) -> tuple[State, Array]:
-        """From the state before and the input at this time to the state after and the output."""
+    def constants(self) -> Any:
+        """What every step of a sequence uses and none changes; None where there is nothing."""
 
-    def prepare(self) -> "AbstractCell":
-        """An equal cell with everything computed that does not change along a sequence.
+    @abc.abstractmethod
+    def equation(self, c: Any, state: State, x: Array) -> tuple[State, Array]:
+        """From the state before and the input at this time to the state after and the output.
 
-        Evaluators call it once per sequence. A cell with a parametrisation (a matrix
-        exponential, a softplus, a discretisation) replaces it; `step` must be right
-        without it, only slower, and a second call must change nothing.
+        x and dt come in the cell's working dtype, c from `constants`.
         """
-        return self
 
+    def step(
+        self, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
+    ) -> tuple[State, Array]:
+        """One step, `(state, x) -> (state, y)`, the order of a `lax.scan` body.
 
-def advance(
-    cell: AbstractCell, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
-) -> tuple[State, Array]:
-    """`cell.step` with those of `dt` and `key` that this cell takes, in its working dtype.
+        x is (input_size,), the state like `init_state()`; both and `dt` come to the equation in the
+        cell's working dtype, so a bfloat16 input never lowers the precision of the state, and
+        16-bit inputs give 16-bit outputs. For a whole sequence use `rz.scan.unroll`, which computes
+        the constants once.
 
-    For evaluators and wrappers, which have checked their arguments.
-    """
-    step = type(cell).step
-    time = (dt,) if cell.timed and dt is not None else ()
-    keywords = {"key": key} if cell.stochastic else {}
-    return _in_working_dtype(getattr(step, "unchecked", step), cell, state, x, time, keywords)
-
-
-def contract(step: _Step) -> _Step:
-    """Decorator of a cell's `step`: checks its arguments and runs it in the working dtype.
-
-    x and dt are cast to the cell's dtype, so a bfloat16 input never lowers the precision
-    of the state; 16-bit inputs give 16-bit outputs. An input, a dt or a state of the wrong
-    shape is a ValueError, a dt for a cell without time a TypeError.
-    """
-
-    @functools.wraps(step)
-    def checked(self, state, x, *time, **keywords):
-        time = tuple(d for d in (*time, keywords.pop("dt", None)) if d is not None)
-        if time and not self.timed:
+        **Raises:** ValueError for an input, a dt or a state of the wrong shape; TypeError for a dt
+        where the cell has no physical time.
+        """
+        if dt is not None and not self.timed:
             raise TypeError(no_time_message(type(self).__name__))
-        _check_step(self, state, x, *time)
-        return _in_working_dtype(step, self, state, x, time, keywords)
+        _check_step(self, state, x, dt)
+        return self.advance(self.constants(), state, x, dt, key)
 
-    checked.unchecked = step  # type: ignore[attr-defined]
-    return cast(_Step, checked)
+    def advance(
+        self, c: Any, state: State, x: Array, dt: ArrayLike | None = None, key: Any = None
+    ) -> tuple[State, Array]:
+        """`step` with the constants of the sequence, for evaluators and wrappers.
 
-
-def _check_step(cell: AbstractCell, state: Any, x: Any, *time: Any) -> None:
-    if np.shape(x) != (cell.input_size,):
-        raise ValueError(
-            f"expected x of shape ({cell.input_size},), got {np.shape(x)}: `step` takes one "
-            "sample at one time; for a sequence use rz.scan.unroll(cell, xs) or "
-            "rz.Recurrent(cell), for a batch map over it with jax.vmap"
-        )
-    if any(np.shape(dt) != () for dt in time):
-        raise ValueError(f"expected dt as a scalar, got shape {np.shape(time[0])}")
-    like = jax.eval_shape(cell.init_state)
-    if not same_shapes(state, like):
-        raise ValueError(
-            f"expected a state of {type(cell).__name__} like its init_state(), {show(like)}, "
-            f"got {show(state)}"
-        )
+        Nothing is checked. The equation gets those of `dt` and `key` that this cell takes.
+        """
+        dtype = dtype_beside(state, self, x)
+        time = (jnp.asarray(dt, dtype),) if self.timed and dt is not None else ()
+        keywords = {"key": key} if self.stochastic else {}
+        state, y = self.equation(c, state, jnp.asarray(x, dtype), *time, **keywords)
+        return state, half_as(x, y)
 
 
 class AbstractLinearCell(AbstractCell):
-    """A cell whose step is h' = A h + b, y = readout(h', x).
+    """A cell whose step is h' = A h + b, y = readout(c, h', x).
 
-    A and b may depend on x and dt, never on h, so the cell runs in parallel over time.
+    A and b may depend on the constants, on x and dt, never on h, so the cell runs in parallel over
+    time.
     """
 
     linear: ClassVar[bool] = True
     stochastic: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def transition(self, x: Array, *dt: ArrayLike) -> AffineMap:
+    def constants(self) -> Any:
+        """What every step of a sequence uses and none changes; None where there is nothing."""
+
+    @abc.abstractmethod
+    def transition(self, c: Any, x: Array, *dt: ArrayLike) -> AffineMap:
         """The map h -> A h + b of this step. What does not depend on x stays unbatched."""
 
     @abc.abstractmethod
-    def readout(self, state: State, x: Array) -> Array:
+    def readout(self, c: Any, state: State, x: Array) -> Array:
         """The output that belongs to the state after the step."""
 
-    @contract
-    def step(self, state: State, x: Array, dt: ArrayLike | None = None) -> tuple[State, Array]:
+    def equation(self, c: Any, state: State, x: Array, *dt: ArrayLike) -> tuple[State, Array]:
         """`transition` applied to the state, then `readout`."""
-        cell = cast(AbstractLinearCell, self.prepare())
-        step = cell.transition(x, *(() if dt is None else (dt,)))
-        check_transition(cell, step, state)
+        step = self.transition(c, x, *dt)
+        check_transition(self, step, state)
         state = step.apply(state)
-        return state, cell.readout(state, x)
+        return state, self.readout(c, state, x)
+
+
+class StateMatrix(eqx.Module):
+    """A constant that says: this matrix multiplies the state, `c @ h`, and nothing else.
+
+    What wants to act on the products of a cell with its state, such as `VariationalDropout`, finds
+    these among the cell's constants.
+    """
+
+    matrix: Array
+
+    @property
+    def dtype(self) -> Any:
+        return self.matrix.dtype
+
+    def __matmul__(self, h: Array) -> Array:
+        return self.matrix @ h
+
+    def __getitem__(self, rows: Any) -> "StateMatrix":
+        """Some of its rows."""
+        return StateMatrix(self.matrix[rows])
+
+
+def check_cell(cell: Any) -> None:
+    """A TypeError for what is no cell."""
+    if not isinstance(cell, AbstractCell):
+        raise TypeError(
+            f"expected a cell, or a layer that steps, got {type(cell).__name__}: rz.adopt makes a "
+            "cell of a function f(h, x) or of another library's cell; layers that read a sequence "
+            "from its end run with layer.scan(xs)"
+        )
+
+
+def _check_step(cell: AbstractCell, state: Any, x: Any, dt: Any) -> None:
+    if np.shape(x) != (cell.input_size,):
+        raise ValueError(
+            f"expected x of shape ({cell.input_size},), got {np.shape(x)}: `step` takes one "
+            "sample at one time; for a sequence use rz.scan.unroll(cell, xs) or "
+            "rz.Recurrent(cell), for a batch map over it with jax.vmap"
+        )
+    if dt is not None and np.shape(dt) != ():
+        raise ValueError(f"expected dt as a scalar, got shape {np.shape(dt)}")
+    like = jax.eval_shape(cell.init_state)
+    if not same_shapes(state, like):
+        raise ValueError(
+            f"expected a state of {type(cell).__name__} like its init_state(), {show(like)}, "
+            f"got {show(state)}"
+        )
 
 
 def check_transition(cell: AbstractCell, step: Any, state: Any) -> None:
@@ -175,13 +210,6 @@ def same_shapes(one: Any, two: Any) -> bool:
     return all(np.shape(a) == np.shape(b) for a, b in pairs)
 
 
-def _in_working_dtype(step: Callable, cell: AbstractCell, state, x, time, keywords):
-    dtype = working_dtype(cell, x)
-    time = [jnp.asarray(dt, dtype) for dt in time]
-    state, y = step(cell, state, jnp.asarray(x, dtype), *time, **keywords)
-    return state, half_as(x, y)
-
-
 def replace(module: _Module, **fields: Any) -> _Module:
     """A copy of `module` with these fields exchanged; `__init__` is not run again."""
     new = object.__new__(type(module))
@@ -191,13 +219,3 @@ def replace(module: _Module, **fields: Any) -> _Module:
     if fields:
         raise TypeError(f"{type(module).__name__} has no field {', '.join(fields)}")
     return new
-
-
-def check_cell(cell: Any) -> None:
-    """A TypeError for what is no cell."""
-    if not isinstance(cell, AbstractCell):
-        raise TypeError(
-            f"expected a cell, or a layer that steps, got {type(cell).__name__}: rz.adopt makes a "
-            "cell of a function f(h, x) or of another library's cell; layers that read a sequence "
-            "from its end run with layer.scan(xs)"
-        )

@@ -18,8 +18,10 @@ from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
 from ._common.checks import Steps, check_positive, check_sizes, check_state, check_steps, show
-from .base import AbstractCell, State, advance, check_cell
+from ._common.moved import listing as _listing
+from .base import AbstractCell, State, check_cell
 from .scan import unroll
+from .wrappers.held import hold
 
 
 def state_vector(state: State) -> Array:
@@ -194,7 +196,7 @@ def _check(cell: Any, xs, state, dt, key) -> tuple[Steps, State]:
 
 @eqx.filter_jit
 def _jacobians(cell: AbstractCell, state: State, steps: Steps) -> Float[Array, "time n n"]:
-    cell = cell.prepare()
+    cell = hold(cell)
     size = state_vector(state).shape[0]
     _, found = lax.scan(lambda s, at: _push(cell, s, jnp.eye(size), at), state, steps)
     return found
@@ -202,7 +204,7 @@ def _jacobians(cell: AbstractCell, state: State, steps: Steps) -> Float[Array, "
 
 @eqx.filter_jit
 def _lyapunov(cell, state, steps: Steps, count: int, washout: int) -> Float[Array, " count"]:
-    cell = cell.prepare()
+    cell = hold(cell)
 
     def body(carry, at: Steps):
         state, frame = carry
@@ -251,7 +253,7 @@ def _step_of(cell: AbstractCell, state: State, at: Steps) -> Callable:
     """The step h -> h' of state vectors, with the state after it beside."""
 
     def step(vector):
-        after, _ = advance(cell, _with_vector(state, vector), at.x, at.dt, key=at.key)
+        after, _ = cell.advance(cell.constants(), _with_vector(state, vector), at.x, at.dt, at.key)
         return state_vector(after), after
 
     return step
@@ -279,3 +281,6 @@ def _like(leaf: Array, part: Float[Array, " n"]) -> Array:
     if jnp.iscomplexobj(leaf):
         part = lax.complex(*jnp.split(part, 2))
     return part.astype(leaf.dtype).reshape(leaf.shape)
+
+
+__dir__ = _listing(__name__)

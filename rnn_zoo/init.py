@@ -1,4 +1,4 @@
-"""Initialisers: a key and sizes to a real array."""
+"""Initialisers: a key, a shape and a dtype to a real array."""
 
 import math
 from typing import Any
@@ -10,27 +10,36 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import NDArray
 
+from ._common.dtypes import working_float as working_float
+from ._common.moved import listing as _listing, moved as _moved
+from ._common.old_names import INIT as _OLD
 
-def glorot(key: PRNGKeyArray, gates: int, rows: int, columns: int, dtype: Any) -> Array:
-    """Glorot-uniform (gates * rows, columns), each gate with the fans of its own block."""
+
+Shape = tuple[int, ...]
+
+
+def glorot(key: PRNGKeyArray, shape: Shape, dtype: Any, *, blocks: int = 1) -> Array:
+    """Glorot-uniform, (rows, columns); each of the `blocks` of rows has the fans of its own."""
     make = jinit.glorot_uniform(in_axis=-1, out_axis=-2)
-    return _stacked(key, gates, lambda k: make(k, (rows, columns), dtype))
+    rows, columns = shape
+    return _stacked(key, blocks, lambda k: make(k, (rows // blocks, columns), dtype))
 
 
-def orthogonal(key: PRNGKeyArray, gates: int, size: int, dtype: Any) -> Array:
-    """(gates * size, size), each gate's block a random orthogonal matrix."""
+def orthogonal(key: PRNGKeyArray, shape: Shape, dtype: Any, *, blocks: int = 1) -> Array:
+    """(blocks * size, size), each block a random orthogonal matrix."""
     make = jinit.orthogonal()
     # The factorisation behind it has no 16-bit form.
     wide = jnp.promote_types(dtype, jnp.float32)
-    return _stacked(key, gates, lambda k: make(k, (size, size), wide)).astype(dtype)
+    rows, columns = shape
+    return _stacked(key, blocks, lambda k: make(k, (rows // blocks, columns), wide)).astype(dtype)
 
 
-def _stacked(key: PRNGKeyArray, gates: int, make) -> Array:
-    return jnp.concatenate([make(k) for k in jr.split(key, gates)])
+def _stacked(key: PRNGKeyArray, blocks: int, make) -> Array:
+    return jnp.concatenate([make(k) for k in jr.split(key, blocks)])
 
 
 def uniform(
-    key: PRNGKeyArray, shape: tuple[int, ...], low: float, high: float, dtype: Any
+    key: PRNGKeyArray, shape: Shape, dtype: Any, *, low: float, high: float
 ) -> Float[Array, "..."]:
     """U(low, high)."""
     return jr.uniform(key, shape, dtype, low, high)
@@ -55,28 +64,40 @@ def ring(
     return nu_log, theta_log
 
 
-def normal(key: PRNGKeyArray, shape: tuple[int, ...], std: float, dtype: Any) -> Array:
+def normal(key: PRNGKeyArray, shape: Shape, dtype: Any, *, std: float) -> Array:
     """N(0, std^2)."""
     return std * jr.normal(key, shape, dtype)
 
 
-def fan_in_uniform(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int, dtype: Any) -> Array:
-    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the default of PyTorch's linear layer."""
-    bound = 1 / math.sqrt(fan_in)
-    return uniform(key, shape, -bound, bound, dtype)
+def fan_in_normal(
+    key: PRNGKeyArray, shape: Shape, dtype: Any, *, fan_in: int | None = None
+) -> Array:
+    """N(0, 1 / fan_in); the fan-in is the last axis unless it is given."""
+    return normal(key, shape, dtype, std=1 / math.sqrt(shape[-1] if fan_in is None else fan_in))
 
 
-def leaky_kaiming(key: PRNGKeyArray, rows: int, columns: int, dtype: Any) -> Array:
+def fan_in_uniform(
+    key: PRNGKeyArray, shape: Shape, dtype: Any, *, fan_in: int | None = None
+) -> Array:
+    """U(-1/sqrt(fan_in), 1/sqrt(fan_in)), the default of PyTorch's linear layer.
+
+    The fan-in is the last axis unless it is given.
+    """
+    bound = 1 / math.sqrt(shape[-1] if fan_in is None else fan_in)
+    return uniform(key, shape, dtype, low=-bound, high=bound)
+
+
+def leaky_kaiming(key: PRNGKeyArray, shape: Shape, dtype: Any) -> Array:
     """Kaiming-uniform (rows, columns) for a slope of 8 below zero: U(±sqrt(6 / (65 columns))).
 
     What the authors of IndRNN and UnICORNN take for input weights, an eighth of the usual.
     """
-    bound = math.sqrt(6 / ((1 + 8**2) * columns))
-    return uniform(key, (rows, columns), -bound, bound, dtype)
+    bound = math.sqrt(6 / ((1 + 8**2) * shape[-1]))
+    return uniform(key, shape, dtype, low=-bound, high=bound)
 
 
 def log_uniform(
-    key: PRNGKeyArray, shape: tuple[int, ...], bounds: tuple[float, float], dtype: Any
+    key: PRNGKeyArray, shape: Shape, dtype: Any, *, bounds: tuple[float, float]
 ) -> Float[Array, "..."]:
     """The logarithms of numbers that are log-uniform on `bounds`, for step sizes.
 
@@ -85,7 +106,7 @@ def log_uniform(
     low, high = bounds
     if not 0 < low <= high:
         raise ValueError(f"expected a range (low, high) with 0 < low <= high, got {bounds}")
-    return uniform(key, shape, math.log(low), math.log(high), dtype)
+    return uniform(key, shape, dtype, low=math.log(low), high=math.log(high))
 
 
 def hippo_legs(size: int) -> tuple[NDArray[np.complexfloating], NDArray[np.complexfloating]]:
@@ -111,3 +132,7 @@ def skew(triangle: Float[Array, " triangle"], size: int) -> Float[Array, "{size}
     upper = jnp.zeros((size, size), triangle.dtype)
     upper = upper.at[jnp.triu_indices(size, 1)].set(triangle)
     return upper - upper.T
+
+
+__getattr__ = _moved(__name__, _OLD)
+__dir__ = _listing(__name__, "working_float")

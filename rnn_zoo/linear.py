@@ -130,3 +130,9 @@ def select(condition: Bool[Array, "*axes"], yes, no):
         return jnp.where(condition.reshape(condition.shape + (1,) * (rank - condition.ndim)), y, n)
 
     return jax.tree.map(pick, yes, no)
+
+
+def __dir__() -> list[str]:
+    """What stands here, without what is imported."""
+    here = [name for name in globals() if not name.startswith("_")]
+    return sorted(name for name in here if getattr(globals()[name], "__module__", "") == __name__)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from ._common.checks import check_sizes
+from ._common.moved import listing as _listing
 from ._common.numbers import exactly
 from .reservoir.network import EchoStateNetwork
 
@@ -141,3 +142,6 @@ def _pair(prediction: ArrayLike, target: ArrayLike) -> tuple[Array, Array]:
         )
     features = 1 if prediction.ndim == 1 else prediction.shape[-1]
     return prediction.reshape(-1, features), target.reshape(-1, features)
+
+
+__dir__ = _listing(__name__)

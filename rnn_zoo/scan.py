@@ -6,6 +6,7 @@ zero, and the cell never sees what stands in it.
 """
 
 import contextlib
+import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +18,7 @@ from jaxtyping import Array, ArrayLike
 
 from ._common.checks import Steps, check_output, check_state, check_step, check_steps
 from ._common.dtypes import half_as, working_dtype
-from ._common.moved import moved as _moved
+from ._common.moved import listing as _listing, moved as _moved
 from ._common.old_names import SCAN as _OLD
 from ._engine import plain as _plain
 from ._engine.backends import PARALLEL, choose
@@ -25,7 +26,7 @@ from ._engine.chunks import Length, Way
 from ._engine.loop import loop
 from ._engine.mesh import in_mesh, vary_alike
 from ._engine.recurrence import solve
-from .base import AbstractCell, State, advance, check_cell, check_transition
+from .base import AbstractCell, State, check_cell, check_transition
 from .linear import AffineMap, select, varies
 
 
@@ -174,7 +175,7 @@ def resolve_method(
 
 @eqx.filter_jit
 def _sequential(cell, state, steps: Steps, reverse: bool, keep_states: bool, segment, plain: bool):
-    cell = cell.prepare()
+    c = cell.constants()
     initial = cell.init_state()
     scalar_dt = steps.dt if steps.dt is not None and steps.dt.ndim == 0 else None
 
@@ -182,7 +183,7 @@ def _sequential(cell, state, steps: Steps, reverse: bool, keep_states: bool, seg
         x, *dt = _visible(at if scalar_dt is None else at._replace(dt=scalar_dt))
         if at.reset is not None:
             state = select(at.reset, initial, state)
-        after, y = advance(cell, state, x, *dt, key=at.key)
+        after, y = cell.advance(c, state, x, *dt, key=at.key)
         check_step(cell, state, after, y)
         if at.mask is not None:
             after = select(at.mask, after, state)
@@ -202,11 +203,11 @@ def _sequential(cell, state, steps: Steps, reverse: bool, keep_states: bool, seg
 @eqx.filter_jit
 def _linear(cell, state, steps: Steps, reverse: bool, keep_states: bool, algorithm: str):
     """A linear cell: inputs and outputs of all steps at once, the recurrence between them."""
-    cell = cell.prepare()
+    c = cell.constants()
     x, *dt = _visible(steps)
     dtype = working_dtype(cell, x)
     inputs = [array.astype(dtype) for array in (x, *dt)]
-    maps = _map_over_time(cell, state, inputs)
+    maps = _map_over_time(cell, c, state, inputs)
     if algorithm == PLAIN:
         flags = {"mask": steps.mask, "reset": steps.reset}
         way = Way(steps.length, reverse)
@@ -222,7 +223,7 @@ def _linear(cell, state, steps: Steps, reverse: bool, keep_states: bool, algorit
         )
 
     def readout(state: Array, x: Array) -> Array:
-        y = cell.readout(state, x)
+        y = cell.readout(c, state, x)
         check_output(cell, y)
         return y
 
@@ -233,9 +234,9 @@ def _linear(cell, state, steps: Steps, reverse: bool, keep_states: bool, algorit
     return final, states if keep_states else None, half_as(x, ys)
 
 
-def _map_over_time(cell: Any, state: Array, inputs: list[Array]) -> AffineMap:
+def _map_over_time(cell: Any, c: Any, state: Array, inputs: list[Array]) -> AffineMap:
     """The elements of all steps; what depends on no per-step input gets no time axis."""
-    transition = cell.transition
+    transition = functools.partial(cell.transition, c)
     in_axes = [0 if array.ndim else None for array in inputs]  # a scalar dt is not per step
     at_one_step = [array[0] if array.ndim else array for array in inputs]
     jaxpr, out_shape = jax.make_jaxpr(transition, return_shape=True)(*at_one_step)
@@ -293,9 +294,5 @@ def _with_first(offset: Array, start: Array, reverse: bool) -> Array:
     return jnp.concatenate(vary_alike(*parts))
 
 
-def flip(steps: Steps) -> Steps:
-    """The same steps from the end; a scalar dt stays."""
-    return jax.tree.map(lambda a: a[::-1] if jnp.ndim(a) else a, steps)
-
-
 __getattr__ = _moved(__name__, _OLD)
+__dir__ = _listing(__name__)

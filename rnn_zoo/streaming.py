@@ -1,6 +1,6 @@
-"""Step by step as fast as it goes: a model prepared, compiled once, its state updated in place."""
+"""Step by step as fast as it goes: constants computed once, the step compiled, no copies."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -10,6 +10,17 @@ from jaxtyping import Array, ArrayLike
 from ._common.numbers import exactly, fits
 from .base import State, check_cell
 from .layers.recurrent import Recurrent
+from .wrappers.held import hold
+
+
+class _Given(NamedTuple):
+    """What `scan` is given for several steps, not checked yet: the model does that."""
+
+    xs: Any
+    dt: Any
+    mask: Any
+    reset: Any
+    key: Any
 
 
 class Stream:
@@ -31,8 +42,8 @@ class Stream:
     def __init__(self, model: Any):
         if not (hasattr(model, "step") and hasattr(model, "init_state")):
             check_cell(model)
-        prepared = eqx.filter_jit(lambda model: model.prepare())(model)
-        arrays, self._rest = eqx.partition(prepared, eqx.is_array)
+        held = eqx.filter_jit(hold)(model)
+        arrays, self._rest = eqx.partition(held, eqx.is_array)
         self._arrays, self._tree = jax.tree.flatten(arrays)
         # Arguments are positional and the parameters a flat list: that is quick to hand over.
         self._step = jax.jit(self._run_step, donate_argnums=1)
@@ -61,7 +72,7 @@ class Stream:
     ) -> tuple[State, Array]:
         """Several steps in one call: the model's `scan`; for a cell, `rz.scan.unroll`."""
         xs, dt = _exactly("xs", xs), _exactly("dt", dt)
-        return self._scan(self._arrays, state, xs, dt, mask, reset, key)
+        return self._scan(self._arrays, state, _Given(xs, dt, mask, reset, key))
 
     def _model(self, arrays: list) -> Any:
         return eqx.combine(jax.tree.unflatten(self._tree, arrays), self._rest)
@@ -71,9 +82,10 @@ class Stream:
         keywords = {} if key is None else {"key": key}
         return self._model(arrays).step(state, x, *time, **keywords)
 
-    def _run_scan(self, arrays, state, xs, dt, mask, reset, key):
+    def _run_scan(self, arrays, state, given: _Given):
         model = self._model(arrays)
         layer = model if hasattr(model, "scan") else Recurrent(model)
+        xs, dt, mask, reset, key = given
         return layer.scan(xs, state, dt=dt, mask=mask, reset=reset, key=key)
 
 

@@ -16,8 +16,8 @@ import pytest
 import references as refs
 
 import rnn_zoo as rz
+from rnn_zoo._common.dtypes import working_dtype
 from rnn_zoo._common.fixed import Fixed
-from rnn_zoo.base import advance, working_dtype
 
 
 I, H, T = 3, 5, 9
@@ -216,7 +216,7 @@ def _wired_ltc(key, dtype=None, input_size=I, hidden_size=H):
 
 
 def _ncp(key, dtype=None, input_size=I, hidden_size=H):
-    return rz.cells.NCPCell(
+    return rz.cells.WiredElmanCell(
         rz.wiring.AutoNCPMap(input_size, hidden_size + 3, 2), dtype=dtype, key=key
     )
 
@@ -590,7 +590,9 @@ def only(keywords, *names):
 
 # One program of a step, rather than one of each of its operations.
 step = eqx.filter_jit(lambda cell, *arguments, **keywords: cell.step(*arguments, **keywords))
-_step = eqx.filter_jit(lambda cell, state, x, dt, key: advance(cell, state, x, dt, key=key))
+_step = eqx.filter_jit(
+    lambda cell, state, x, dt, key: cell.advance(cell.constants(), state, x, dt, key)
+)
 
 
 def loop(cell, xs, state=None, *, dt=None, mask=None, reset=None, key=None, reverse=False):

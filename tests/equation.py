@@ -1,6 +1,6 @@
 """Computes a step from the text of its equation and the fields of the cell, in NumPy float64.
 
-`rnn_zoo/cells/equations.py` says how texts are read, `notation.py` what signs and functions mean.
+`rnn_zoo/_common/notation.py` says how texts are read, `notation.py` what signs and functions mean.
 Only what the state after the step and the output need is computed.
 """
 

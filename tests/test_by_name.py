@@ -28,13 +28,15 @@ def test_the_unitary_matrix_keeps_the_norm(size):
 def test_the_orthogonal_matrix_is_orthogonal(parametrisation, initialisation):
     options = {"parametrisation": parametrisation, "initialisation": initialisation}
     cell = noisy(rz.cells.ExpRNNCell(I, H, key=KEY, **options), 1)
-    matrix = cell.prepare().matrix
+    matrix = cell.constants().matrix
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(H), atol=2e-6)
 
 
 def test_exprnn_starts_with_rotation_blocks():
     for initialisation in ("cayley", "henaff"):
-        matrix = rz.cells.ExpRNNCell(I, 7, initialisation=initialisation, key=KEY).prepare().matrix
+        matrix = (
+            rz.cells.ExpRNNCell(I, 7, initialisation=initialisation, key=KEY).constants().matrix
+        )
         blocks = np.kron(np.eye(4), np.ones((2, 2)))[:7, :7]
         np.testing.assert_allclose(matrix * (1 - blocks), 0, atol=1e-6)
         assert (abs(np.asarray(matrix)[np.arange(0, 6, 2), np.arange(1, 7, 2)]) > 1e-3).all()
@@ -54,7 +56,7 @@ def test_modrelu_is_finite_at_zero_and_dead_inside_its_threshold():
 @pytest.mark.parametrize("name", ["antisymmetric", "gated_antisymmetric"])
 def test_antisymmetric_spectrum_is_imaginary_less_the_diffusion(name):
     cell = noisy(rz.make_cell(name, I, H, gamma=0.3, key=KEY), 1)
-    eigenvalues = np.linalg.eigvals(np.asarray(cell.prepare().matrix, np.float64))
+    eigenvalues = np.linalg.eigvals(np.asarray(cell.constants().matrix, np.float64))
     np.testing.assert_allclose(eigenvalues.real, -0.3, atol=1e-6)
     assert abs(eigenvalues.imag).max() > 0.1
 
@@ -79,7 +81,7 @@ def test_lipschitz_reads_its_input_at_once_and_is_damped():
         )
         jacobian = jax.jacfwd(lambda x, cell=cell: cell.step(jnp.zeros(H), x)[1])(jnp.zeros(I))
         assert (abs(np.asarray(jacobian)) > 1e-4).all()
-        A = cell.prepare().constants.A
+        A = cell.constants().A
         np.testing.assert_allclose(np.diag(A), -0.3, rtol=1e-6)
         np.testing.assert_allclose((A + A.T) / 2, -0.3 * np.eye(H), atol=1e-6)
 
@@ -115,11 +117,11 @@ def test_idle_clockwork_blocks_are_held_bit_for_bit_and_the_clock_goes_on():
 def test_clockwork_reads_slower_blocks_only():
     cell = rz.cells.ClockworkCell(I, H, periods=(4, 1), key=KEY)
     assert cell.periods == (1, 4)
-    matrix = np.asarray(cell.prepare().matrix)
+    matrix = np.asarray(cell.constants().matrix)
     np.testing.assert_array_equal(matrix[4:, :4], 0)
     assert (matrix[:4] != 0).all()
     dirty = rz.base.replace(cell, weight_hh=jnp.ones((H, H)))
-    np.testing.assert_array_equal(np.asarray(dirty.prepare().matrix)[4:, :4], 0)
+    np.testing.assert_array_equal(np.asarray(dirty.constants().matrix)[4:, :4], 0)
 
 
 @pytest.mark.parametrize("periods", [(0, 1), (1, 1), (1.5, 2), (), tuple(range(1, 10))])

@@ -6,15 +6,13 @@ import signal
 import subprocess
 import sys
 
-import equinox as eqx
-import jax
 import matplotlib
 import numpy as np
 import pytest
 
 import rnn_zoo as rz
 from rnn_zoo import viz
-from rnn_zoo.cli import board, main, scores
+from rnn_zoo.cli import main
 
 
 matplotlib.use("Agg")
@@ -151,6 +149,12 @@ def test_a_missing_extra_is_named(missing, monkeypatch, capsys):
     assert 'pip install "rnn-zoo[demo]"' in capsys.readouterr().err
 
 
+def test_the_flag_that_the_board_had_says_the_new_call(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["compare", "--jobs", "2", "--all"])
+    assert "python -m benchmarks board" in capsys.readouterr().err
+
+
 def test_tokens_are_embedded(tmp_path, capsys):
     """Shakespeare has tokens without being asked: the model, its file and its picture take them."""
     options = ["--steps", "2", "--hidden-size", "4", "--batch-size", "2", "--out", str(tmp_path)]
@@ -192,123 +196,6 @@ def test_ctrl_c_saves_and_evaluates(tmp_path):
     assert out.startswith(b"test_accuracy=0.")
     assert rows(tmp_path / "history.csv")[-1]["interrupted"] == "True"
     rz.train.load(tmp_path / "model.rz")
-
-
-# The board
-
-
-def tiny_board(monkeypatch):
-    def load():
-        return rz.data.load(
-            "adding", key=jax.random.key(0), length=6, n_train=40, n_valid=8, n_test=8
-        )
-
-    monkeypatch.setattr(board, "TASKS", {"tiny": board.Task(load, 4, 1 / 6, batch_size=8)})
-    monkeypatch.setattr(board, "PARAMETERS", 300)
-
-
-@pytest.mark.slow
-def test_the_board_fills_its_table_and_goes_on(tmp_path, monkeypatch, capsys):
-    tiny_board(monkeypatch)
-    command = ["compare", "--all", "--out", str(tmp_path / "a"), "--cells"]
-    assert main([*command, "elman"]) == 0
-    assert main([*command, "elman,lru"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 2, "one row for each run"
-    first, second = rows(tmp_path / "a" / "board.csv")
-    assert (first["cell"], second["cell"], second["layers"]) == ("elman", "lru", "2")
-    assert (first["steps"], first["of_steps"], first["failed"]) == ("4", "4", "0")
-    model = rz.make_model(
-        "elman", 2, 1, hidden_size=int(first["hidden_size"]), key=jax.random.key(0)
-    )
-    assert int(first["parameters"]) == sum(
-        leaf.size for leaf in jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
-    )
-    assert int(first["state"]) == int(first["hidden_size"])
-    assert float(first["lowest"]) <= float(first["median"]) <= float(first["highest"])
-    assert is_picture(tmp_path / "a" / "board.png")
-    assert main(["compare", "--all", "--cells", "elman", "--out", str(tmp_path / "b")]) == 0
-    (again,) = rows(tmp_path / "b" / "board.csv")
-    for name in set(first) - {"seconds"}:
-        assert again[name] == first[name]
-
-
-@pytest.mark.slow
-def test_a_run_of_the_board_ends_by_time(tmp_path, monkeypatch):
-    tiny_board(monkeypatch)
-    out = tmp_path / "board"
-    assert main(["compare", "--all", "--cells", "gru", "--seconds", "0", "--out", str(out)]) == 0
-    (row,) = rows(out / "board.csv")
-    assert (row["steps"], row["of_steps"]) == ("1", "4")
-    # With the same steps, whatever the time, come the same figures.
-    again = tmp_path / "again"
-    options = ["--cells", "elman,gru", "--steps-of", str(out / "board.csv"), "--out", str(again)]
-    assert main(["compare", "--all", *options]) == 0
-    (other,) = rows(again / "board.csv")
-    assert (row["cap"], other["cap"]) == ("0", "")
-    assert {**other, "seconds": row["seconds"], "cap": "0"} == row
-
-
-@pytest.mark.slow
-def test_the_board_runs_on_several_cores(tmp_path):
-    """Rows come in any order and stand in one; a run of its own core gives the same row."""
-    options = ["--tasks", "japanese_vowels", "--seconds", "0", "--out"]
-    for jobs, out in (("2", "a"), ("1", "b")):
-        command = ["compare", "--all", "--cells", "esn,elman", "--jobs", jobs, *options]
-        assert main([*command, str(tmp_path / out)]) == 0
-    together, alone = (rows(tmp_path / out / "board.csv") for out in "ab")
-    assert [row["cell"] for row in together] == ["elman", "esn"]
-    for row, same in zip(together, alone):
-        assert {**row, "seconds": same["seconds"]} == same
-
-
-@pytest.mark.parametrize(
-    ("options", "said"),
-    [
-        (["--jobs", "0"], "expected --jobs of at least 1, got 0"),
-        (["--steps-of", "x"], "no table x"),
-    ],
-)
-def test_the_board_refuses_wrong_options(options, said, capsys):
-    assert main(["compare", "--all", *options]) == 2
-    assert said in capsys.readouterr().err
-
-
-def test_the_board_knows_its_tasks(capsys):
-    assert main(["compare", "--all", "--tasks", "parrity"]) == 2
-    assert "unknown task 'parrity'; known are japanese_vowels" in capsys.readouterr().err
-    assert set(board.TASKS) >= {"parity", "modular_arithmetic", "mqar_small", "copy_50"}
-
-
-@pytest.mark.parametrize(
-    ("figure", "median", "chance", "expected"),
-    [("accuracy", 0.75, 0.5, 0.5), ("accuracy", 0.4, 0.5, 0), ("mse", 0.1, 1, 1 / 3)]
-    + [("mse", 2, 1, 0), ("mse", 1e-9, 1, 1)],
-)
-def test_scores_lie_between_chance_and_perfect(figure, median, chance, expected):
-    row = {"figure": figure, "median": str(median), "chance": str(chance)}
-    assert scores.score(row) == pytest.approx(expected)
-
-
-def test_the_picture_shows_the_tasks_that_all_cells_have():
-    def row(task, cell, median, seconds):
-        numbers = {"median": median, "seconds": seconds, "chance": "0.5", "steps": "500"}
-        return {"task": task, "cell": cell, "family": cell, "figure": "accuracy", **numbers}
-
-    rows = [row("a", "gru", "1.0", "9"), row("a", "lru", "0.75", "90"), row("b", "gru", "0.5", "9")]
-    ax = scores.picture(rows).axes[0]
-    assert ax.get_ylabel() == "mean score over 1 tasks"
-    assert [text.get_text() for text in ax.texts] == ["gru", "lru"]
-    places = [line.get_xydata()[0] for line in ax.lines]
-    np.testing.assert_allclose(places, [(2, 1), (20, 0.5)])
-
-
-def test_strings_are_judged_by_their_last_answer():
-    dataset = board._longer("parity")
-    kept = np.asarray(dataset.test.y) != rz.data.NO_TARGET
-    assert (kept.sum(axis=1) == 1).all()
-    assert (kept.argmax(axis=1) == np.asarray(dataset.test.mask).sum(axis=1) - 1).all()
-    ones = np.asarray(dataset.test.x)[..., 1] * np.asarray(dataset.test.mask)
-    assert (np.asarray(dataset.test.y)[kept] == ones.sum(axis=1) % 2).all()
 
 
 # Pictures

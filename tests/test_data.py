@@ -10,7 +10,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from rnn_zoo import data
-from rnn_zoo.data import Batch, systems as dynamics
+from rnn_zoo.data import Batch, systems
 
 
 KEY = jax.random.key(0)
@@ -405,7 +405,7 @@ def test_narma10_obeys_its_recursion():
 
 def test_narma10_draws_diverging_inputs_again(monkeypatch):
     wild = np.full(500, 0.5)
-    assert not np.isfinite(dynamics._narma10(wild)).all()
+    assert not np.isfinite(systems._narma10(wild)).all()
     tame = np.random.default_rng(3).uniform(0, 0.5, 500)
 
     class Draws:
@@ -415,11 +415,11 @@ def test_narma10_draws_diverging_inputs_again(monkeypatch):
         def uniform(self, low, high, size):
             return self.draws.pop(0) if len(self.draws) > 1 else self.draws[0]
 
-    monkeypatch.setattr(dynamics, "generator", lambda key: Draws(wild, wild, tame))
+    monkeypatch.setattr(systems, "generator", lambda key: Draws(wild, wild, tame))
     u, y = data.narma10_series(500, key=KEY)
     np.testing.assert_array_equal(u, tame)
     assert np.isfinite(y).all()
-    monkeypatch.setattr(dynamics, "generator", lambda key: Draws(wild))
+    monkeypatch.setattr(systems, "generator", lambda key: Draws(wild))
     with pytest.raises(RuntimeError, match="no bounded NARMA10 series"):
         data.narma10_series(500, key=KEY)
 

@@ -10,7 +10,7 @@ import pytest
 from cases import float64
 
 import rnn_zoo as rz
-from rnn_zoo.reservoir import RecursiveLeastSquares, fitting as _fitting
+from rnn_zoo.reservoir import RecursiveLeastSquares, readouts as _readouts
 
 
 KEY = jr.key(0)
@@ -41,7 +41,7 @@ def assert_readout(network, expected):
 
 @pytest.mark.parametrize("rows", [1, 50, 10_000])
 def test_the_readout_is_ridge_regression_on_the_settled_states(rows, monkeypatch):
-    monkeypatch.setattr(_fitting, "ROWS", rows)
+    monkeypatch.setattr(_readouts, "ROWS", rows)
     # A penalty of its own for each chunk size: the compiled fit holds that size.
     penalty = 0.1 + rows * 1e-6
     xs, ys = series(time=61 + rows % 7)

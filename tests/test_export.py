@@ -12,7 +12,7 @@ from cases import draw
 from jax import export
 
 import rnn_zoo as rz
-from rnn_zoo.interop._plain import plain
+from rnn_zoo.interop._lowering import lowered
 
 
 I, KEY = 3, jax.random.key(0)
@@ -53,9 +53,9 @@ def test_complex_numbers_are_pairs_of_real_ones(name):
         return z.real, z.imag
 
     x = jnp.arange(1.0, 5.0)
-    program = jax.make_jaxpr(plain(parts))(x)
+    program = jax.make_jaxpr(lowered(parts))(x)
     assert "c64" not in str(program)
-    for part, expected in zip(jax.jit(plain(parts))(x), parts(x)):
+    for part, expected in zip(jax.jit(lowered(parts))(x), parts(x)):
         np.testing.assert_allclose(part, expected, rtol=1e-5)
 
 

@@ -11,7 +11,7 @@ from cases import DEFAULTS, MODES, Case, H, I, build, draw, float64, random_stat
 from equation import lines, step
 
 import rnn_zoo as rz
-from rnn_zoo.cells import equations
+from rnn_zoo._common import notation as equations
 
 
 def _unclipped(key, dtype):

@@ -16,9 +16,8 @@ from rnn_zoo._engine import backends as _auto
 from rnn_zoo._engine.recurrence import ALGORITHMS
 
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-import gpu
-import gpu_sections
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.speed import gpu, gpu_sections
 
 
 def run(tmp_path, *arguments):

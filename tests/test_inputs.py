@@ -118,7 +118,7 @@ BAD = {
     "residual sizes": (lambda: rz.Residual(gru()), ValueError, "input_size=3 and output_size=4: put a linear layer"),
     "dropout of a state rate": (lambda: rz.VariationalDropout(gru(), state_rate=1.0), ValueError, r"state_rate in \[0, 1\), got 1.0"),
     "variational no key": (lambda: unroll(rz.VariationalDropout(gru(), input_rate=0.5), X), RuntimeError, "needs key"),
-    "no map": (lambda: rz.cells.NCP(10, key=KEY), TypeError, "expected a neuron map"),
+    "no map": (lambda: rz.cells.WiredElmanCell(10, key=KEY), TypeError, "expected a neuron map"),
     "learned state": (lambda: rz.LearnedInitialState(gru(), jnp.zeros(3)), ValueError, r"f32\[4\], got f32\[3\]"),
     "adopt without sizes": (lambda: rz.adopt(jnp.tanh), ValueError, "input_size and init_state"),
     "adopt, state changes": (lambda: rz.adopt(lambda h, x: x, input_size=3, init_state=jnp.zeros(4)), ValueError, "a state like init_state"),

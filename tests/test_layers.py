@@ -1,5 +1,10 @@
 """Layers and models: steps equal scans, pooling, dropout, blocks, short cuts, batches."""
 
+import copy
+import inspect
+import pickle
+import re
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -183,6 +188,22 @@ def test_dropout_between_layers_keeps_the_mean_and_is_off_in_inference():
     assert 0.4 < dropped < 0.6
     with pytest.raises(RuntimeError, match="key"):
         stack(XS)
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU", "CfC", "LTC", "LRU", "S5", "Mamba"])
+def test_functions_with_the_names_of_classes_say_what_to_ask(name):
+    make = getattr(rz, name)
+    layer = make(I, 4, key=KEY)
+    with pytest.raises(TypeError, match=rf"rz.{name} is a function .* rz.Stacked") as error:
+        isinstance(layer, make)
+    asked = re.search(r"isinstance\(layer\.layers.*?\)", str(error.value))
+    assert asked
+    assert asked[0] in " ".join(make.__doc__.split())
+    assert eval(asked[0], {"rz": rz, "layer": layer})
+    assert isinstance(layer, rz.Stacked)
+    assert pickle.loads(pickle.dumps(make)) is make
+    assert copy.deepcopy(make) is make
+    assert list(inspect.signature(make).parameters)[:2] == ["input_size", "hidden_size"]
 
 
 @pytest.mark.parametrize("make", [rz.RNN, rz.LSTM, rz.GRU, rz.LRU, rz.S5])

@@ -65,7 +65,7 @@ def test_linoss_starts_as_its_authors():
     for matrix, fan in ((cell.B, 4), (cell.C, 900)):
         assert 0.99 * fan**-0.5 < abs(np.asarray(matrix)).max() <= fan**-0.5
         np.testing.assert_allclose(np.asarray(matrix).std(), (3 * fan) ** -0.5, rtol=0.05)
-    blocks = np.moveaxis(np.asarray(cell.prepare().constants.block, np.float64), -1, 0)
+    blocks = np.moveaxis(np.asarray(cell.constants().block, np.float64), -1, 0)
     eigenvalues = np.linalg.eigvals(blocks)[:, 0]
     quarters = [0.25, 0.5, 0.75]
     squared, angle = abs(eigenvalues) ** 2, abs(np.angle(eigenvalues))
@@ -73,7 +73,7 @@ def test_linoss_starts_as_its_authors():
     np.testing.assert_allclose(np.quantile(angle, quarters), np.pi * np.array(quarters), atol=0.15)
     np.testing.assert_allclose(np.asarray(cell.step_logit).std(), 0.5, rtol=0.1)
     ring = rz.cells.LinOSSCell(4, 64, scheme="damped", r_min=0.5, r_max=0.6, max_phase=0.1, key=KEY)
-    blocks = np.moveaxis(np.asarray(ring.prepare().constants.block, np.float64), -1, 0)
+    blocks = np.moveaxis(np.asarray(ring.constants().block, np.float64), -1, 0)
     eigenvalues = np.linalg.eigvals(blocks)
     assert (0.499 < abs(eigenvalues).min(), abs(eigenvalues).max() < 0.601) == (True, True)
     assert abs(np.angle(eigenvalues)).max() < 0.101

@@ -1,4 +1,4 @@
-"""Networks on a neuron map: what LTC and NCP promise beyond the laws of all."""
+"""Networks on a neuron map: what LTC and wired Elman units promise beyond the laws of all."""
 
 import equinox as eqx
 import jax
@@ -88,7 +88,7 @@ def test_explicit_parameters_stay_in_their_range_where_they_are_used():
     cell = trained(rz.cells.LTCCell(I, NCP, constraint="explicit", key=KEY))
     raw = jnp.concatenate([cell.recurrent.weight, cell.g_leak, cell.c_m])
     assert (raw < 0).any()
-    constants = cell.prepare().constants
+    constants = cell.constants()
     assert (constants.g_leak >= 0).all()
     assert (constants.recurrent.weight >= 0).all()
     assert (constants.c_m >= LEAST_CAPACITY).all()
@@ -112,7 +112,7 @@ def test_a_parameter_comes_back_from_the_edge_of_its_range():
 def test_initial_conductances_are_in_the_published_ranges():
     for constraint in ("implicit", "explicit"):
         cell = rz.cells.LTCCell(I, 40, constraint=constraint, key=KEY)
-        constants = cell.prepare().constants
+        constants = cell.constants()
         for value, low, high in (
             (constants.g_leak, 0.001, 1.0),
             (constants.recurrent.weight, 0.001, 1.0),
@@ -120,7 +120,7 @@ def test_initial_conductances_are_in_the_published_ranges():
         ):
             assert low <= value.min() < low + 0.1 * (high - low)
             assert high - 0.1 * (high - low) < value.max() <= high
-    theirs = rz.cells.LTCCell(I, 40, initialisation="ncps", key=KEY).prepare().constants
+    theirs = rz.cells.LTCCell(I, 40, initialisation="ncps", key=KEY).constants()
     assert theirs.recurrent.weight.min() > 0.69
 
 
@@ -154,7 +154,7 @@ def test_layers_take_a_map():
 
 
 def test_ncp_keeps_absent_synapses_at_zero_and_masks_weights_not_states():
-    cell = rz.cells.AutoNCP(I, 10, 2, key=KEY)
+    cell = rz.cells.WiredElmanCell(NCP, key=KEY)
     absent = NCP.adjacency.T == 0
     after = trained(cell)
     np.testing.assert_array_equal(np.asarray(after.weight_hh)[absent], 0)
@@ -166,5 +166,5 @@ def test_ncp_keeps_absent_synapses_at_zero_and_masks_weights_not_states():
     np.testing.assert_allclose(state, expected, rtol=1e-5)
     np.testing.assert_array_equal(y, state[:2])
     np.testing.assert_array_equal(np.sign(cell.weight_hh), NCP.adjacency.T)
-    relu = rz.cells.NCP(NCP, jax.nn.relu, key=KEY)
+    relu = rz.cells.WiredElmanCell(NCP, jax.nn.relu, key=KEY)
     assert (relu.step(h, x)[0] >= 0).all()

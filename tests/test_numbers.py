@@ -8,6 +8,7 @@ import pytest
 from cases import float64
 
 import rnn_zoo as rz
+from rnn_zoo._common.numbers import exactly
 
 
 KEY = jr.key(0)
@@ -187,8 +188,8 @@ def test_numbers_that_fit_go_in_as_they_are():
     x, mask = rz.data.pad_sequences([[3_000_000, 1], [2]])
     np.testing.assert_array_equal(x, [[3_000_000, 1], [2, 0]])
     assert x.dtype == jnp.int32
-    np.testing.assert_array_equal(jnp.asarray(ONES[:, 0]), rz._numbers.exactly("x", ONES[:, 0]))
-    assert rz._numbers.exactly("dt", 0.5).weak_type
+    np.testing.assert_array_equal(jnp.asarray(ONES[:, 0]), exactly("x", ONES[:, 0]))
+    assert exactly("dt", 0.5).weak_type
 
 
 def test_what_holds_no_numbers_is_refused():

@@ -11,7 +11,7 @@ from cases import assert_close
 
 import rnn_zoo as rz
 from rnn_zoo.data import Batch
-from rnn_zoo.train import cross_entropy, ensemble, fit, member, mse
+from rnn_zoo.train import cross_entropy, ensemble, fit, fit_population, member, mse
 
 
 N, KEY = 3, jr.key(5)
@@ -40,7 +40,7 @@ def noisy(batch, key):
 def test_members_are_single_runs():
     options = {"loss": cross_entropy, "optimizer": ADAM, "steps": 12, "batch_size": 8}
     options |= {"augment": noisy, "eval_every": 4, "return_best": True, "lengths": (4, 6)}
-    together = fit(population(), task(), task(seed=1), key=KEY, population=N, **options)
+    together = fit_population(population(), task(), task(seed=1), key=KEY, **options)
     assert together.step == 12
     for i, key in enumerate(KEYS):
         alone = fit(make(key), task(), task(seed=1), key=key, **options)
@@ -57,11 +57,10 @@ def test_members_are_single_runs():
 def test_learning_rates_side_by_side():
     rates = np.array([1e-3, 1e-2, 1e-1], np.float32)
     options = {"loss": cross_entropy, "steps": 5, "batch_size": 8}
-    together = fit(
+    together = fit_population(
         population(),
         task(),
         key=KEY,
-        population=N,
         optimizer=optax.adam,
         settings={"learning_rate": rates},
         **options,
@@ -78,7 +77,7 @@ def test_truncated_backpropagation_of_a_population():
     x = np.asarray(jr.normal(KEY, (8, 6, 1)))
     options = {"loss": mse, "optimizer": ADAM, "steps": 3, "batch_size": 4, "truncate": 2}
     models = eqx.filter_vmap(stepping)(KEYS)
-    together = fit(models, Batch(x, np.roll(x, 1, axis=1)), key=KEY, population=N, **options)
+    together = fit_population(models, Batch(x, np.roll(x, 1, axis=1)), key=KEY, **options)
     for i, key in enumerate(KEYS):
         alone = fit(stepping(key), Batch(x, np.roll(x, 1, axis=1)), key=key, **options)
         assert_close(member(together.model, i), alone.model, 1e-5)
@@ -88,7 +87,7 @@ def test_truncated_backpropagation_of_a_population():
 def test_patience_is_each_member_s_own():
     options = {"loss": cross_entropy, "optimizer": optax.adam(0.1), "batch_size": 8}
     options |= {"steps": 60, "eval_every": 2, "max_patience": 2}
-    together = fit(population(), task(), task(seed=1), key=KEY, population=N, **options)
+    together = fit_population(population(), task(), task(seed=1), key=KEY, **options)
     ends = []
     for i, key in enumerate(KEYS):
         alone = fit(make(key), task(), task(seed=1), key=key, **options)
@@ -107,11 +106,10 @@ def test_one_member_that_fails_does_not_stop_the_others():
     models = eqx.filter_vmap(
         lambda key: rz.make_model("lem", 1, 1, hidden_size=3, pool=None, key=key)
     )(KEYS)
-    result = fit(
+    result = fit_population(
         models,
         Batch(x, x),
         key=KEY,
-        population=N,
         optimizer=optax.sgd,
         settings={"learning_rate": rates},
         **options,
@@ -126,7 +124,7 @@ def test_one_member_that_fails_does_not_stop_the_others():
 def test_ctrl_c_keeps_what_there_is(at):
     """Behind an evaluation or between two of them."""
     options = {"loss": cross_entropy, "optimizer": ADAM, "batch_size": 8, "key": KEY}
-    options |= {"eval_every": 4, "population": N}
+    options |= {"eval_every": 4}
 
     class Bar:
         """Where a signal may come: after any step."""
@@ -146,11 +144,11 @@ def test_ctrl_c_keeps_what_there_is(at):
                 raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rnn_zoo.train.fitting._Bar", lambda *_: Bar())
-        result = fit(population(), task(), task(), steps=12, **options)
+        patch.setattr("rnn_zoo.train.population.ProgressBar", lambda *_: Bar())
+        result = fit_population(population(), task(), task(), steps=12, **options)
     assert (result.step, len(result.history)) == (at, 1)
     assert result.history[-1]["interrupted"] is True
-    whole = fit(population(), task(), task(), steps=at, **options)
+    whole = fit_population(population(), task(), task(), steps=at, **options)
     assert_close(result.model, whole.model, 0)
 
 
@@ -168,30 +166,54 @@ def test_an_ensemble_is_the_mean_of_its_members():
 def test_what_is_no_population():
     options = {"loss": cross_entropy, "steps": 2, "batch_size": 8, "key": KEY}
     with pytest.raises(ValueError, match="with the members on axis 0: make one by"):
-        fit(make(KEY), task(), optimizer=ADAM, population=3, **options)
-    with pytest.raises(ValueError, match="expected a model of 4 members, got 3"):
-        fit(population(), task(), optimizer=ADAM, population=4, **options)
+        fit_population(make(KEY), task(), optimizer=ADAM, **options)
     with pytest.raises(ValueError, match=r"expected learning_rate of shape \(3,\), got \(2,\)"):
-        fit(
+        fit_population(
             population(),
             task(),
             optimizer=optax.adam,
-            population=3,
             settings={"learning_rate": [1e-3, 1e-2]},
             **options,
         )
     with pytest.raises(TypeError, match="settings need an optimizer that takes them"):
-        fit(
+        fit_population(
             population(),
             task(),
             optimizer=ADAM,
-            population=3,
             settings={"learning_rate": jnp.ones(3)},
             **options,
         )
-    with pytest.raises(ValueError, match="settings are those of a population"):
-        fit(make(KEY), task(), optimizer=ADAM, settings={}, **options)
-    with pytest.raises(ValueError, match="writes no checkpoints"):
-        fit(population(), task(), optimizer=ADAM, population=3, checkpoint_dir="x", **options)
     with pytest.raises(IndexError, match="expected a member from 0 to 2, got 3"):
         member(population(), 3)
+
+
+# The call of the release before
+
+
+def test_the_old_call_of_a_population_says_the_new_one():
+    options = {"loss": cross_entropy, "steps": 3, "batch_size": 8, "key": KEY}
+    options |= {"optimizer": optax.adam, "settings": {"learning_rate": [1e-3, 1e-2, 1e-1]}}
+    new = fit_population(population(), task(), task(seed=1), **options)
+    with pytest.warns(DeprecationWarning, match=r"fit_population\(models, \.\.\.\)"):
+        old = fit(population(), task(), task(seed=1), population=N, **options)
+    with pytest.warns(DeprecationWarning, match="fit_population"):
+        named = fit(model=population(), train=task(), valid=task(seed=1), population=N, **options)
+    for result in (old, named):
+        assert_close(result.model, new.model, 0)
+        assert_close(result.opt_state, new.opt_state, 0)
+        for one, other in zip(result.history, new.history, strict=True):
+            del one["seconds"]
+            assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.filterwarnings("ignore:fit.model:DeprecationWarning")
+def test_the_old_call_of_what_is_no_population():
+    options = {"loss": cross_entropy, "steps": 2, "batch_size": 8, "key": KEY, "optimizer": ADAM}
+    with pytest.raises(ValueError, match="with the members on axis 0: make one by"):
+        fit(make(KEY), task(), population=3, **options)
+    with pytest.raises(ValueError, match="expected a model of 4 members, got 3"):
+        fit(population(), task(), population=4, **options)
+    with pytest.raises(ValueError, match="settings are those of a population"):
+        fit(make(KEY), task(), settings={}, **options)
+    with pytest.raises(ValueError, match="writes no checkpoints"):
+        fit(population(), task(), population=3, checkpoint_dir="x", **options)

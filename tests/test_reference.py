@@ -1,6 +1,5 @@
 """The reference under docs/reference: current, complete, well formed, self-contained, true."""
 
-import ast
 import collections
 import copy
 import inspect
@@ -48,27 +47,15 @@ def links():
             yield name, element.attrib["href"]
 
 
-def exported():
-    """Every name that `rnn_zoo` and the modules it re-exports by name bring into view."""
-    tree = ast.parse(Path(rz.__file__).read_text())
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                if inspect.ismodule(module := getattr(rz, alias.name)):
-                    yield from (f"{alias.name}.{name}" for name in own_names(module))
-                else:
-                    yield alias.asname
-        elif isinstance(node, ast.Assign):
-            yield from (name for t in node.targets if not (name := ast.unparse(t)).startswith("_"))
-
-
-def own_names(module):
-    for name, value in vars(module).items():
+def exported(module=rz, path=""):
+    """The path of every name that is offered, root and rooms; the rooms themselves are no names."""
+    for name in dir(module):
+        value = getattr(module, name)
+        if inspect.ismodule(value):
+            yield from exported(value, f"{path}{name}.")
         # A number, such as NO_TARGET, is explained where it is used.
-        if name.startswith("_") or inspect.ismodule(value) or isinstance(value, int):
-            continue
-        if hasattr(module, "__path__") or getattr(value, "__module__", "") == module.__name__:
-            yield name
+        elif not isinstance(value, int):
+            yield path + name
 
 
 def examples():

@@ -20,7 +20,7 @@ def radius(matrix):
 
 
 def recurrent(cell):
-    gain, shift, _ = (np.asarray(array.value) for array in cell.prepare().constants)
+    gain, shift, _ = (np.asarray(array) for array in cell.constants())
     matrix = np.asarray(cell.weight_hh.value)
     return gain * matrix + shift * np.eye(len(matrix))
 

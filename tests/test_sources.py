@@ -105,7 +105,7 @@ def test_explicit_conductances_stay_near_their_range():
     @jax.jit
     @jax.grad
     def slopes(cell, sign):
-        used = cell.prepare().constants
+        used = cell.constants()
         parts = used.g_leak, used.c_m, used.recurrent.weight
         return sign * sum(jnp.sum(part) for part in parts)
 
@@ -152,7 +152,7 @@ def test_scornn_is_that_of_its_authors():
 def test_scornn_starts_as_its_authors():
     cell = rz.cells.ExpRNNCell(3, 600, parametrisation="cayley", key=KEY)
     assert cell.negative_ones == 300
-    matrix = np.asarray(cell.prepare().matrix)
+    matrix = np.asarray(cell.constants().matrix)
     # Two by two blocks that turn by U(0, pi / 2).
     angles = np.arcsin(abs(matrix[np.arange(0, 600, 2), np.arange(1, 600, 2)]))
     np.testing.assert_allclose(angles.mean(), np.pi / 4, atol=0.08)
@@ -164,7 +164,7 @@ def test_scornn_starts_as_its_authors():
 @pytest.mark.parametrize("negative", [0, 1, 4, 5])
 def test_scornn_turns_as_many_signs_as_asked(negative):
     options = {"parametrisation": "cayley", "negative_ones": negative}
-    matrix = noisy(rz.cells.ExpRNNCell(3, 5, key=KEY, **options), 1).prepare().matrix
+    matrix = noisy(rz.cells.ExpRNNCell(3, 5, key=KEY, **options), 1).constants().matrix
     np.testing.assert_allclose(matrix @ matrix.T, np.eye(5), atol=1e-5)
     np.testing.assert_allclose(np.linalg.det(matrix), (-1) ** negative, rtol=1e-4)
 
@@ -272,7 +272,7 @@ def test_wilson_cowan_oscillates_as_the_paper_says():
 
 def test_wilson_cowan_keeps_its_signs_and_its_bounds():
     cell = noisy(rz.cells.WilsonCowanCell(3, 7, refractory=1.0, key=KEY), 1, 2.0)
-    matrix = np.asarray(cell.prepare().matrix)
+    matrix = np.asarray(cell.constants().matrix)
     assert (matrix[:, :4] > 0).all()
     assert (matrix[:, 4:] < 0).all()
     ys = unroll(cell, 10 * draw(1, (500, 3)), dt=jnp.abs(draw(2, (500,))))[1]
@@ -281,7 +281,7 @@ def test_wilson_cowan_keeps_its_signs_and_its_bounds():
 
 def test_wilson_cowan_starts_at_the_weights_of_the_paper():
     cell = rz.cells.WilsonCowanCell(3, 500, excitatory=400, key=KEY)
-    kinds, matrix = (slice(400), slice(400, None)), np.asarray(cell.prepare().matrix)
+    kinds, matrix = (slice(400), slice(400, None)), np.asarray(cell.constants().matrix)
     blocks = [[matrix[r, c].sum(1).mean() for c in kinds] for r in kinds]
     np.testing.assert_allclose(blocks, [[16, -12], [15, -3]], rtol=0.03)
     assert rz.cells.WilsonCowanCell(3, 5, key=KEY).excitatory == 3
@@ -311,7 +311,7 @@ def test_antisymmetric_defaults_obey_their_own_bound(name):
     for size in (2, 3, 4, 8, 32, 64, 128):
         for seed in range(4):
             cell = rz.make_cell(name, 1, size, key=jr.key(seed))
-            spectrum = np.linalg.eigvals(np.asarray(cell.prepare().matrix, np.float64))
+            spectrum = np.linalg.eigvals(np.asarray(cell.constants().matrix, np.float64))
             assert abs(1 + cell.epsilon * spectrum).max() <= 1
             # With room for weights that grow by a half.
             grown = spectrum.real + 1.5j * spectrum.imag
@@ -361,7 +361,7 @@ def test_first_weights_of_the_authors_are_offered():
 
 def test_ltc_starts_as_the_code_of_its_paper():
     cell = rz.cells.LTCCell(3, 30, ode_unfolds=4, initialisation="original", key=KEY)
-    constants = cell.prepare().constants
+    constants = cell.constants()
     np.testing.assert_allclose(constants.g_leak, 1, rtol=1e-5)
     np.testing.assert_allclose(constants.c_m, 1 / 8, rtol=1e-5)
     assert 0.01 <= constants.recurrent.weight.min() < 0.03

@@ -225,14 +225,14 @@ def test_rglru_starts_as_its_authors(initialisation):
 
 def test_mamba_starts_with_the_integers():
     cell = rz.cells.MambaCell(2, 3, state_size=4, key=KEY)
-    np.testing.assert_allclose(cell.prepare().A, -np.tile([1, 2, 3, 4], (3, 1)), rtol=1e-6)
+    np.testing.assert_allclose(cell.constants(), -np.tile([1, 2, 3, 4], (3, 1)), rtol=1e-6)
 
 
 def test_complex_forms_start_as_published():
     cell = rz.cells.MambaCell(2, 3, state_size=4, complex_eigenvalues=True, key=KEY)
-    np.testing.assert_allclose(cell.prepare().A, np.tile(-0.5 + 1j * np.arange(4), (3, 1)))
+    np.testing.assert_allclose(cell.constants(), np.tile(-0.5 + 1j * np.arange(4), (3, 1)))
     cell = rz.cells.RGLRUCell(1, 4000, blocks=500, complex_eigenvalues=True, key=KEY)
-    decay, phase = np.exp(cell.prepare().rate.real), cell.prepare().rate.imag
+    decay, phase = np.exp(cell.constants().real), cell.constants().imag
     assert (decay.min() > 0.8999, decay.max() < 0.9991) == (True, True)
     assert (phase.min() >= 0, phase.max() < np.pi / 10) == (True, True)
     np.testing.assert_allclose(
@@ -260,7 +260,7 @@ def test_eigenvalues_stay_inside_the_unit_circle(name, options):
 def test_s5_eigenvalues_are_clipped_and_come_back():
     cell = rz.cells.S5Cell(I, 6, key=KEY)
     outside = rz.base.replace(cell, Lambda_re=jnp.array([0.5, 0.0, -0.5]))
-    eigenvalues = outside.prepare().constants.eigenvalues
+    eigenvalues = outside.constants().eigenvalues
     np.testing.assert_allclose(eigenvalues.real, [-1e-4, -1e-4, -0.5])
     assert (abs(np.asarray(outside.transition(jnp.ones(I)).linear.a)) < 1).all()
     xs = draw(1, (T, I))
@@ -273,14 +273,14 @@ def test_s5_eigenvalues_are_clipped_and_come_back():
     np.testing.assert_allclose(ahead[2], -back[2])
     assert (np.maximum(ahead, back)[:2] > 0).all()
     assert (np.minimum(ahead, back)[:2] == 0).all()
-    free = rz.base.replace(outside, clip_eigs=False).prepare().constants.eigenvalues
+    free = rz.base.replace(outside, clip_eigs=False).constants().eigenvalues
     np.testing.assert_allclose(free.real, [0.5, 0.0, -0.5])
 
 
 @pytest.mark.parametrize("scheme", ["im", "imex", "damped"])
 def test_oscillator_eigenvalues(scheme):
     cell = noisy(rz.cells.LinOSSCell(I, 32, scheme=scheme, key=KEY), 3, scale=4.0)
-    blocks = np.moveaxis(np.asarray(cell.prepare().constants.block, np.float64), -1, 0)
+    blocks = np.moveaxis(np.asarray(cell.constants().block, np.float64), -1, 0)
     modulus = abs(np.linalg.eigvals(blocks))
     assert modulus.max() < 1 + 1e-3
     step = 1 / (1 + np.exp(-np.asarray(cell.step_logit, np.float64)))

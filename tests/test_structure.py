@@ -25,12 +25,11 @@ RANKS = {
             ("_engine",),
             ("_common",),
             ("base",),
-            ("init", "wiring"),
+            ("declared", "init", "registry", "wiring"),
             ("cells",),
-            ("registry",),
+            ("wrappers",),
             ("scan",),
             ("dynamics",),
-            ("wrappers",),
             ("graphs",),
             ("layers",),
             ("interop",),
@@ -84,7 +83,7 @@ def test_abstract_or_final(cls):
 @pytest.mark.parametrize("cls", module_classes(), ids=lambda c: c.__name__)
 def test_no_concrete_method_is_overridden(cls):
     for name, member in vars(cls).items():
-        if not callable(member) or name.startswith("__") or name == "prepare":
+        if not callable(member) or name.startswith("__"):
             continue
         for base in cls.__mro__[1:]:
             inherited = vars(base).get(name)

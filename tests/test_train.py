@@ -1,6 +1,7 @@
 """Losses, the training loop, evaluation, checkpoints, truncated backpropagation."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,15 @@ import pytest
 
 import rnn_zoo as rz
 from rnn_zoo.data import Batch
-from rnn_zoo.train import PredictionLoss, cross_entropy, evaluate, fit, mse, trainable
+from rnn_zoo.train import (
+    Checkpoints,
+    PredictionLoss,
+    cross_entropy,
+    evaluate,
+    fit,
+    mse,
+    trainable,
+)
 
 
 KEY = jr.key(0)
@@ -312,6 +321,7 @@ def test_a_callback_sees_rows_and_stops():
         ({"steps": 1, "eval_every": 0}, "eval_every of at least 1"),
         ({"steps": 1, "return_best": True}, "give valid"),
         ({"steps": 1, "max_patience": 1}, "give valid"),
+        ({"steps": 1, "checkpoints": Checkpoints("x", 0)}, "every of Checkpoints of at least 1"),
         ({"steps": 1, "resume": True}, "need checkpoint_dir"),
     ],
 )
@@ -352,11 +362,11 @@ def test_ctrl_c_keeps_what_there_is(tmp_path):
             raise KeyboardInterrupt
 
     data = sign_task()
-    options = {"steps": 12, "eval_every": 4, "checkpoint_dir": tmp_path}
+    options = {"steps": 12, "eval_every": 4, "checkpoints": Checkpoints(tmp_path, resume=True)}
     result = train(model_for(), data, data, callback=callback, **options)
     assert result.step == 4
     assert result.history[-1]["interrupted"] is True
-    resumed = train(model_for(), data, data, resume=True, **options)
+    resumed = train(model_for(), data, data, **options)
     assert same(resumed.model, train(model_for(), data, data, steps=12, eval_every=4).model)
 
 
@@ -490,15 +500,15 @@ def test_what_truncation_needs():
 
 def test_resuming_in_process_changes_no_bit(tmp_path):
     data, model = sign_task(), model_for(dropout=0.2)
-    options = {"steps": 12, "eval_every": 3, "checkpoint_dir": tmp_path, "checkpoint_every": 4}
+    options = {"steps": 12, "eval_every": 3}
 
     def crash(step, row):
         if step == 9:
             raise RuntimeError("the lights went out")
 
     with pytest.raises(RuntimeError, match="lights"):
-        train(model, data, data, callback=crash, **options)
-    resumed = train(model, data, data, resume=True, **options)
+        train(model, data, data, callback=crash, checkpoints=Checkpoints(tmp_path, 4), **options)
+    resumed = train(model, data, data, checkpoints=Checkpoints(tmp_path, 4, True), **options)
     whole = train(model, data, data, steps=12, eval_every=3)
     assert same(resumed.model, whole.model)
     assert same(resumed.opt_state, whole.opt_state)
@@ -513,19 +523,18 @@ def test_resuming_keeps_the_best_model_and_the_patience(tmp_path):
     options = {"eval_every": 2, "max_patience": 3, "return_best": True}
     whole = train(model_for(), data, wrong, steps=60, **options)
     stop = whole.step - 4
-    train(model_for(), data, wrong, steps=stop, checkpoint_dir=tmp_path, **options)
+    checkpoints = Checkpoints(tmp_path, resume=True)
+    train(model_for(), data, wrong, steps=stop, checkpoints=checkpoints, **options)
     for _ in range(2):  # the second time there is nothing left to do
-        run = train(
-            model_for(), data, wrong, steps=60, checkpoint_dir=tmp_path, resume=True, **options
-        )
+        run = train(model_for(), data, wrong, steps=60, checkpoints=checkpoints, **options)
         assert run.step == whole.step
         assert same(run.model, whole.model)
 
 
 def test_a_checkpoint_of_another_run(tmp_path):
     data = sign_task()
-    train(model_for(), data, steps=2, checkpoint_dir=tmp_path)
-    resume = {"steps": 4, "checkpoint_dir": tmp_path, "resume": True}
+    train(model_for(), data, steps=2, checkpoints=Checkpoints(tmp_path))
+    resume = {"steps": 4, "checkpoints": Checkpoints(tmp_path, resume=True)}
     with pytest.raises(ValueError, match="batch_size=16, not 8"):
         train(model_for(), data, batch_size=8, **resume)
     with pytest.raises(ValueError, match="a run with key="):
@@ -536,6 +545,24 @@ def test_a_checkpoint_of_another_run(tmp_path):
     file.write_bytes(file.read_bytes()[:-5])
     with pytest.raises(ValueError, match="truncated"):
         train(model_for(), data, **resume)
+
+
+def test_a_folder_alone_is_no_checkpoints(tmp_path):
+    with pytest.raises(TypeError, match="Checkpoints"):
+        train(model_for(), sign_task(), steps=2, checkpoints=tmp_path)
+
+
+def test_the_old_arguments_of_checkpoints_say_the_new_call(tmp_path):
+    data, old = sign_task(), {"checkpoint_dir": str(tmp_path), "checkpoint_every": 2}
+    said = re.escape(f"Checkpoints(directory={str(tmp_path)!r}, every=2, resume=False)")
+    with pytest.warns(DeprecationWarning, match=said):
+        fit(model_for(), data, loss=cross_entropy, optimizer=ADAM, steps=4, key=KEY, **old)
+    with pytest.warns(DeprecationWarning, match="resume=True"):
+        resumed = train(model_for(), data, steps=6, resume=True, key=KEY, batch_size=32, **old)
+    whole = train(model_for(), data, steps=6, key=KEY, batch_size=32)
+    assert same(resumed.model, whole.model)
+    with pytest.warns(DeprecationWarning, match="no resume any more"):
+        train(model_for(), data, steps=2, resume=False)
 
 
 SCRIPT = """
@@ -549,8 +576,8 @@ SCRIPT = """
             sys.stdin.read()
     result = rz.train.fit(
         model, data, loss=rz.train.cross_entropy, optimizer=optax.adam(1e-2), steps=60,
-        eval_every=1, key=jax.random.key(1), checkpoint_dir=sys.argv[1], checkpoint_every=4,
-        resume=True, callback=callback)
+        eval_every=1, key=jax.random.key(1), callback=callback,
+        checkpoints=rz.train.Checkpoints(sys.argv[1], every=4, resume=True))
     rz.train.save(sys.argv[1] + "/model.rz", result.model)
 """
 

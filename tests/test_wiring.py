@@ -175,14 +175,13 @@ def test_no_neuron_of_an_ncp_is_left_out(seed):
     assert present[np.ix_(command, motor)].any(axis=0).all()
 
 
-def test_auto_ncp_is_the_ncp_of_its_formulas():
+def test_auto_ncp_map_is_the_ncp_map_of_its_formulas():
     for (units, motor), (inter, command, *fans) in {
         (28, 4): (15, 9, 7, 4, 9, 4),
         (16, 1): (9, 6, 4, 3, 6, 3),
     }.items():
-        auto = rz.wiring.auto_ncp(5, units, motor, seed=3)
+        auto = rz.wiring.AutoNCPMap(5, units, motor, seed=3)
         ncp = rz.wiring.NCPMap(5, inter, command, motor, **dict(zip(FANS, fans)), seed=3)
-        assert type(auto) is rz.wiring.AutoNCPMap
         assert auto == rz.wiring.AutoNCPMap(5, units, motor, seed=3)
         assert auto != ncp, "another class"
         assert auto.layers == ncp.layers
@@ -296,13 +295,13 @@ BAD = {
     "inter fanout": (lambda: ncp(3, 10, 8, 4, inter_fanout=9), "inter_fanout to be an integer from 1 to command = 8, got 9"),
     "motor fanin": (lambda: ncp(3, 10, 8, 4, motor_fanin=9), "motor_fanin to be an integer from 1 to command = 8, got 9"),
     "recurrent": (lambda: ncp(3, 10, 8, 4, recurrent_command_synapses=-1), "recurrent_command_synapses to be an integer of at least 0"),
-    "auto units": (lambda: rz.wiring.auto_ncp(3, 4, 2), r"units of at least output_size \+ 3 = 5, got 4"),
-    "auto outputs": (lambda: rz.wiring.auto_ncp(3, 4, 0), "output_size to be an integer of at least 1"),
-    "neuron": (lambda: rz.wiring.auto_ncp(3, 8, 2).neuron_type(8), "neuron to be an integer from 0 to units - 1 = 7, got 8"),
+    "auto units": (lambda: rz.wiring.AutoNCPMap(3, 4, 2), r"units of at least output_size \+ 3 = 5, got 4"),
+    "auto outputs": (lambda: rz.wiring.AutoNCPMap(3, 4, 0), "output_size to be an integer of at least 1"),
+    "neuron": (lambda: rz.wiring.AutoNCPMap(3, 8, 2).neuron_type(8), "neuron to be an integer from 0 to units - 1 = 7, got 8"),
     "json": (lambda: rz.wiring.NeuronMap.from_json("{}"), r"text of a neuron map's to_json\(\)"),
     "no json": (lambda: rz.wiring.NeuronMap.from_json("ring"), "text of a neuron map"),
-    "json class": (lambda: rz.wiring.NeuronMap.from_json(rz.wiring.auto_ncp(3, 8, 2).to_json().replace("AutoNCPMap", "Wheel")), "expected one of the maps .*, got 'Wheel'"),
-    "polarities": (lambda: rz.wiring.NeuronMap.from_json(rz.wiring.auto_ncp(3, 8, 2).to_json().replace("-1", "-2")), "polarities -1, 0 or 1"),
+    "json class": (lambda: rz.wiring.NeuronMap.from_json(rz.wiring.AutoNCPMap(3, 8, 2).to_json().replace("AutoNCPMap", "Wheel")), "expected one of the maps .*, got 'Wheel'"),
+    "polarities": (lambda: rz.wiring.NeuronMap.from_json(rz.wiring.AutoNCPMap(3, 8, 2).to_json().replace("-1", "-2")), "polarities -1, 0 or 1"),
 }  # fmt: skip
 
 

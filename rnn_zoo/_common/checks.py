@@ -3,6 +3,7 @@
 Shapes are known when a function is traced, so these are ordinary exceptions.
 """
 
+import difflib
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -245,3 +246,10 @@ def no_time_message(name: str) -> str:
 def show(tree: PyTree) -> str:
     """A tree with the dtypes and shapes of its arrays, for error messages."""
     return eqx.tree_pformat(tree, struct_as_array=True)
+
+
+def one_like(name: str, known: Any) -> str:
+    """The end of an error message about an unknown name."""
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    hint = f": did you mean {close[0]!r}?" if close else ""
+    return f"{hint} Known are: {', '.join(known)}" if hint else f"; known are: {', '.join(known)}"

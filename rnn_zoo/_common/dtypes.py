@@ -6,8 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import ArrayLike
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
 
 def half_as(xs: ArrayLike, ys: Any) -> Any:
@@ -25,13 +24,16 @@ def working_dtype(cell: Any, x: ArrayLike) -> Any:
 
     That of its state, or else of its parameters, or else of the input.
     """
-    state = jax.eval_shape(cell.init_state)
-    for tree in (state, eqx.filter(cell, eqx.is_inexact_array), [jnp.asarray(x)]):
-        dtypes = [leaf.dtype for leaf in jax.tree.leaves(tree)]
-        inexact = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.inexact)]
-        if inexact:
-            real = [np.dtype(jnp.finfo(dtype).dtype) for dtype in inexact]
-            return jnp.dtype(functools.reduce(np.promote_types, [*real, np.dtype(np.float32)]))
+    return dtype_beside(jax.eval_shape(cell.init_state), cell, x)
+
+
+def dtype_beside(state: PyTree, cell: Any, x: ArrayLike) -> Any:
+    """`working_dtype` where a state of the cell is at hand."""
+    for tree in (state, eqx.filter(cell, eqx.is_inexact_array), [x]):
+        dtypes = {jnp.result_type(leaf) for leaf in jax.tree.leaves(tree)}
+        real = [jnp.finfo(d).dtype for d in dtypes if jnp.issubdtype(d, jnp.inexact)]
+        if real:
+            return functools.reduce(jnp.promote_types, real, jnp.dtype(jnp.float32))
     return jnp.result_type(float)
 
 
@@ -46,3 +48,8 @@ def working_float(dtype: Any = None) -> Any:
     if not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(f"expected a real dtype for the parameters, got {dtype}")
     return dtype
+
+
+def zero_state(size: int, parameter: Any) -> Float[Array, " {size}"]:
+    """(size,) zeros in the dtype of a carry beside this parameter."""
+    return jnp.zeros(size, state_dtype(parameter))

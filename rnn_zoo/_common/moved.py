@@ -1,6 +1,8 @@
 """Names that stood elsewhere once: they work for one release, with a warning."""
 
 import importlib
+import sys
+import types
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,16 +13,18 @@ def moved(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
 
     A place is a path behind `rnn_zoo`, "cells.LSTMCell", or the name of another package and what
     stands in it, "equinox.nn:Linear". Whoever asks for an old name gets a DeprecationWarning.
+    What has no public place any more comes with what to write instead, behind a "; ".
     """
 
     def get(name: str) -> Any:
         if name not in names:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        place = names[name]
+        place, _, instead = names[name].partition("; ")
         package, _, path = place.rpartition(":")
         shown = f"{package}.{path}" if package else f"rnn_zoo.{place}"
         warnings.warn(
-            f"{module}.{name} is {shown} now; the old name goes with the next release",
+            f"{module}.{name} {instead or f'is {shown} now'}; the old name goes with the next "
+            "release",
             DeprecationWarning,
             stacklevel=2,
         )
@@ -30,3 +34,33 @@ def moved(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
         return value
 
     return get
+
+
+def moved_room(module: str, names: Mapping[str, str]) -> None:
+    """Let `import module` and `from module import name` work where no file stands any more."""
+    room = types.ModuleType(module, "This room is gone: its names warn and say where they are.")
+    vars(room).update(__getattr__=moved(module, names), __all__=list(names))
+    sys.modules[module] = room
+
+
+def listing(module: str, *rooms: str) -> Callable[[], list[str]]:
+    """A module's `__dir__`: what it offers, without the files of a package and what it imports.
+
+    `rooms` are the files that are rooms themselves, and what a single file offers of others.
+    """
+
+    def names() -> list[str]:
+        here = sys.modules[module]
+        return sorted(
+            name
+            for name, value in vars(here).items()
+            if not name.startswith("_") and (name in rooms or _is_offered(here, value))
+        )
+
+    return names
+
+
+def _is_offered(module: types.ModuleType, value: Any) -> bool:
+    if isinstance(value, types.ModuleType):
+        return False
+    return hasattr(module, "__path__") or getattr(value, "__module__", "") == module.__name__

@@ -1,10 +1,20 @@
 """Where names of the last release stand now, by the module that they stood in."""
 
+# A plain network bore the name that a wiring has in ncps.
+_AUTO_NCP = (
+    "cells.wired_elman.plain_auto_ncp; is rnn_zoo.cells.WiredElmanCell(rnn_zoo.wiring.AutoNCPMap("
+    "input_size, units, output_size), key=key) now, and the wiring that ncps calls AutoNCP is "
+    "rnn_zoo.wiring.AutoNCPMap(input_size, units, output_size)"
+)
+_NCP = (
+    "cells.WiredElmanCell; is rnn_zoo.cells.WiredElmanCell now, and the wiring that ncps calls NCP "
+    "is rnn_zoo.wiring.NCPMap"
+)
 ROOT = {
     "AbstractLayer": "layers.AbstractLayer",
     "AffineMap": "linear.AffineMap",
     "AntisymmetricCell": "cells.AntisymmetricCell",
-    "AutoNCP": "cells.AutoNCP",
+    "AutoNCP": _AUTO_NCP,
     "AutoNCPMap": "wiring.AutoNCPMap",
     "Backward": "layers.Backward",
     "Block2x2": "linear.Block2x2",
@@ -45,8 +55,8 @@ ROOT = {
     "MixedMemoryState": "wrappers.MixedMemoryState",
     "ModelSpace": "reservoir.ModelSpace",
     "ModularState": "graphs.ModularState",
-    "NCP": "cells.NCP",
-    "NCPCell": "cells.NCPCell",
+    "NCP": _NCP,
+    "NCPCell": "cells.WiredElmanCell",
     "NCPMap": "wiring.NCPMap",
     "NeuronMap": "wiring.NeuronMap",
     "OscillatorState": "cells.OscillatorState",
@@ -68,7 +78,7 @@ ROOT = {
     "WilsonCowanCell": "cells.WilsonCowanCell",
     "WiredCfCCell": "cells.WiredCfCCell",
     "as_reservoir": "reservoir.as_reservoir",
-    "auto_ncp": "wiring.auto_ncp",
+    "auto_ncp": "wiring.AutoNCPMap",
     "half_squares": "reservoir.half_squares",
     "lecun_tanh": "cells.lecun_tanh",
     "random_oscillators": "reservoir.random_oscillators",
@@ -99,6 +109,9 @@ MODELS = {
     "half_squares": "reservoir.half_squares",
 }
 CELLS = {
+    "AutoNCP": _AUTO_NCP,
+    "NCP": _NCP,
+    "NCPCell": "cells.WiredElmanCell",
     "Frozen": "Frozen",
     "LayerNormed": "LayerNormed",
     "LearnedInitialState": "LearnedInitialState",
@@ -125,4 +138,42 @@ INTEROP = {
 SCAN = {
     "elapsed": "elapsed",
     "lengths_to_mask": "lengths_to_mask",
+}
+WIRING = {
+    "auto_ncp": "wiring.AutoNCPMap",
+}
+INIT = {
+    "check_choice": "_common.checks.check_choice; is private now",
+    "check_positive": "_common.checks.check_positive; is private now",
+    "check_sizes": "_common.checks.check_sizes; is private now",
+    "check_traced": "_common.checks.check_traced; is private now",
+}
+
+# Rooms that are gone, with all that stood in them.
+ROOMS = {
+    "readout": {
+        "AbstractOnlineRule": "reservoir.AbstractOnlineRule",
+        "LeastMeanSquares": "reservoir.LeastMeanSquares",
+        "NormalEquations": "reservoir.NormalEquations",
+        "OnlineReadout": "reservoir.OnlineReadout",
+        "RecursiveLeastSquares": "reservoir.RecursiveLeastSquares",
+        "ridge": "reservoir.ridge",
+    },
+    "ssm": {
+        "LRUCell": "cells.LRUCell",
+        "LinOSSCell": "cells.LinOSSCell",
+        "MambaCell": "cells.MambaCell",
+        "RGLRUCell": "cells.RGLRUCell",
+        "S4DCell": "cells.S4DCell",
+        "S5Cell": "cells.S5Cell",
+        "ShortConv": "cells.ShortConv",
+        "discretise": "cells.discretise",
+    },
+    "ssm.discretise": {
+        "bilinear": "cells.discretise.bilinear",
+        "euler": "cells.discretise.euler",
+        "exponential_euler": "cells.discretise.exponential_euler",
+        "exprel": "cells.discretise.exprel",
+        "zoh": "cells.discretise.zoh",
+    },
 }

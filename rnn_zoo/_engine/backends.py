@@ -22,8 +22,8 @@ class Choice(NamedTuple):
 # TPU ("tpu") have no row: nothing is measured there yet.
 AUTO: dict[str, tuple[Choice, ...]] = {
     "cpu": (
-        # The loop won at every shape of benchmarks/linear_scan.txt.
-        Choice(0, "loop", "two cores, jax 0.10.2 and 0.12.0.1, benchmarks/linear_scan.txt"),
+        # The loop won at every shape of benchmarks/rows/linear_scan.txt.
+        Choice(0, "loop", "two cores, jax 0.10.2 and 0.12.0.1, benchmarks/rows/linear_scan.txt"),
     ),
 }
 

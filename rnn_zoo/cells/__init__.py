@@ -1,7 +1,7 @@
 """Cells: one sample, one time step. One family per file."""
 
 from .._common.activations import LeCunTanh as LeCunTanh, lecun_tanh as lecun_tanh
-from .._common.moved import moved as _moved
+from .._common.moved import listing as _listing, moved as _moved
 from .._common.old_names import CELLS as _OLD
 from . import discretise as discretise
 from .antisymmetric import (
@@ -24,7 +24,6 @@ from .liquid import CfCCell as CfCCell
 from .lru import LRUCell as LRUCell
 from .ltc import LTCCell as LTCCell
 from .mamba import MambaCell as MambaCell
-from .ncp import NCP as NCP, AutoNCP as AutoNCP, NCPCell as NCPCell
 from .oscillatory import (
     CoRNNCell as CoRNNCell,
     HCoRNNCell as HCoRNNCell,
@@ -46,6 +45,8 @@ from .vanilla import (
 )
 from .wilson_cowan import WilsonCowanCell as WilsonCowanCell
 from .wired import WiredCfCCell as WiredCfCCell
+from .wired_elman import WiredElmanCell as WiredElmanCell
 
 
 __getattr__ = _moved(__name__, _OLD)
+__dir__ = _listing(__name__, "discretise")

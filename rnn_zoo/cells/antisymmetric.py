@@ -11,10 +11,23 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._common.checks import check_positive, check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, contract, replace
+from ..base import AbstractCell, StateMatrix
 from ..init import normal, skew
+from ..registry import register
 
 
+@register(
+    "antisymmetric",
+    family="antisymmetric",
+    paper="Chang et al. 2019, arXiv:1902.09689",
+    equation="h' = h + e tanh((A - A^T - g I) h + W x + b)",
+    full="""
+        M = A - A^T - gamma I
+        h' = h + dt epsilon tanh(M h + W x + b)
+        y = h'
+        where A = upper(weight_hh); W = weight_ih; b = bias; h = state
+    """,
+)
 class AntisymmetricCell(AbstractCell):
     r"""AntisymmetricRNN (Chang et al. 2019, arXiv:1902.09689).
 
@@ -42,13 +55,11 @@ class AntisymmetricCell(AbstractCell):
     bias: Float[Array, " hidden"] | None
     epsilon: float = eqx.field(static=True)
     gamma: float = eqx.field(static=True)
-    matrix: Float[Array, "hidden hidden"] | None
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("matrix",)
 
     def __init__(
         self,
@@ -67,31 +78,39 @@ class AntisymmetricCell(AbstractCell):
         )
         self.epsilon = check_positive("epsilon", epsilon)
         self.gamma = check_positive("gamma", gamma, zero=True)
-        self.matrix = None
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.weight_ih))
 
-    def prepare(self) -> "AntisymmetricCell":
-        if self.matrix is not None:
-            return self
-        return replace(self, matrix=_damped(self.weight_hh, self.output_size, self.gamma))
+    def constants(self) -> StateMatrix:
+        return StateMatrix(_damped(self.weight_hh, self.output_size, self.gamma))
 
-    @contract
-    def step(
+    def equation(
         self,
+        c: StateMatrix,
         state: Float[Array, " {self.output_size}"],
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        matrix = self.prepare().matrix
-        assert matrix is not None
-        z = matrix @ state + self.weight_ih @ x
+        z = c @ state + self.weight_ih @ x
         h = state + dt * self.epsilon * jnp.tanh(z if self.bias is None else z + self.bias)
         return h, h
 
 
+@register(
+    "gated_antisymmetric",
+    family="antisymmetric",
+    paper="Chang et al. 2019, arXiv:1902.09689",
+    equation="h' = h + e z * tanh(M h + W x + b), z = sig(M h + ...)",
+    full="""
+        M = A - A^T - gamma I
+        z = sig(M h + W_z x + b_z)
+        h' = h + dt epsilon z * tanh(M h + W_h x + b_h)
+        y = h'
+        where A = upper(weight_hh); W_z, W_h = weight_ih; b_z, b_h = bias; h = state
+    """,
+)
 class GatedAntisymmetricCell(AbstractCell):
     r"""AntisymmetricRNN with a gate (Chang et al. 2019, arXiv:1902.09689).
 
@@ -107,13 +126,11 @@ class GatedAntisymmetricCell(AbstractCell):
     bias: Float[Array, " 2*hidden"] | None
     epsilon: float = eqx.field(static=True)
     gamma: float = eqx.field(static=True)
-    matrix: Float[Array, "hidden hidden"] | None
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("matrix",)
 
     def __init__(
         self,
@@ -132,29 +149,24 @@ class GatedAntisymmetricCell(AbstractCell):
         )
         self.epsilon = check_positive("epsilon", epsilon)
         self.gamma = check_positive("gamma", gamma, zero=True)
-        self.matrix = None
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.weight_ih))
 
-    def prepare(self) -> "GatedAntisymmetricCell":
-        if self.matrix is not None:
-            return self
-        return replace(self, matrix=_damped(self.weight_hh, self.output_size, self.gamma))
+    def constants(self) -> StateMatrix:
+        return StateMatrix(_damped(self.weight_hh, self.output_size, self.gamma))
 
-    @contract
-    def step(
+    def equation(
         self,
+        c: StateMatrix,
         state: Float[Array, " {self.output_size}"],
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
         from_x = self.weight_ih @ x
         from_x_z, from_x_h = jnp.split(from_x if self.bias is None else from_x + self.bias, 2)
-        matrix = self.prepare().matrix
-        assert matrix is not None
-        from_h = matrix @ state
+        from_h = c @ state
         gate = jax.nn.sigmoid(from_h + from_x_z)
         h = state + dt * self.epsilon * gate * jnp.tanh(from_h + from_x_h)
         return h, h
@@ -171,7 +183,7 @@ def _weights(input_size, hidden_size, gates, use_bias, dtype, key):
     key_ih, key_hh = jr.split(key)
     half = hidden_size * (hidden_size - 1) // 2
     return (
-        normal(key_ih, (gates * hidden_size, input_size), 1 / math.sqrt(input_size), dtype),
-        normal(key_hh, (half,), 1 / math.sqrt(hidden_size), dtype),
+        normal(key_ih, (gates * hidden_size, input_size), dtype, std=1 / math.sqrt(input_size)),
+        normal(key_hh, (half,), dtype, std=1 / math.sqrt(hidden_size)),
         jnp.zeros(gates * hidden_size, dtype) if use_bias else None,
     )

@@ -11,8 +11,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._common.checks import check_choice, check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, contract, replace
+from ..base import AbstractCell, StateMatrix
 from ..init import glorot, normal
+from ..registry import register
 
 
 class ClockworkState(NamedTuple):
@@ -22,6 +23,20 @@ class ClockworkState(NamedTuple):
     t: Int[Array, ""]
 
 
+@register(
+    "clockwork",
+    family="clockwork",
+    paper="Koutnik et al. 2014, arXiv:1402.3511",
+    equation="h'_i = tanh(W x + U h + b)_i if t mod T_i = 0 else h_i",
+    full="""
+        g = tanh(W x + (U * reads(T)) h + b)
+        h' = g   if t mod T = 0
+        h' = h   otherwise
+        t' = (t + 1) mod lcm(T)
+        y = h'
+        where W = weight_ih; U = weight_hh; b = bias; T = by_unit(periods); h, t = state
+    """,
+)
 class ClockworkCell(AbstractCell):
     r"""Clockwork RNN (Koutnik et al. 2014, arXiv:1402.3511).
 
@@ -44,13 +59,11 @@ class ClockworkCell(AbstractCell):
     weight_hh: Float[Array, "hidden hidden"]
     bias: Float[Array, " hidden"] | None
     periods: tuple[int, ...] = eqx.field(static=True)
-    matrix: Float[Array, "hidden hidden"] | None
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("matrix",)
 
     def __init__(
         self,
@@ -71,32 +84,26 @@ class ClockworkCell(AbstractCell):
         key_ih, key_hh = jr.split(key)
         check_choice("initialisation", initialisation, ("glorot", "normal"))
         if initialisation == "glorot":
-            self.weight_ih = glorot(key_ih, 1, hidden_size, input_size, dtype)
+            self.weight_ih = glorot(key_ih, (hidden_size, input_size), dtype)
         else:
-            self.weight_ih = normal(key_ih, (hidden_size, input_size), 0.1, dtype)
-        weight_hh = normal(key_hh, (hidden_size, hidden_size), 0.1, dtype)
+            self.weight_ih = normal(key_ih, (hidden_size, input_size), dtype, std=0.1)
+        weight_hh = normal(key_hh, (hidden_size, hidden_size), dtype, std=0.1)
         self.weight_hh = jnp.where(_reads(self.periods, hidden_size), weight_hh, 0.0)
         self.bias = jnp.zeros(hidden_size, dtype) if use_bias else None
-        self.matrix = None
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> ClockworkState:
         zeros = jnp.zeros(self.output_size, state_dtype(self.weight_hh))
         return ClockworkState(zeros, jnp.zeros((), jnp.int32))
 
-    def prepare(self) -> "ClockworkCell":
-        if self.matrix is not None:
-            return self
+    def constants(self) -> StateMatrix:
         allowed = _reads(self.periods, self.output_size)
-        return replace(self, matrix=jnp.where(allowed, self.weight_hh, 0.0))
+        return StateMatrix(jnp.where(allowed, self.weight_hh, 0.0))
 
-    @contract
-    def step(
-        self, state: ClockworkState, x: Float[Array, " {self.input_size}"]
+    def equation(
+        self, c: StateMatrix, state: ClockworkState, x: Float[Array, " {self.input_size}"]
     ) -> tuple[ClockworkState, Float[Array, " {self.output_size}"]]:
-        matrix = self.prepare().matrix
-        assert matrix is not None
-        z = self.weight_ih @ x + matrix @ state.h
+        z = self.weight_ih @ x + c @ state.h
         proposed = jnp.tanh(z if self.bias is None else z + self.bias)
         due = state.t % _unit_periods(self.periods, self.output_size) == 0
         h = jnp.where(due, proposed, state.h)

@@ -16,6 +16,8 @@ from jaxtyping import Array, Float, Inexact
 _SMALL = 0.1
 _SERIES = tuple(1 / math.factorial(k + 1) for k in range(9))
 
+from .._common.moved import listing as _listing
+
 
 def zoh(
     eigenvalues: Inexact[Array, "..."], step: Float[Array, "..."]
@@ -74,3 +76,6 @@ def exprel(z: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
     for coefficient in reversed(_SERIES):
         series = series * near + coefficient
     return jnp.where(small, series, jnp.expm1(far) / far)
+
+
+__dir__ = _listing(__name__)

@@ -11,8 +11,9 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 from .._common.checks import check_choice, check_positive, check_sizes, check_traced
 from .._common.dtypes import state_dtype, working_float
 from .._common.fixed import Fixed
-from ..base import AbstractCell, contract, replace
+from ..base import AbstractCell
 from ..init import orthogonal, uniform
+from ..registry import register
 
 
 RADII = ("matrix", "leaky")
@@ -21,15 +22,15 @@ SMALLEST_LOG = -1e4
 
 
 class EchoStateConstants(NamedTuple):
-    """What `EchoStateCell.prepare` computes: W_hh as gain * weight_hh + shift * I, log(1 - leak).
+    """What `EchoStateCell.constants` computes: W_hh as gain * weight_hh + shift * I, log(1 - leak).
 
     Scalars rather than a scaled matrix: cells of a grid of settings share the matrix, so a
     `vmap` over them is one matrix product.
     """
 
-    gain: Fixed
-    shift: Fixed
-    log_kept: Fixed
+    gain: Float[Array, ""]
+    shift: Float[Array, ""]
+    log_kept: Float[Array, ""]
 
 
 class Noise(eqx.Module):
@@ -53,6 +54,22 @@ class Noise(eqx.Module):
         return z + self.scale * jr.normal(key, z.shape, z.dtype)
 
 
+@register(
+    "esn",
+    family="reservoir",
+    paper="Jaeger et al. 2007",
+    equation="h' = (1 - a) h + a tanh(W x + U h + b), nothing trained",
+    full="""
+        alpha = 1 - (1 - leak)^dt
+        L = (1 - leak) I + leak U
+        V = rho U                                         if radius_of = matrix
+        V = (rho / radius(L) * L - (1 - leak) I) / leak   otherwise
+        h' = (1 - alpha) h + alpha tanh(s W x + V h + b)
+        y = h'
+        where W = weight_ih; U = weight_hh; b = bias; s = input_scaling; rho = spectral_radius
+              h = state
+    """,
+)
 class EchoStateCell(AbstractCell):
     r"""Leaky echo state network (Jaeger 2001; leaky form Jaeger et al. 2007).
 
@@ -80,7 +97,6 @@ class EchoStateCell(AbstractCell):
     spectral_radius: Fixed
     leak: Fixed
     input_scaling: Fixed
-    constants: EchoStateConstants | None
     noise: Noise | None
     radius_of: str = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
@@ -117,16 +133,17 @@ class EchoStateCell(AbstractCell):
         matrix = TOPOLOGIES[topology](hidden_size, connectivity, key_hh)
         matrix, eigenvalues = _to_radius_one(matrix.astype(wide))
         scale = _scaling("bias_scaling", bias_scaling)
-        self.weight_ih = Fixed(uniform(key_ih, (hidden_size, input_size), -1.0, 1.0, dtype))
+        self.weight_ih = Fixed(
+            uniform(key_ih, (hidden_size, input_size), dtype, low=-1.0, high=1.0)
+        )
         self.weight_hh = Fixed(matrix.astype(dtype))
-        bias = uniform(key_bias, (hidden_size,), -1.0, 1.0, dtype)
+        bias = uniform(key_bias, (hidden_size,), dtype, low=-1.0, high=1.0)
         self.bias = Fixed((scale * bias).astype(dtype))
         self.eigenvalues = Fixed(jnp.stack([eigenvalues.real, eigenvalues.imag]))
         radius = check_traced(spectral_radius, spectral_radius > 0, "spectral_radius above 0")
         self.spectral_radius = Fixed(jnp.asarray(radius, wide))
         self.leak = Fixed(jnp.asarray(_share("leak", leak), wide))
         self.input_scaling = Fixed(jnp.asarray(_scaling("input_scaling", input_scaling), wide))
-        self.constants = None
         check_positive("noise", noise, zero=True)
         self.noise = Noise(noise, inference=inference) if noise else None
         self.input_size, self.output_size = input_size, hidden_size
@@ -138,9 +155,7 @@ class EchoStateCell(AbstractCell):
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.weight_hh.value))
 
-    def prepare(self) -> "EchoStateCell":
-        if self.constants is not None:
-            return self
+    def constants(self) -> EchoStateConstants:
         leak, gain = self.leak.value, self.spectral_radius.value
         shift = jnp.zeros_like(gain)
         if self.radius_of == "leaky":
@@ -149,11 +164,11 @@ class EchoStateCell(AbstractCell):
             gain = gain / jnp.hypot(1 - leak + leak * real, leak * imaginary).max()
             shift = (1 - leak) * (gain - 1) / leak
         log_kept = jnp.maximum(jnp.log1p(-leak), SMALLEST_LOG)
-        return replace(self, constants=EchoStateConstants(*map(Fixed, (gain, shift, log_kept))))
+        return EchoStateConstants(gain, shift, log_kept)
 
-    @contract
-    def step(
+    def equation(
         self,
+        c: EchoStateConstants,
         state: Float[Array, " {self.output_size}"],
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
@@ -161,9 +176,7 @@ class EchoStateCell(AbstractCell):
         key: Any = None,
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
         """RuntimeError without a key where there is noise."""
-        constants = self.prepare().constants
-        assert constants is not None
-        gain, shift, log_kept = (array.value for array in constants)
+        gain, shift, log_kept = c
         recurrent = gain * (self.weight_hh.value @ state) + shift * state
         z = self.input_scaling.value * (self.weight_ih.value @ x) + recurrent + self.bias.value
         if self.noise is not None:
@@ -187,7 +200,7 @@ def _ring(size: int, connectivity: float, key: PRNGKeyArray) -> Array:
 
 
 def _orthogonal(size: int, connectivity: float, key: PRNGKeyArray) -> Array:
-    return orthogonal(key, 1, size, jnp.float32)
+    return orthogonal(key, (size, size), jnp.float32)
 
 
 def _small_world(size: int, connectivity: float, key: PRNGKeyArray) -> Array:
@@ -211,7 +224,7 @@ def _cluster(size: int, connectivity: float, key: PRNGKeyArray) -> Array:
 
 
 def _weighted(present: Bool[Array, "size size"], key: PRNGKeyArray) -> Array:
-    return jnp.where(present, uniform(key, present.shape, -1.0, 1.0, jnp.float32), 0.0)
+    return jnp.where(present, uniform(key, present.shape, jnp.float32, low=-1.0, high=1.0), 0.0)
 
 
 TOPOLOGIES = {

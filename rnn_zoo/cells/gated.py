@@ -3,18 +3,27 @@
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from .._common.activations import portable
-from .._common.checks import check_choice, check_sizes
-from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, AbstractLinearCell, contract
+from .._common.dtypes import zero_state
+from .._common.terms import plus
+from ..base import AbstractLinearCell, StateMatrix
+from ..declared import (
+    AbstractDeclaredCell,
+    Given,
+    computed,
+    drawn,
+    drawn_from,
+    filled,
+    one_of,
+    option,
+)
 from ..init import fan_in_uniform, glorot, orthogonal
 from ..linear import AffineMap, Diagonal
+from ..registry import register
 
 
 class LSTMState(NamedTuple):
@@ -24,7 +33,62 @@ class LSTMState(NamedTuple):
     c: Float[Array, " cell"]
 
 
-class LSTMCell(AbstractCell):
+def forgetting(place: int, blocks: int) -> Callable[[Given, Any], Array]:
+    """The start of a bias: zeros, and `forget_bias` in one of its blocks."""
+
+    def start(given: Given, shape: tuple[int, ...]) -> Array:
+        size = shape[0] // blocks
+        block = slice(place * size, (place + 1) * size)
+        return jnp.zeros(shape, given.dtype).at[block].set(given.forget_bias)
+
+    return start
+
+
+def _has_bias_n(given: Given) -> bool:
+    return given.use_bias and given.reset_after
+
+
+def _first_weights(given: Given, shape: tuple[int, ...], key: Any) -> Array:
+    if given.initialisation == "linear":
+        return fan_in_uniform(key, shape, given.dtype)
+    return glorot(given.key, shape, given.dtype, blocks=shape[0] // given.hidden_size)
+
+
+def _first_bias(given: Given, shape: tuple[int, ...], key: Any) -> Array:
+    linear = given.initialisation == "linear"
+    start = fan_in_uniform(key, shape, given.dtype, fan_in=given.input_size) if linear else 0.0
+    return jnp.broadcast_to(jnp.asarray(start, given.dtype), shape)
+
+
+def _first_forgetting_bias(given: Given, shape: tuple[int, ...], key: Any) -> Array:
+    return _first_bias(given, shape, key).at[: given.hidden_size].add(given.forget_bias)
+
+
+def positive(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """g of Feng et al. 2024: x + 1/2 where x >= 0, sigmoid(x) below. Positive and continuous."""
+    return jnp.where(x >= 0, x + 0.5, jax.nn.sigmoid(x))
+
+
+@register(
+    "lstm",
+    family="gated",
+    paper="Hochreiter & Schmidhuber 1997",
+    equation="c' = f * c + i * g, h' = o * tanh(c')",
+    full="""
+        i = sig(W_i x + U_i h + b_i)
+        f = sig(W_f x + U_f h + b_f)
+        g = tanh(W_g x + U_g h + b_g)
+        o = sig(W_o x + U_o h + b_o)
+        c' = f * c + i * g
+        h' = o * tanh(c')
+        y = h'
+        where W_i, W_f, W_g, W_o = weight_ih
+              U_i, U_f, U_g, U_o = weight_hh
+              b_i, b_f, b_g, b_o = bias
+              h, c = state
+    """,
+)
+class LSTMCell(AbstractDeclaredCell):
     r"""Long short-term memory (Hochreiter & Schmidhuber 1997) with a forget gate (Gers 2000).
 
     $$i, f, o = \sigma(W_{ih} x + W_{hh} h + b)_{i,f,o}, \qquad
@@ -37,51 +101,47 @@ class LSTMCell(AbstractCell):
     The safe first choice for memories up to some hundred steps.
     """
 
-    weight_ih: Float[Array, "4*hidden input"]
-    weight_hh: Float[Array, "4*hidden hidden"]
-    bias: Float[Array, " 4*hidden"] | None
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = False
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        forget_bias: float = 1.0,
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """Sizes of x and h; `forget_bias` needs `use_bias`; `dtype` of the parameters."""
-        self.weight_ih, self.weight_hh, bias = _gate_weights(
-            input_size, hidden_size, 4, use_bias, dtype, key
-        )
-        if bias is not None:
-            bias = bias.at[hidden_size : 2 * hidden_size].set(forget_bias)
-        self.bias = bias
-        self.input_size, self.output_size = input_size, hidden_size
+    weight_ih: Float[Array, "4*hidden input"] = drawn(glorot, blocks=4)
+    weight_hh: Float[Array, "4*hidden hidden"] = drawn(orthogonal, blocks=4)
+    bias: Float[Array, " 4*hidden"] | None = computed(forgetting(1, blocks=4))
+    forget_bias: ClassVar[float] = option(1.0)
 
     def init_state(self) -> LSTMState:
-        zeros = jnp.zeros(self.output_size, state_dtype(self.weight_hh))
+        zeros = zero_state(self.output_size, self.weight_hh)
         return LSTMState(zeros, zeros)
 
-    @contract
-    def step(
-        self, state: LSTMState, x: Float[Array, " {self.input_size}"]
+    def constants(self) -> StateMatrix:
+        return StateMatrix(self.weight_hh)
+
+    def equation(
+        self, c: StateMatrix, state: LSTMState, x: Float[Array, " {self.input_size}"]
     ) -> tuple[LSTMState, Float[Array, " {self.output_size}"]]:
-        z = self.weight_ih @ x + self.weight_hh @ state.h
-        i, f, g, o = jnp.split(z if self.bias is None else z + self.bias, 4)
+        z = self.weight_ih @ x + c @ state.h
+        i, f, g, o = jnp.split(plus(z, self.bias), 4)
         c = jax.nn.sigmoid(f) * state.c + jax.nn.sigmoid(i) * jnp.tanh(g)
         h = jax.nn.sigmoid(o) * jnp.tanh(c)
         return LSTMState(h, c), h
 
 
-class GRUCell(AbstractCell):
+@register(
+    "gru",
+    family="gated",
+    paper="Cho et al. 2014, arXiv:1406.1078",
+    equation="h' = (1 - z) * n + z * h, n = tanh(W x + r * (U h))",
+    full="""
+        r = sig(W_r x + U_r h + b_r)
+        z = sig(W_z x + U_z h + b_z)
+        n = tanh(W_n x + b_n + r * (U_n h + c_n))   if reset_after
+        n = tanh(W_n x + b_n + U_n (r * h))         otherwise
+        h' = (1 - z) * n + z * h
+        y = h'
+        where W_r, W_z, W_n = weight_ih
+              U_r, U_z, U_n = weight_hh
+              b_r, b_z, b_n = bias
+              c_n = bias_n; h = state
+    """,
+)
+class GRUCell(AbstractDeclaredCell):
     r"""Gated recurrent unit (Cho et al. 2014, arXiv:1406.1078).
 
     $$r, z = \sigma(W_{ih} x + W_{hh} h + b)_{r,z}, \qquad h' = (1 - z) \odot n + z \odot h,
@@ -95,61 +155,57 @@ class GRUCell(AbstractCell):
     in the paper (Haiku and brainstate call that share 1 - z). Weights as in `LSTMCell`.
     """
 
-    weight_ih: Float[Array, "3*hidden input"]
-    weight_hh: Float[Array, "3*hidden hidden"]
-    bias: Float[Array, " 3*hidden"] | None
-    bias_n: Float[Array, " hidden"] | None
-    reset_after: bool = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = False
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        reset_after: bool = True,
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """`reset_after`: whether r multiplies $U_n h$ or h; the rest as in `LSTMCell`."""
-        self.weight_ih, self.weight_hh, self.bias = _gate_weights(
-            input_size, hidden_size, 3, use_bias, dtype, key
-        )
-        has_bias_n = use_bias and reset_after
-        self.bias_n = jnp.zeros(hidden_size, self.weight_hh.dtype) if has_bias_n else None
-        self.reset_after = reset_after
-        self.input_size, self.output_size = input_size, hidden_size
+    weight_ih: Float[Array, "3*hidden input"] = drawn(glorot, blocks=3)
+    weight_hh: Float[Array, "3*hidden hidden"] = drawn(orthogonal, blocks=3)
+    bias: Float[Array, " 3*hidden"] | None = filled(0.0)
+    bias_n: Float[Array, " hidden"] | None = filled(0.0, when=_has_bias_n)
+    reset_after: bool = option(True)
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return jnp.zeros(self.output_size, state_dtype(self.weight_hh))
+        return zero_state(self.output_size, self.weight_hh)
 
-    @contract
-    def step(
-        self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+    def constants(self) -> StateMatrix:
+        return StateMatrix(self.weight_hh)
+
+    def equation(
+        self,
+        c: StateMatrix,
+        state: Float[Array, " {self.output_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
         from_x = self.weight_ih @ x
-        from_x = from_x if self.bias is None else from_x + self.bias
+        from_x = plus(from_x, self.bias)
         if self.reset_after:
-            from_h = self.weight_hh @ state
+            from_h = c @ state
             r, z = jnp.split(jax.nn.sigmoid((from_x + from_h)[: -self.output_size]), 2)
             u = from_h[-self.output_size :]
-            reset = r * (u if self.bias_n is None else u + self.bias_n)
+            reset = r * plus(u, self.bias_n)
         else:
-            gates = self.weight_hh[: -self.output_size] @ state
+            gates = c[: -self.output_size] @ state
             r, z = jnp.split(jax.nn.sigmoid(from_x[: -self.output_size] + gates), 2)
-            reset = self.weight_hh[-self.output_size :] @ (r * state)
+            reset = c[-self.output_size :] @ (r * state)
         n = jnp.tanh(from_x[-self.output_size :] + reset)
         h = (1 - z) * n + z * state
         return h, h
 
 
-class MGUCell(AbstractCell):
+@register(
+    "mgu",
+    family="gated",
+    paper="Zhou et al. 2016, arXiv:1603.09420",
+    equation="h' = (1 - f) * h + f * tanh(W x + U (f * h))",
+    full="""
+        f = sig(W_f x + U_f h + b_f)
+        g = tanh(W_g x + U_g (f * h) + b_g)
+        h' = (1 - f) * h + f * g
+        y = h'
+        where W_f, W_g = weight_ih
+              U_f, U_g = weight_hh
+              b_f, b_g = bias
+              h = state
+    """,
+)
+class MGUCell(AbstractDeclaredCell):
     r"""Minimal gated unit (Zhou et al. 2016, arXiv:1603.09420): a GRU with one gate.
 
     $$f = \sigma(W_f x + U_f h + b_f), \qquad \hat h = \tanh(W_h x + U_h (f \odot h) + b_h),
@@ -161,45 +217,28 @@ class MGUCell(AbstractCell):
     -3 replaces a twentieth. Weights as in `LSTMCell`.
     """
 
-    weight_ih: Float[Array, "2*hidden input"]
-    weight_hh: Float[Array, "2*hidden hidden"]
-    bias: Float[Array, " 2*hidden"] | None
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = False
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        forget_bias: float = 1.0,
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """`forget_bias`, where the bias of f starts, needs `use_bias`; else as `LSTMCell`."""
-        self.weight_ih, self.weight_hh, bias = _gate_weights(
-            input_size, hidden_size, 2, use_bias, dtype, key
-        )
-        self.bias = None if bias is None else bias.at[:hidden_size].set(forget_bias)
-        self.input_size, self.output_size = input_size, hidden_size
+    weight_ih: Float[Array, "2*hidden input"] = drawn(glorot, blocks=2)
+    weight_hh: Float[Array, "2*hidden hidden"] = drawn(orthogonal, blocks=2)
+    bias: Float[Array, " 2*hidden"] | None = computed(forgetting(0, blocks=2))
+    forget_bias: ClassVar[float] = option(1.0)
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return jnp.zeros(self.output_size, state_dtype(self.weight_hh))
+        return zero_state(self.output_size, self.weight_hh)
 
-    @contract
-    def step(
-        self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+    def constants(self) -> StateMatrix:
+        return StateMatrix(self.weight_hh)
+
+    def equation(
+        self,
+        c: StateMatrix,
+        state: Float[Array, " {self.output_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
         from_x = self.weight_ih @ x
-        from_x_f, from_x_h = jnp.split(from_x if self.bias is None else from_x + self.bias, 2)
+        from_x_f, from_x_h = jnp.split(plus(from_x, self.bias), 2)
         weight_f, weight_h = (
-            self.weight_hh[: self.output_size],
-            self.weight_hh[self.output_size :],
+            c[: self.output_size],
+            c[self.output_size :],
         )
         f = jax.nn.sigmoid(from_x_f + weight_f @ state)
         candidate = jnp.tanh(from_x_h + weight_h @ (f * state))
@@ -207,12 +246,22 @@ class MGUCell(AbstractCell):
         return h, h
 
 
-def positive(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """g of Feng et al. 2024: x + 1/2 where x >= 0, sigmoid(x) below. Positive and continuous."""
-    return jnp.where(x >= 0, x + 0.5, jax.nn.sigmoid(x))
-
-
-class MinGRUCell(AbstractLinearCell):
+@register(
+    "mingru",
+    family="gated",
+    paper="Feng et al. 2024, arXiv:2410.01201",
+    equation="h' = (1 - z(x)) * h + z(x) * g(W x)",
+    full="""
+        z = sig(W_z x + b_z)
+        g = phi(W_g x + b_g)
+        k = 2 (1 - z) - 1   if negative_eigenvalues
+        k = 1 - z           otherwise
+        h' = k * h + z * g
+        y = h'
+        where W_z, W_g = weight_ih; b_z, b_g = bias; phi = activation; h = state
+    """,
+)
+class MinGRUCell(AbstractDeclaredCell, AbstractLinearCell):
     r"""minGRU (Feng et al. 2024, arXiv:2410.01201): a GRU whose gate sees only the input.
 
     $$z = \sigma(W_z x + b_z), \qquad \tilde h = g(W_h x + b_h), \qquad
@@ -230,50 +279,48 @@ class MinGRUCell(AbstractLinearCell):
     what parity needs (Grazzi et al. 2024, arXiv:2411.12537).
     """
 
-    weight_ih: Float[Array, "2*hidden input"]
-    bias: Float[Array, " 2*hidden"] | None
-    activation: Callable = eqx.field(static=True, converter=portable)
-    negative_eigenvalues: bool = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        activation: Callable = positive,
-        negative_eigenvalues: bool = False,
-        initialisation: str = "glorot",
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """`activation` of the candidate, elementwise; the rest as in `LSTMCell`."""
-        self.weight_ih, self.bias = _first_weights(
-            input_size, hidden_size, 2, use_bias, initialisation, dtype, key
-        )
-        self.activation, self.negative_eigenvalues = activation, negative_eigenvalues
-        self.input_size, self.output_size = input_size, hidden_size
+    weight_ih: Float[Array, "2*hidden input"] = drawn_from(_first_weights, key=0)
+    bias: Float[Array, " 2*hidden"] | None = drawn_from(_first_bias, key=1)
+    activation: Callable = option(positive, converter=portable)
+    negative_eigenvalues: bool = option(False)
+    initialisation: ClassVar[str] = option("glorot", one_of("glorot", "linear"))
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return jnp.zeros(self.output_size, state_dtype(self.weight_ih))
+        return zero_state(self.output_size, self.weight_ih)
 
-    def transition(self, x: Float[Array, " {self.input_size}"]) -> AffineMap:
+    def transition(self, c: Any, x: Float[Array, " {self.input_size}"]) -> AffineMap:
         k = self.weight_ih @ x
-        z, candidate = jnp.split(k if self.bias is None else k + self.bias, 2)
+        z, candidate = jnp.split(plus(k, self.bias), 2)
         # 2 sigmoid(z) - 1 = tanh(z / 2)
         keep = jnp.tanh(-z / 2) if self.negative_eigenvalues else jax.nn.sigmoid(-z)
         return AffineMap(Diagonal(keep), jax.nn.sigmoid(z) * self.activation(candidate))
 
     def readout(
-        self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+        self,
+        c: Any,
+        state: Float[Array, " {self.output_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> Float[Array, " {self.output_size}"]:
         return state
 
 
-class MinLSTMCell(AbstractLinearCell):
+@register(
+    "minlstm",
+    family="gated",
+    paper="Feng et al. 2024, arXiv:2410.01201",
+    equation="h' = (f h + i g(W x)) / (f + i), f, i of x",
+    full="""
+        f = sig(W_f x + b_f)
+        i = sig(W_i x + b_i)
+        g = phi(W_g x + b_g)
+        k = 2 f / (f + i) - 1   if negative_eigenvalues
+        k = f / (f + i)         otherwise
+        h' = k * h + i / (f + i) * g
+        y = h'
+        where W_f, W_i, W_g = weight_ih; b_f, b_i, b_g = bias; phi = activation; h = state
+    """,
+)
+class MinLSTMCell(AbstractDeclaredCell, AbstractLinearCell):
     r"""minLSTM (Feng et al. 2024, arXiv:2410.01201): an LSTM whose gates see only the input.
 
     $$f = \sigma(W_f x + b_f), \quad i = \sigma(W_i x + b_i), \quad
@@ -287,74 +334,28 @@ class MinLSTMCell(AbstractLinearCell):
     2 f / (f + i) - 1.
     """
 
-    weight_ih: Float[Array, "3*hidden input"]
-    bias: Float[Array, " 3*hidden"] | None
-    activation: Callable = eqx.field(static=True, converter=portable)
-    negative_eigenvalues: bool = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        activation: Callable = positive,
-        forget_bias: float = 1.0,
-        negative_eigenvalues: bool = False,
-        initialisation: str = "glorot",
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """`activation` of the candidate, elementwise; the rest as in `LSTMCell`."""
-        self.weight_ih, bias = _first_weights(
-            input_size, hidden_size, 3, use_bias, initialisation, dtype, key
-        )
-        self.bias = None if bias is None else bias.at[:hidden_size].add(forget_bias)
-        self.activation, self.negative_eigenvalues = activation, negative_eigenvalues
-        self.input_size, self.output_size = input_size, hidden_size
+    weight_ih: Float[Array, "3*hidden input"] = drawn_from(_first_weights, key=0)
+    bias: Float[Array, " 3*hidden"] | None = drawn_from(_first_forgetting_bias, key=1)
+    activation: Callable = option(positive, converter=portable)
+    forget_bias: ClassVar[float] = option(1.0)
+    negative_eigenvalues: bool = option(False)
+    initialisation: ClassVar[str] = option("glorot", one_of("glorot", "linear"))
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return jnp.zeros(self.output_size, state_dtype(self.weight_ih))
+        return zero_state(self.output_size, self.weight_ih)
 
-    def transition(self, x: Float[Array, " {self.input_size}"]) -> AffineMap:
+    def transition(self, c: Any, x: Float[Array, " {self.input_size}"]) -> AffineMap:
         k = self.weight_ih @ x
-        f, i, candidate = jnp.split(k if self.bias is None else k + self.bias, 3)
+        f, i, candidate = jnp.split(plus(k, self.bias), 3)
         log_ratio = jax.nn.log_sigmoid(f) - jax.nn.log_sigmoid(i)
         keep = jnp.tanh(log_ratio / 2) if self.negative_eigenvalues else jax.nn.sigmoid(log_ratio)
         update = jax.nn.sigmoid(-log_ratio)
         return AffineMap(Diagonal(keep), update * self.activation(candidate))
 
     def readout(
-        self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+        self,
+        c: Any,
+        state: Float[Array, " {self.output_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> Float[Array, " {self.output_size}"]:
         return state
-
-
-INITIALISATIONS = ("glorot", "linear")
-
-
-def _first_weights(input_size, hidden_size, gates, use_bias, initialisation, dtype, key):
-    check_choice("initialisation", initialisation, INITIALISATIONS)
-    if initialisation == "glorot":
-        return _input_weights(input_size, hidden_size, gates, use_bias, dtype, key)
-    check_sizes(input_size=input_size, hidden_size=hidden_size)
-    dtype, rows = working_float(dtype), gates * hidden_size
-    key_ih, key_b = jr.split(key)
-    bias = fan_in_uniform(key_b, (rows,), input_size, dtype) if use_bias else None
-    return fan_in_uniform(key_ih, (rows, input_size), input_size, dtype), bias
-
-
-def _input_weights(input_size, hidden_size, gates, use_bias, dtype, key):
-    check_sizes(input_size=input_size, hidden_size=hidden_size)
-    dtype = working_float(dtype)
-    bias = jnp.zeros(gates * hidden_size, dtype) if use_bias else None
-    return glorot(key, gates, hidden_size, input_size, dtype), bias
-
-
-def _gate_weights(input_size, hidden_size, gates, use_bias, dtype, key):
-    key_ih, key_hh = jr.split(key)
-    weight_ih, bias = _input_weights(input_size, hidden_size, gates, use_bias, dtype, key_ih)
-    return weight_ih, orthogonal(key_hh, gates, hidden_size, weight_ih.dtype), bias

@@ -11,16 +11,40 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._common.checks import check_choice, check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractLinearCell, replace
+from ..base import AbstractLinearCell
 from ..init import fan_in_uniform, normal, uniform
 from ..linear import AffineMap, Block2x2
-from .oscillate import WIDEST, Oscillator, implicit, implicit_explicit, power
+from ..registry import register
+from .oscillate import WIDEST, implicit, implicit_explicit, power
 
 
 SCHEMES = ("imex", "im", "damped")
 INITIALISATIONS = ("ring", "uniform")
 
 
+@register(
+    "linoss",
+    family="state-space",
+    paper="Rusch & Rus 2025, arXiv:2410.03943",
+    equation="z' = z + d (B x - A y), y' = y + d z', out = C y' + D x",
+    full="""
+        Delta = sig(s)
+        G = relu(G_0)   if scheme = damped
+        G = 0           otherwise
+        r = 1 / sqrt(1 + Delta * G)
+        low = (1 - r)^2 / (Delta * r)^2
+        high = (1 + r^2 - 2 cos(63 pi / 64) r) / (Delta * r)^2
+        A = relu(A_0)                    if scheme = im
+        A = clip(relu(A_0), low, high)   otherwise
+        k = Delta / (1 + Delta^2 * A)   if scheme = im
+        k = Delta / (1 + Delta * G)     otherwise
+        M = diagonals(k / Delta, -k * A, k, k / Delta)           if scheme = im
+        M = diagonals(k / Delta, -k * A, k, 1 - Delta * k * A)   otherwise
+        z', y' = steps(dt, M, [k, Delta * k] * [B x, B x], [z, y])
+        out = C y' + D x
+        where A_0 = A; G_0 = G; s = step_logit; z, y = parts(state)
+    """,
+)
 class LinOSSCell(AbstractLinearCell):
     r"""Linear oscillatory state space (LinOSS; Rusch & Rus 2025, arXiv:2410.03943; damped:
     Boyer et al. 2025, arXiv:2505.12171).
@@ -53,7 +77,6 @@ class LinOSSCell(AbstractLinearCell):
     B: Float[Array, "units input"]
     C: Float[Array, "output units"]
     D: Float[Array, "output input"]
-    constants: Oscillator | None
     scheme: str = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
@@ -98,43 +121,36 @@ class LinOSSCell(AbstractLinearCell):
             drawn = _ring(keys[0], units, (r_min, r_max, max_phase), dtype)
             self.A, self.G, self.step_logit = (p.astype(dtype) for p in drawn)
         else:
-            self.A = uniform(keys[0], units, 0.0, 1.0, dtype)
-            self.G = uniform(keys[1], units, 0.0, 1.0, dtype) if damped else None
-            self.step_logit = uniform(keys[2], units, 0.0, 1.0, dtype)
-        self.B = fan_in_uniform(keys[3], (state_size, input_size), input_size, dtype)
-        self.C = fan_in_uniform(keys[4], (hidden_size, state_size), state_size, dtype)
-        self.D = normal(keys[5], (hidden_size, input_size), 1 / math.sqrt(input_size), dtype)
-        self.constants = None
+            self.A = uniform(keys[0], units, dtype, low=0.0, high=1.0)
+            self.G = uniform(keys[1], units, dtype, low=0.0, high=1.0) if damped else None
+            self.step_logit = uniform(keys[2], units, dtype, low=0.0, high=1.0)
+        self.B = fan_in_uniform(keys[3], (state_size, input_size), dtype, fan_in=input_size)
+        self.C = fan_in_uniform(keys[4], (hidden_size, state_size), dtype, fan_in=state_size)
+        self.D = normal(keys[5], (hidden_size, input_size), dtype, std=1 / math.sqrt(input_size))
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> Float[Array, "2 units"]:
         return jnp.zeros((2, self.A.size), state_dtype(self.A))
 
-    def prepare(self) -> "LinOSSCell":
-        if self.constants is not None:
-            return self
+    def constants(self) -> Any:
         dtype = state_dtype(self.A)
         step = jax.nn.sigmoid(self.step_logit.astype(dtype))
         stiffness = jax.nn.relu(self.A.astype(dtype))
         if self.scheme == "im":
-            return replace(self, constants=implicit(stiffness, step))
+            return implicit(stiffness, step)
         damping = jnp.zeros_like(step) if self.G is None else jax.nn.relu(self.G.astype(dtype))
-        return replace(self, constants=implicit_explicit(stiffness, damping, step))
+        return implicit_explicit(stiffness, damping, step)
 
     def transition(
-        self, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] | None = None
+        self, c: Any, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] | None = None
     ) -> AffineMap:
-        constants = self.prepare().constants
-        assert constants is not None
-        block, gain = constants.block, constants.gain
-        assert block is not None
-        assert gain is not None
+        block, gain = c.block, c.gain
         if dt is not None:
-            block, gain = power(constants, jnp.asarray(dt))
+            block, gain = power(c, jnp.asarray(dt))
         return AffineMap(Block2x2(block), gain * (self.B @ x)[None])
 
     def readout(
-        self, state: Float[Array, "2 units"], x: Float[Array, " {self.input_size}"]
+        self, c: Any, state: Float[Array, "2 units"], x: Float[Array, " {self.input_size}"]
     ) -> Float[Array, " {self.output_size}"]:
         return self.C @ state[1] + self.D @ x
 
@@ -148,9 +164,9 @@ def _ring(key: PRNGKeyArray, units: tuple[int, ...], ring: tuple[float, float, f
             f"got {r_min}, {r_max}, {max_phase}"
         )
     wide, keys = jnp.promote_types(dtype, jnp.float32), jr.split(key, 3)
-    squared = uniform(keys[0], units, r_min**2, r_max**2, wide)
-    phase = uniform(keys[1], units, 0.0, min(max_phase, WIDEST), wide)
-    step_logit = normal(keys[2], units, 0.5, wide)
+    squared = uniform(keys[0], units, wide, low=r_min**2, high=r_max**2)
+    phase = uniform(keys[1], units, wide, low=0.0, high=min(max_phase, WIDEST))
+    step_logit = normal(keys[2], units, wide, std=0.5)
     step = jax.nn.sigmoid(step_logit)
     # From the determinant r^2 = 1 / (1 + step G), and |1 - lambda|^2 = step^2 A r^2.
     modulus = jnp.sqrt(squared)

@@ -9,20 +9,38 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._common.checks import check_positive, check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, contract, replace
+from ..base import AbstractCell
 from ..init import fan_in_uniform, normal
+from ..registry import register
 
 
 METHODS = ("euler", "rk2")
 
 
 class LipschitzConstants(NamedTuple):
-    """What `LipschitzCell.prepare` computes: the two matrices."""
+    """What `LipschitzCell.constants` computes: the two matrices."""
 
     A: Float[Array, "hidden hidden"]
     W: Float[Array, "hidden hidden"]
 
 
+@register(
+    "lipschitz",
+    family="lipschitz",
+    paper="Erichson et al. 2021, arXiv:2006.12070",
+    equation="h' = h + e (A h + tanh(W h + U x + b))",
+    full="""
+        A = (1 - beta_A) (M_A + M_A^T) + beta_A (M_A - M_A^T) - gamma_A I
+        U = (1 - beta_U) (M_U + M_U^T) + beta_U (M_U - M_U^T) - gamma_U I
+        f = A h + tanh(U h + W x + b)
+        k = h                        if method = euler
+        k = h + dt epsilon / 2 * f   otherwise
+        h' = h + dt epsilon (A k + tanh(U k + W x + b))
+        y = h'
+        where W = weight_ih; M_U = M_W; b = bias; h = state
+              beta_A, beta_U = beta; gamma_A, gamma_U = gamma
+    """,
+)
 class LipschitzCell(AbstractCell):
     r"""LipschitzRNN (Erichson et al. 2021, arXiv:2006.12070).
 
@@ -51,7 +69,6 @@ class LipschitzCell(AbstractCell):
     gamma: tuple[float, float] = eqx.field(static=True)
     epsilon: float = eqx.field(static=True)
     method: str = eqx.field(static=True)
-    constants: LipschitzConstants | None
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = True
@@ -88,36 +105,33 @@ class LipschitzCell(AbstractCell):
         key_A, key_W, key_ih, key_b = jr.split(key, 4)
         square = (hidden_size, hidden_size)
         std = check_positive("init_std", init_std, zero=True) / hidden_size
-        self.M_A = normal(key_A, square, std, dtype)
-        self.M_W = normal(key_W, square, std, dtype)
-        self.weight_ih = fan_in_uniform(key_ih, (hidden_size, input_size), input_size, dtype)
-        self.bias = fan_in_uniform(key_b, (hidden_size,), input_size, dtype) if use_bias else None
-        self.constants = None
+        self.M_A = normal(key_A, square, dtype, std=std)
+        self.M_W = normal(key_W, square, dtype, std=std)
+        self.weight_ih = fan_in_uniform(key_ih, (hidden_size, input_size), dtype, fan_in=input_size)
+        self.bias = (
+            fan_in_uniform(key_b, (hidden_size,), dtype, fan_in=input_size) if use_bias else None
+        )
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.weight_ih))
 
-    def prepare(self) -> "LipschitzCell":
-        if self.constants is not None:
-            return self
+    def constants(self) -> LipschitzConstants:
         A, W = map(_symmetric_skew, (self.M_A, self.M_W), self.beta, self.gamma)
-        return replace(self, constants=LipschitzConstants(A, W))
+        return LipschitzConstants(A, W)
 
-    @contract
-    def step(
+    def equation(
         self,
+        c: LipschitzConstants,
         state: Float[Array, " {self.output_size}"],
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        constants = self.prepare().constants
-        assert constants is not None
         drive = self.weight_ih @ x
         drive = drive if self.bias is None else drive + self.bias
 
         def f(h):
-            return constants.A @ h + jnp.tanh(constants.W @ h + drive)
+            return c.A @ h + jnp.tanh(c.W @ h + drive)
 
         step = dt * self.epsilon
         at = state if self.method == "euler" else state + 0.5 * step * f(state)

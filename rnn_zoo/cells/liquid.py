@@ -13,13 +13,35 @@ from .._common.activations import lecun_tanh, portable
 from .._common.checks import check_positive, check_sizes
 from .._common.dropout import Dropout, make_dropout
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, contract, replace
+from ..base import AbstractCell, replace
 from ..init import glorot
+from ..registry import register
 
 
 MODES = ("default", "pure", "no_gate")
 
 
+@register(
+    "cfc",
+    family="liquid",
+    paper="Hasani et al. 2022, arXiv:2106.13898",
+    equation="h' = (1 - s) * tanh(f1) + s * tanh(f2), s = sig(a dt + b)",
+    full="""
+        u = layers(backbone, phi, [x, h])
+        f_1 = W_1 u + c_1
+        f_2 = W_2 u + c_2
+        tau = kappa dt
+        s = sig((W_a u + c_a) tau + W_b u + c_b)
+        f = W u + c
+        h' = (1 - s) * tanh(f_1) + s * tanh(f_2)           if mode = default
+        h' = tanh(f_1) + s * tanh(f_2)                     if mode = no_gate
+        h' = A - A * exp(-tau (abs(w_tau) + abs(f))) * f   if mode = pure
+        y = h'
+        where W_1, W_2, W_a, W_b = heads.weight; c_1, c_2, c_a, c_b = heads.bias
+              W = heads.weight; c = heads.bias
+              phi = activation; kappa = time_scale_factor; h = state
+    """,
+)
 class CfCCell(AbstractCell):
     r"""Closed-form continuous-time network (Hasani et al. 2022, arXiv:2106.13898).
 
@@ -101,9 +123,9 @@ class CfCCell(AbstractCell):
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.heads.weight))
 
-    @contract
-    def step(
+    def equation(
         self,
+        c: Any,
         state: Float[Array, " {self.output_size}"],
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
@@ -151,7 +173,9 @@ def _dense(
 ) -> eqx.nn.Linear:
     key_weight, key_bias = jr.split(key)
     layer = eqx.nn.Linear(columns, blocks * rows, dtype=dtype, key=key_bias)
-    return replace(layer, weight=gain * glorot(key_weight, blocks, rows, columns, dtype))
+    return replace(
+        layer, weight=gain * glorot(key_weight, (blocks * rows, columns), dtype, blocks=blocks)
+    )
 
 
 def _check_options(mode: str, units: int, layers: int, dropout: float) -> None:

@@ -11,20 +11,34 @@ from jaxtyping import Array, Complex, Float, PRNGKeyArray
 
 from .._common.checks import check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractLinearCell, replace
+from ..base import AbstractLinearCell
 from ..init import ring
 from ..linear import AffineMap, Diagonal
+from ..registry import register
 from .modes import joint_readout, read_modes, write_modes
 
 
 class LRUConstants(NamedTuple):
-    """What `LRUCell.prepare` computes: the eigenvalues, B with its normalisation, C and D."""
+    """What `LRUCell.constants` computes: the eigenvalues, B with its normalisation, C and D."""
 
     eigenvalues: Complex[Array, " modes"]
     B: Float[Array, "2*modes input"]
     joint: Float[Array, "output 2*modes+input"]
 
 
+@register(
+    "lru",
+    family="state-space",
+    paper="Orvieto et al. 2023, arXiv:2303.06349",
+    equation="h' = lambda * h + gamma * (B x), y = Re(C h') + D x",
+    full="""
+        lambda = exp(-exp(nu) + j exp(theta))
+        h' = lambda * h + exp(gamma) * (B x)
+        y = re(C h') + D x
+        where nu = nu_log; theta = theta_log; gamma = gamma_log
+              B = complex(B); C = complex(C); h = state
+    """,
+)
 class LRUCell(AbstractLinearCell):
     r"""Linear recurrent unit (Orvieto et al. 2023, arXiv:2303.06349).
 
@@ -45,7 +59,6 @@ class LRUCell(AbstractLinearCell):
     B: Float[Array, "2 modes input"]
     C: Float[Array, "2 output modes"]
     D: Float[Array, "output input"]
-    constants: LRUConstants | None
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = False
@@ -82,34 +95,30 @@ class LRUCell(AbstractLinearCell):
         self.B = _normal(key_B, (2, modes, input_size), 2 * input_size, dtype)
         self.C = _normal(key_C, (2, hidden_size, modes), modes, dtype)
         self.D = _normal(key_D, (hidden_size, input_size), input_size, dtype)
-        self.constants = None
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> Complex[Array, " modes"]:
         zeros = jnp.zeros(self.nu_log.size, state_dtype(self.nu_log))
         return lax.complex(zeros, zeros)
 
-    def prepare(self) -> "LRUCell":
-        if self.constants is not None:
-            return self
+    def constants(self) -> LRUConstants:
         nu_log, theta_log = (p.astype(state_dtype(p)) for p in (self.nu_log, self.theta_log))
         modulus, phase = jnp.exp(-jnp.exp(nu_log)), jnp.exp(theta_log)
         eigenvalues = lax.complex(modulus * jnp.cos(phase), modulus * jnp.sin(phase))
         B = jnp.exp(self.gamma_log)[None, :, None] * self.B
         B, joint = B.reshape(-1, self.input_size), joint_readout(self.C, self.D)
-        return replace(self, constants=LRUConstants(eigenvalues, B, joint))
+        return LRUConstants(eigenvalues, B, joint)
 
-    def transition(self, x: Float[Array, " {self.input_size}"]) -> AffineMap:
-        constants = self.prepare().constants
-        assert constants is not None
-        return AffineMap(Diagonal(constants.eigenvalues), write_modes(constants.B, x))
+    def transition(self, c: LRUConstants, x: Float[Array, " {self.input_size}"]) -> AffineMap:
+        return AffineMap(Diagonal(c.eigenvalues), write_modes(c.B, x))
 
     def readout(
-        self, state: Complex[Array, " modes"], x: Float[Array, " {self.input_size}"]
+        self,
+        c: LRUConstants,
+        state: Complex[Array, " modes"],
+        x: Float[Array, " {self.input_size}"],
     ) -> Float[Array, " {self.output_size}"]:
-        constants = self.prepare().constants
-        assert constants is not None
-        return read_modes(constants.joint, state, x)
+        return read_modes(c.joint, state, x)
 
 
 def _normal(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int, dtype: Any) -> Array:

@@ -14,8 +14,9 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from .._common.checks import check_positive, check_sizes
 from .._common.dtypes import state_dtype, working_float
 from .._common.ranges import held
-from ..base import AbstractCell, contract, replace
+from ..base import AbstractCell
 from ..init import uniform
+from ..registry import register
 from ..wiring.base import NeuronMap
 from ..wiring.dense import FullyConnectedMap
 from .wired import check_inputs
@@ -40,9 +41,9 @@ class Synapses(eqx.Module):
         signs = adjacency[np.nonzero(adjacency)]
         key_w, key_mu, key_sigma = jr.split(key, 3)
         shape = signs.shape
-        self.weight = constrain(uniform(key_w, shape, least, 1.0, dtype))
-        self.mu = uniform(key_mu, shape, 0.3, 0.8, dtype)
-        self.sigma = uniform(key_sigma, shape, 3.0, 8.0, dtype)
+        self.weight = constrain(uniform(key_w, shape, dtype, low=least, high=1.0))
+        self.mu = uniform(key_mu, shape, dtype, low=0.3, high=0.8)
+        self.sigma = uniform(key_sigma, shape, dtype, low=3.0, high=8.0)
         self.polarity = jnp.asarray(signs, dtype)
 
 
@@ -66,7 +67,7 @@ class SynapseTable(NamedTuple):
 
 
 class LTCConstants(NamedTuple):
-    """What `LTCCell.prepare` computes: conductances in their range, synapses by target."""
+    """What `LTCCell.constants` computes: conductances in their range, synapses by target."""
 
     g_leak: Float[Array, " units"]
     leak: Float[Array, " units"]
@@ -75,6 +76,37 @@ class LTCConstants(NamedTuple):
     sensory: SynapseTable
 
 
+@register(
+    "ltc",
+    family="liquid",
+    paper="Hasani et al. 2021, arXiv:2006.04439",
+    equation="c v' = g (v0 - v) + sum_j w sig(s (v_j - m)) (E - v) + the same of x",
+    full="""
+        ode_unfolds times, each with v' of the time before for v
+        p = softplus         if constraint = implicit
+        p = relu             otherwise
+        c = softplus(c_m)    if constraint = implicit
+        c = max(c_m, 1e-5)   otherwise
+        tau = dt / (n c)
+        u = a_x * x + b_x
+        S = w * sig(s * (rows(v) - m))
+        S_x = w_x * sig(s_x * (rows(u) - m_x))
+        f = p(g) * E_0 + sum(S * E) + sum(S_x * E_x)
+        k = p(g) + sum(S) + sum(S_x) + epsilon
+        v' = (v + tau * f) / (1 + tau * k)
+        y = a_y * motor(v') + b_y
+        where w = wires(p(recurrent.weight), wiring.adjacency)
+              m = wires(recurrent.mu, wiring.adjacency)
+              s = wires(recurrent.sigma, wiring.adjacency)
+              E = wires(recurrent.polarity, wiring.adjacency)
+              w_x = wires(p(sensory.weight), wiring.sensory_adjacency)
+              m_x = wires(sensory.mu, wiring.sensory_adjacency)
+              s_x = wires(sensory.sigma, wiring.sensory_adjacency)
+              E_x = wires(sensory.polarity, wiring.sensory_adjacency)
+              a_x = input_weight; b_x = input_bias; a_y = output_weight; b_y = output_bias
+              g = g_leak; E_0 = v_leak; n = ode_unfolds; v = state
+    """,
+)
 class LTCCell(AbstractCell):
     r"""Liquid time-constant network (Hasani et al. 2021, arXiv:2006.04439), conductance form.
 
@@ -111,7 +143,6 @@ class LTCCell(AbstractCell):
     input_bias: Float[Array, " input"] | None
     output_weight: Float[Array, " output"] | None
     output_bias: Float[Array, " output"] | None
-    constants: LTCConstants | None
     wiring: NeuronMap = eqx.field(static=True)
     ode_unfolds: int = eqx.field(static=True)
     constraint: str = eqx.field(static=True)
@@ -164,12 +195,11 @@ class LTCCell(AbstractCell):
         self.recurrent = Synapses(wiring.adjacency, least, raw, dtype, keys[0])
         self.sensory = Synapses(wiring.sensory_adjacency, least, raw, dtype, keys[1])
         c_m = (0.5 / ode_unfolds, 0.5 / ode_unfolds) if original else (0.4, 0.6)
-        self.g_leak = raw(uniform(keys[2], units, 1.0 if original else 0.001, 1.0, dtype))
-        self.v_leak = uniform(keys[3], units, -0.2, 0.2, dtype)
-        self.c_m = raw(uniform(keys[4], units, *c_m, dtype))
+        self.g_leak = raw(uniform(keys[2], units, dtype, low=1.0 if original else 0.001, high=1.0))
+        self.v_leak = uniform(keys[3], units, dtype, low=-0.2, high=0.2)
+        self.c_m = raw(uniform(keys[4], units, dtype, low=c_m[0], high=c_m[1]))
         self.input_weight, self.input_bias = _mapping(input_mapping, input_size, dtype)
         self.output_weight, self.output_bias = _mapping(output_mapping, wiring.output_size, dtype)
-        self.constants = None
         self.wiring = wiring
         self.ode_unfolds, self.constraint = ode_unfolds, constraint
         self.epsilon = check_positive("epsilon", epsilon, zero=True)
@@ -178,42 +208,37 @@ class LTCCell(AbstractCell):
     def init_state(self) -> Float[Array, " units"]:
         return jnp.zeros(self.wiring.units, state_dtype(self.g_leak))
 
-    def prepare(self) -> "LTCCell":
-        if self.constants is not None:
-            return self
+    def constants(self) -> LTCConstants:
         g_leak = self._in_range(self.g_leak)
-        constants = LTCConstants(
+        return LTCConstants(
             g_leak,
             g_leak * self.v_leak,
             self._in_range(self.c_m, LEAST_CAPACITY),
             self._table(_layout(self.wiring, False), self.recurrent),
             self._table(_layout(self.wiring, True), self.sensory),
         )
-        return replace(self, constants=constants)
 
-    @contract
-    def step(
+    def equation(
         self,
+        c: LTCConstants,
         state: Float[Array, " units"],
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[Float[Array, " units"], Float[Array, " {self.output_size}"]]:
-        constants = self.prepare().constants
-        assert constants is not None
         u = _mapped(x, self.input_weight, self.input_bias)
-        tau = jnp.asarray(dt, state.dtype) / (self.ode_unfolds * constants.c_m)
+        tau = jnp.asarray(dt, state.dtype) / (self.ode_unfolds * c.c_m)
         # Recomputed in the gradient: the openings of all synapses and unfolds would fill memory.
-        unfold = jax.checkpoint(lambda constants, v, u, tau: self._unfold(constants, v, u, tau))
-        v = unfold(constants, state, u, tau)
+        unfold = jax.checkpoint(lambda c, v, u, tau: self._unfold(c, v, u, tau))
+        v = unfold(c, state, u, tau)
         return v, _mapped(v[: self.output_size], self.output_weight, self.output_bias)
 
-    def _unfold(self, constants: LTCConstants, v: Array, u: Array, tau: Array) -> Array:
-        drive_x, conductance_x = constants.sensory.currents(_layout(self.wiring, True), u)
-        drive_x = drive_x + constants.leak
-        conductance_x = conductance_x + constants.g_leak + self.epsilon
+    def _unfold(self, c: LTCConstants, v: Array, u: Array, tau: Array) -> Array:
+        drive_x, conductance_x = c.sensory.currents(_layout(self.wiring, True), u)
+        drive_x = drive_x + c.leak
+        conductance_x = conductance_x + c.g_leak + self.epsilon
         layout = _layout(self.wiring, False)
         for _ in range(self.ode_unfolds):
-            drive, conductance = constants.recurrent.currents(layout, v)
+            drive, conductance = c.recurrent.currents(layout, v)
             v = (v + tau * (drive + drive_x)) / (1 + tau * (conductance + conductance_x))
         return v
 

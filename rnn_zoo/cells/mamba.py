@@ -12,9 +12,10 @@ from jaxtyping import Array, ArrayLike, Float, Inexact, PRNGKeyArray
 
 from .._common.checks import check_choice, check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractLinearCell, replace
+from ..base import AbstractLinearCell
 from ..init import fan_in_uniform, log_uniform, uniform
 from ..linear import AffineMap, Diagonal
+from ..registry import register
 from .discretise import exponential_euler, zoh
 from .modes import check_eigenvalues, check_map
 
@@ -22,6 +23,34 @@ from .modes import check_eigenvalues, check_map
 DISCRETISATIONS = {"euler": exponential_euler, "zoh": zoh}
 
 
+@register(
+    "mamba",
+    family="state-space",
+    paper="Gu & Dao 2023, arXiv:2312.00752",
+    equation="h' = exp(d(u) A) * h + d(u) u B(u), y = C(u) h' + D u, u = W x",
+    block="MambaBlock",
+    full="""
+        u = W x + b
+        Delta = dt softplus(W_d W_r u + b_d)
+        B = complex(W_B u)         if complex_eigenvalues
+        B = W_B u                  otherwise
+        C = complex(W_C u)         if complex_eigenvalues
+        C = W_C u                  otherwise
+        A = -exp(alpha) + j beta   if complex_eigenvalues
+        A = -exp(alpha)            otherwise
+        Z = diag(Delta) A
+        K = 2 exp(Z) - 1                              if negative_eigenvalues
+        K = exp(Z)                                    otherwise
+        H' = K * H + outer(Delta * u, B)              if discretisation = euler
+        H' = K * H + (exp(Z) - 1) / A * outer(u, B)   otherwise
+        y = 2 re(H' C) + D * u                        if complex_eigenvalues
+        y = H' C + D * u                              otherwise
+        where W = weight_ih; b = bias; W_d = weight_dt; b_d = bias_dt
+              W_r, W_s = split(weight_x, columns(weight_dt)); W_B, W_C = W_s
+              alpha = A_log; beta = A_imag
+              complex_eigenvalues = given(A_imag); H = by_channel(state)
+    """,
+)
 class MambaCell(AbstractLinearCell):
     r"""Selective state space, S6 (Mamba; Gu & Dao 2023, arXiv:2312.00752).
 
@@ -55,7 +84,6 @@ class MambaCell(AbstractLinearCell):
     A_log: Float[Array, "hidden state"]
     A_imag: Float[Array, "hidden state"] | None
     D: Float[Array, " hidden"]
-    A: Inexact[Array, "hidden state"] | None
     discretisation: str = eqx.field(static=True)
     negative_eigenvalues: bool = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
@@ -102,14 +130,16 @@ class MambaCell(AbstractLinearCell):
         dtype = working_float(dtype)
         key_W, key_x, key_dt, key_step = jr.split(key, 4)
         shape = (hidden_size, input_size)
-        self.weight_ih = fan_in_uniform(key_W, shape, input_size, dtype) if input_map else None
+        self.weight_ih = (
+            fan_in_uniform(key_W, shape, dtype, fan_in=input_size) if input_map else None
+        )
         self.bias = jnp.zeros(hidden_size, dtype) if use_bias and input_map else None
         rows = rank + (4 if complex_eigenvalues else 2) * state_size
-        self.weight_x = fan_in_uniform(key_x, (rows, hidden_size), hidden_size, dtype)
+        self.weight_x = fan_in_uniform(key_x, (rows, hidden_size), dtype, fan_in=hidden_size)
         bound = 1 / math.sqrt(rank)
-        self.weight_dt = uniform(key_dt, (hidden_size, rank), -bound, bound, dtype)
+        self.weight_dt = uniform(key_dt, (hidden_size, rank), dtype, low=-bound, high=bound)
         wide = jnp.promote_types(dtype, jnp.float32)
-        step = jnp.exp(log_uniform(key_step, (hidden_size,), step_range, wide))
+        step = jnp.exp(log_uniform(key_step, (hidden_size,), wide, bounds=step_range))
         # The inverse of softplus.
         self.bias_dt = jnp.log(jnp.expm1(step)).astype(dtype)
         shape, numbers = (hidden_size, state_size), jnp.arange(state_size, dtype=wide)
@@ -118,21 +148,16 @@ class MambaCell(AbstractLinearCell):
         imaginary = jnp.broadcast_to(numbers.astype(dtype), shape)
         self.A_imag = imaginary if complex_eigenvalues else None
         self.D = jnp.ones(hidden_size, dtype)
-        self.A = None
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> Inexact[Array, " state"]:
         zeros = jnp.zeros(self.A_log.size, state_dtype(self.A_log))
         return zeros if self.A_imag is None else lax.complex(zeros, zeros)
 
-    def prepare(self) -> "MambaCell":
-        if self.A is not None:
-            return self
+    def constants(self) -> Any:
         dtype = state_dtype(self.A_log)
         A = -jnp.exp(self.A_log.astype(dtype))
-        return replace(
-            self, A=A if self.A_imag is None else lax.complex(A, self.A_imag.astype(dtype))
-        )
+        return A if self.A_imag is None else lax.complex(A, self.A_imag.astype(dtype))
 
     @property
     def timed(self) -> bool:
@@ -140,21 +165,19 @@ class MambaCell(AbstractLinearCell):
         return not self.negative_eigenvalues
 
     def transition(
-        self, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] = 1.0
+        self, c: Any, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] = 1.0
     ) -> AffineMap:
-        A = self.prepare().A
-        assert A is not None
         u = self._project(x)
         rank = self.weight_dt.shape[1]
         small, B = jnp.split(self.weight_x[: rank + self._width] @ u, [rank])
         step = jnp.asarray(dt) * jax.nn.softplus(self.weight_dt @ small + self.bias_dt)
-        decay, gain = DISCRETISATIONS[self.discretisation](A, step[:, None])
+        decay, gain = DISCRETISATIONS[self.discretisation](c, step[:, None])
         decay = 2 * decay - 1 if self.negative_eigenvalues else decay
         written = gain * self._joined(B)[None] * u[:, None].astype(gain.dtype)
         return AffineMap(Diagonal(decay.ravel()), written.ravel())
 
     def readout(
-        self, state: Inexact[Array, " state"], x: Float[Array, " {self.input_size}"]
+        self, c: Any, state: Inexact[Array, " state"], x: Float[Array, " {self.input_size}"]
     ) -> Float[Array, " {self.output_size}"]:
         u = self._project(x)
         C = self._joined(self.weight_x[-self._width :] @ u)

@@ -11,8 +11,9 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from .._common.checks import check_positive, check_sizes
 from .._common.dtypes import state_dtype, working_float
 from .._common.fixed import Fixed
-from ..base import AbstractCell, contract
+from ..base import AbstractCell, StateMatrix
 from ..init import fan_in_uniform, leaky_kaiming, uniform
+from ..registry import register
 
 
 class OscillatorState(NamedTuple):
@@ -25,6 +26,21 @@ class OscillatorState(NamedTuple):
 SCHEMES = ("explicit", "imex")
 
 
+@register(
+    "cornn",
+    family="oscillatory",
+    paper="Rusch & Mishra 2021, arXiv:2010.00951",
+    equation="z' = z + d (tanh(W h + W2 z + V x + b) - g h - e z), h' = h + d z'",
+    full="""
+        d = dt delta
+        f = tanh(W h + W_z z + V x + b) - gamma h
+        z' = z + d (f - epsilon z)         if scheme = explicit
+        z' = (z + d f) / (1 + d epsilon)   otherwise
+        h' = h + d z'
+        y = h'
+        where W = weight_hh; W_z = weight_hz; V = weight_ih; b = bias; h, z = state
+    """,
+)
 class CoRNNCell(AbstractCell):
     r"""Coupled oscillatory RNN (Rusch & Mishra 2021, arXiv:2010.00951).
 
@@ -52,7 +68,6 @@ class CoRNNCell(AbstractCell):
     timed: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh", "weight_hz")
 
     def __init__(
         self,
@@ -79,24 +94,30 @@ class CoRNNCell(AbstractCell):
         fan_in = input_size + 2 * hidden_size
         key_ih, key_hh, key_hz, key_b = jr.split(key, 4)
         square = (hidden_size, hidden_size)
-        self.weight_ih = fan_in_uniform(key_ih, (hidden_size, input_size), fan_in, dtype)
-        self.weight_hh = fan_in_uniform(key_hh, square, fan_in, dtype)
-        self.weight_hz = fan_in_uniform(key_hz, square, fan_in, dtype)
-        self.bias = fan_in_uniform(key_b, (hidden_size,), fan_in, dtype) if use_bias else None
+        self.weight_ih = fan_in_uniform(key_ih, (hidden_size, input_size), dtype, fan_in=fan_in)
+        self.weight_hh = fan_in_uniform(key_hh, square, dtype, fan_in=fan_in)
+        self.weight_hz = fan_in_uniform(key_hz, square, dtype, fan_in=fan_in)
+        self.bias = (
+            fan_in_uniform(key_b, (hidden_size,), dtype, fan_in=fan_in) if use_bias else None
+        )
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> OscillatorState:
         return _rest(self.weight_ih, self.output_size)
 
-    @contract
-    def step(
+    def constants(self) -> tuple[StateMatrix, StateMatrix]:
+        return StateMatrix(self.weight_hh), StateMatrix(self.weight_hz)
+
+    def equation(
         self,
+        c: tuple[StateMatrix, StateMatrix],
         state: OscillatorState,
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[OscillatorState, Float[Array, " {self.output_size}"]]:
         h, z = state
-        u = self.weight_hh @ h + self.weight_hz @ z + self.weight_ih @ x
+        W_hh, W_hz = c
+        u = W_hh @ h + W_hz @ z + self.weight_ih @ x
         force = jnp.tanh(u if self.bias is None else u + self.bias) - self.gamma * h
         delta = jnp.asarray(dt) * self.delta
         if self.scheme == "explicit":
@@ -107,6 +128,20 @@ class CoRNNCell(AbstractCell):
         return OscillatorState(h, z), h
 
 
+@register(
+    "hcornn",
+    family="oscillatory",
+    paper="Ceni et al. 2024",
+    equation="z' = z + d (tanh(W h + V x + b) - g * h - e * z), h' = h + d z'",
+    full="""
+        d = dt delta
+        z' = z + d (tanh(W h + V x + b) - gamma * h - epsilon * z)
+        h' = h + d z'
+        y = h'
+        where W = weight_hh; V = weight_ih; b = bias; gamma = stiffness; epsilon = damping
+              h, z = state
+    """,
+)
 class HCoRNNCell(AbstractCell):
     r"""Heterogeneous coRNN (Ceni et al. 2024, "Random Oscillators Network for Time Series
     Processing").
@@ -132,7 +167,6 @@ class HCoRNNCell(AbstractCell):
     timed: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
 
     def __init__(
         self,
@@ -152,9 +186,11 @@ class HCoRNNCell(AbstractCell):
         dtype = working_float(dtype)
         key_ih, key_hh, key_b, key_gamma, key_epsilon = jr.split(key, 5)
         square = (hidden_size, hidden_size)
-        self.weight_ih = fan_in_uniform(key_ih, (hidden_size, input_size), input_size, dtype)
-        self.weight_hh = fan_in_uniform(key_hh, square, hidden_size, dtype)
-        self.bias = fan_in_uniform(key_b, (hidden_size,), input_size, dtype) if use_bias else None
+        self.weight_ih = fan_in_uniform(key_ih, (hidden_size, input_size), dtype, fan_in=input_size)
+        self.weight_hh = fan_in_uniform(key_hh, square, dtype, fan_in=hidden_size)
+        self.bias = (
+            fan_in_uniform(key_b, (hidden_size,), dtype, fan_in=input_size) if use_bias else None
+        )
         self.stiffness = _fixed_range("gamma", gamma, hidden_size, dtype, key_gamma)
         self.damping = _fixed_range("epsilon", epsilon, hidden_size, dtype, key_epsilon)
         self.input_size, self.output_size = input_size, hidden_size
@@ -162,15 +198,18 @@ class HCoRNNCell(AbstractCell):
     def init_state(self) -> OscillatorState:
         return _rest(self.weight_ih, self.output_size)
 
-    @contract
-    def step(
+    def constants(self) -> StateMatrix:
+        return StateMatrix(self.weight_hh)
+
+    def equation(
         self,
+        c: StateMatrix,
         state: OscillatorState,
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[OscillatorState, Float[Array, " {self.output_size}"]]:
         h, z = state
-        u = self.weight_hh @ h + self.weight_ih @ x
+        u = c @ h + self.weight_ih @ x
         force = jnp.tanh(u if self.bias is None else u + self.bias)
         delta = jnp.asarray(dt) * self.delta
         z = z + delta * (force - self.stiffness.value * h - self.damping.value * z)
@@ -178,6 +217,23 @@ class HCoRNNCell(AbstractCell):
         return OscillatorState(h, z), h
 
 
+@register(
+    "lem",
+    family="oscillatory",
+    paper="Rusch et al. 2022, arXiv:2110.04744",
+    equation="z' = (1 - d1) z + d1 tanh(.h), h' = (1 - d2) h + d2 tanh(.z')",
+    full="""
+        d_1 = dt delta sig(W_1 h + V_1 x + b_1)
+        d_2 = dt delta sig(W_2 h + V_2 x + b_2)
+        z' = (1 - d_1) * z + d_1 * tanh(W_z h + V_z x + b_z)
+        h' = (1 - d_2) * h + d_2 * tanh(W_h z' + V_h x + b_h)
+        y = h'
+        where V_1, V_2, V_z, V_h = weight_ih
+              W_1, W_2, W_z = weight_hh; W_h = weight_hz
+              b_1, b_2, b_z, b_h = bias
+              h, z = state
+    """,
+)
 class LEMCell(AbstractCell):
     r"""Long expressive memory (Rusch et al. 2022, arXiv:2110.04744).
 
@@ -204,7 +260,6 @@ class LEMCell(AbstractCell):
     timed: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh", "weight_hz")
 
     def __init__(
         self,
@@ -222,35 +277,52 @@ class LEMCell(AbstractCell):
         dtype = working_float(dtype)
         size = hidden_size
         key_ih, key_hh, key_hz, key_b = jr.split(key, 4)
-        self.weight_ih = fan_in_uniform(key_ih, (4 * size, input_size), size, dtype)
-        self.weight_hh = fan_in_uniform(key_hh, (3 * size, size), size, dtype)
-        self.weight_hz = fan_in_uniform(key_hz, (size, size), size, dtype)
-        self.bias = fan_in_uniform(key_b, (4 * size,), size, dtype) if use_bias else None
+        self.weight_ih = fan_in_uniform(key_ih, (4 * size, input_size), dtype, fan_in=size)
+        self.weight_hh = fan_in_uniform(key_hh, (3 * size, size), dtype, fan_in=size)
+        self.weight_hz = fan_in_uniform(key_hz, (size, size), dtype, fan_in=size)
+        self.bias = fan_in_uniform(key_b, (4 * size,), dtype, fan_in=size) if use_bias else None
         self.input_size, self.output_size = input_size, size
 
     def init_state(self) -> OscillatorState:
         return _rest(self.weight_ih, self.output_size)
 
-    @contract
-    def step(
+    def constants(self) -> tuple[StateMatrix, StateMatrix]:
+        return StateMatrix(self.weight_hh), StateMatrix(self.weight_hz)
+
+    def equation(
         self,
+        c: tuple[StateMatrix, StateMatrix],
         state: OscillatorState,
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[OscillatorState, Float[Array, " {self.output_size}"]]:
         h, z = state
+        W_hh, W_hz = c
         from_x = self.weight_ih @ x
         from_x = from_x if self.bias is None else from_x + self.bias
-        pre = from_x[: -self.output_size] + self.weight_hh @ h
+        pre = from_x[: -self.output_size] + W_hh @ h
         one, two, pre_z = jnp.split(pre, 3)
         delta = jnp.asarray(dt) * self.delta
         delta_1, delta_2 = delta * jax.nn.sigmoid(one), delta * jax.nn.sigmoid(two)
         z = (1 - delta_1) * z + delta_1 * jnp.tanh(pre_z)
-        target = jnp.tanh(self.weight_hz @ z + from_x[-self.output_size :])
+        target = jnp.tanh(W_hz @ z + from_x[-self.output_size :])
         h = (1 - delta_2) * h + delta_2 * target
         return OscillatorState(h, z), h
 
 
+@register(
+    "unicornn",
+    family="oscillatory",
+    paper="Rusch & Mishra 2021, arXiv:2103.05487",
+    equation="z' = z - d s(c) (tanh(w * h + V x + b) + a h), h' = h + d s(c) z'",
+    full="""
+        d = dt delta sig(c)
+        z' = z - d * (tanh(w * h + V x + b) + alpha h)
+        h' = h + d * z'
+        y = h'
+        where w = weight_hh; V = weight_ih; b = bias; h, z = state
+    """,
+)
 class UnICORNNCell(AbstractCell):
     r"""Undamped independent controlled oscillators (Rusch & Mishra 2021, arXiv:2103.05487).
 
@@ -294,18 +366,20 @@ class UnICORNNCell(AbstractCell):
         self.alpha = check_positive("alpha", alpha, zero=True)
         dtype = working_float(dtype)
         key_ih, key_hh, key_c, key_b = jr.split(key, 4)
-        self.weight_ih = leaky_kaiming(key_ih, hidden_size, input_size, dtype)
-        self.weight_hh = uniform(key_hh, (hidden_size,), 0.0, 1.0, dtype)
-        self.c = uniform(key_c, (hidden_size,), -0.1, 0.1, dtype)
-        self.bias = fan_in_uniform(key_b, (hidden_size,), input_size, dtype) if use_bias else None
+        self.weight_ih = leaky_kaiming(key_ih, (hidden_size, input_size), dtype)
+        self.weight_hh = uniform(key_hh, (hidden_size,), dtype, low=0.0, high=1.0)
+        self.c = uniform(key_c, (hidden_size,), dtype, low=-0.1, high=0.1)
+        self.bias = (
+            fan_in_uniform(key_b, (hidden_size,), dtype, fan_in=input_size) if use_bias else None
+        )
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> OscillatorState:
         return _rest(self.weight_ih, self.output_size)
 
-    @contract
-    def step(
+    def equation(
         self,
+        c: Any,
         state: OscillatorState,
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
@@ -328,4 +402,4 @@ def _fixed_range(name: str, given: tuple[float, float], size: int, dtype: Any, k
     low, high = given
     if not 0 <= low <= high:
         raise ValueError(f"expected {name} as (low, high) with 0 <= low <= high, got {given}")
-    return Fixed(uniform(key, (size,), low, high, dtype))
+    return Fixed(uniform(key, (size,), dtype, low=low, high=high))

@@ -10,11 +10,32 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._common.checks import check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, contract
+from ..base import AbstractCell, StateMatrix
 from ..init import glorot
+from ..registry import register
 from .gated import LSTMState
 
 
+@register(
+    "lstmp",
+    family="gated",
+    paper="Sak et al. 2014, arXiv:1402.1128",
+    equation="c' = f * c + i * g, h' = V (o * tanh(c'))",
+    full="""
+        i = sig(W_i x + U_i h + b_i)
+        f = sig(W_f x + U_f h + b_f)
+        g = tanh(W_g x + U_g h + b_g)
+        o = sig(W_o x + U_o h + b_o)
+        c' = f * c + i * g
+        h' = V (o * tanh(c'))
+        y = h'
+        where W_i, W_f, W_g, W_o = weight_ih
+              U_i, U_f, U_g, U_o = weight_hh
+              b_i, b_f, b_g, b_o = bias
+              V = weight_hr
+              h, c = state
+    """,
+)
 class LSTMPCell(AbstractCell):
     r"""LSTM with a recurrent projection (Sak et al. 2014, arXiv:1402.1128), no peepholes.
 
@@ -38,7 +59,6 @@ class LSTMPCell(AbstractCell):
     timed: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
 
     def __init__(
         self,
@@ -57,9 +77,9 @@ class LSTMPCell(AbstractCell):
         check_sizes(cell_size=size)
         dtype = working_float(dtype)
         key_ih, key_hh, key_hr = jr.split(key, 3)
-        self.weight_ih = glorot(key_ih, 4, size, input_size, dtype)
-        self.weight_hh = glorot(key_hh, 4, size, hidden_size, dtype)
-        self.weight_hr = glorot(key_hr, 1, hidden_size, size, dtype)
+        self.weight_ih = glorot(key_ih, (4 * size, input_size), dtype, blocks=4)
+        self.weight_hh = glorot(key_hh, (4 * size, hidden_size), dtype, blocks=4)
+        self.weight_hr = glorot(key_hr, (hidden_size, size), dtype)
         bias = jnp.zeros(4 * size, dtype).at[size : 2 * size].set(forget_bias)
         self.bias = bias if use_bias else None
         self.cell_size = size
@@ -69,11 +89,13 @@ class LSTMPCell(AbstractCell):
         dtype = state_dtype(self.weight_hh)
         return LSTMState(jnp.zeros(self.output_size, dtype), jnp.zeros(self.cell_size, dtype))
 
-    @contract
-    def step(
-        self, state: LSTMState, x: Float[Array, " {self.input_size}"]
+    def constants(self) -> StateMatrix:
+        return StateMatrix(self.weight_hh)
+
+    def equation(
+        self, c: StateMatrix, state: LSTMState, x: Float[Array, " {self.input_size}"]
     ) -> tuple[LSTMState, Float[Array, " {self.output_size}"]]:
-        z = self.weight_ih @ x + self.weight_hh @ state.h
+        z = self.weight_ih @ x + c @ state.h
         i, f, g, o = jnp.split(z if self.bias is None else z + self.bias, 4)
         c = jax.nn.sigmoid(f) * state.c + jax.nn.sigmoid(i) * jnp.tanh(g)
         h = self.weight_hr @ (jax.nn.sigmoid(o) * jnp.tanh(c))

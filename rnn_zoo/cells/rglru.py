@@ -12,9 +12,10 @@ from jaxtyping import Array, Float, Inexact, PRNGKeyArray
 
 from .._common.checks import check_choice, check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractLinearCell, replace
+from ..base import AbstractLinearCell
 from ..init import fan_in_uniform, normal, uniform
 from ..linear import AffineMap, Block2x2, Diagonal
+from ..registry import register
 from .modes import check_eigenvalues, check_map
 
 
@@ -22,6 +23,33 @@ SHARPNESS = 8.0
 _STEEPEST = 1000.0
 
 
+@register(
+    "rglru",
+    family="state-space",
+    paper="De et al. 2024, arXiv:2402.19427",
+    equation="h' = a * h + sqrt(1 - a^2) * i(u) * u, a = exp(-8 sp(L) r(u)), u = W x",
+    full="""
+        u = W x + b
+        r = sig(block_diagonal(B_r) u + b_r)
+        i = sig(block_diagonal(B_i) u + b_i)
+        a = 2 exp(-8 softplus(Lambda) * r) - 1        if negative_eigenvalues
+        a = exp(8 r * (j theta - softplus(Lambda)))   if complex_eigenvalues
+        a = exp(-8 softplus(Lambda) * r)              otherwise
+        v = complex(u)                                if complex_eigenvalues
+        v = u                                         otherwise
+        m = sqrt(1 - abs(a)^2)                        if root_at_start
+        m = f + (1 - f) * sqrt(1 - abs(a)^2)          otherwise
+        h' = a * h + m * (i * v)
+        f' = 0 f
+        y = [re(h'), im(h')]   if complex_eigenvalues
+        y = h'                 otherwise
+        where W = weight_ih; b = bias
+              h = state          if root_at_start
+              h, f = parts(state)   otherwise
+              B_r, B_i = parts(weight_gates); b_r, b_i = parts(bias_gates)
+              complex_eigenvalues = given(theta)
+    """,
+)
 class RGLRUCell(AbstractLinearCell):
     r"""Real-gated linear recurrent unit (Griffin; De et al. 2024, arXiv:2402.19427).
 
@@ -53,7 +81,6 @@ class RGLRUCell(AbstractLinearCell):
     bias_gates: Float[Array, "2 units"] | None
     Lambda: Float[Array, " units"]
     theta: Float[Array, " units"] | None
-    rate: Inexact[Array, " units"] | None
     negative_eigenvalues: bool = eqx.field(static=True)
     root_at_start: bool = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
@@ -114,20 +141,24 @@ class RGLRUCell(AbstractLinearCell):
         key_W, key_gates, key_decay = jr.split(key, 3)
         rows, width = units // blocks, hidden_size // blocks
         size = (hidden_size, input_size)
-        self.weight_ih = fan_in_uniform(key_W, size, input_size, dtype) if input_map else None
+        self.weight_ih = (
+            fan_in_uniform(key_W, size, dtype, fan_in=input_size) if input_map else None
+        )
         self.bias = jnp.zeros(hidden_size, dtype) if use_bias and input_map else None
         std = 1 / math.sqrt(width)
-        self.weight_gates = normal(key_gates, (2, blocks, rows, width), std, dtype)
+        self.weight_gates = normal(key_gates, (2, blocks, rows, width), dtype, std=std)
         self.bias_gates = jnp.zeros((2, units), dtype) if use_bias else None
         wide = jnp.promote_types(dtype, jnp.float32)
         check_choice("initialisation", initialisation, ("uniform", "ring"))
         drawn, root = (2, 2) if initialisation == "ring" else (1, SHARPNESS)
-        decay = uniform(key_decay, (units,), low**drawn, high**drawn, wide)
+        decay = uniform(key_decay, (units,), wide, low=low**drawn, high=high**drawn)
         # The inverse of softplus at -log of the decay, which is this root of what is drawn.
         self.Lambda = jnp.log(jnp.expm1(-jnp.log(decay) / root)).astype(dtype)
         turn, key_turn = max_phase / SHARPNESS, jr.fold_in(key_decay, 0)
-        self.theta = uniform(key_turn, (units,), 0.0, turn, dtype) if complex_eigenvalues else None
-        self.rate, self.negative_eigenvalues = None, negative_eigenvalues
+        self.theta = (
+            uniform(key_turn, (units,), dtype, low=0.0, high=turn) if complex_eigenvalues else None
+        )
+        self.negative_eigenvalues = negative_eigenvalues
         self.root_at_start = root_at_start
         self.input_size, self.output_size = input_size, hidden_size
 
@@ -136,22 +167,18 @@ class RGLRUCell(AbstractLinearCell):
         state = zeros if self.root_at_start else jnp.stack([zeros, jnp.ones_like(zeros)])
         return state if self.theta is None else lax.complex(state, jnp.zeros_like(state))
 
-    def prepare(self) -> "RGLRUCell":
-        if self.rate is not None:
-            return self
+    def constants(self) -> Any:
         dtype = state_dtype(self.Lambda)
         rate = -SHARPNESS * jax.nn.softplus(self.Lambda.astype(dtype))
         if self.theta is not None:
             rate = lax.complex(rate, SHARPNESS * self.theta.astype(dtype))
-        return replace(self, rate=rate)
+        return rate
 
-    def transition(self, x: Float[Array, " {self.input_size}"]) -> AffineMap:
-        rate = self.prepare().rate
-        assert rate is not None
+    def transition(self, c: Any, x: Float[Array, " {self.input_size}"]) -> AffineMap:
         u = x if self.weight_ih is None else self.weight_ih @ x
         u = u if self.bias is None else u + self.bias
         r, i = self._gates(u)
-        log_a = rate * r.astype(rate.dtype)
+        log_a = c * r.astype(c.dtype)
         # 1 - |a|^2 without cancellation near |a| = 1.
         if self.negative_eigenvalues:
             a, squared = 2 * jnp.exp(log_a) - 1, -4 * jnp.expm1(log_a) * jnp.exp(log_a)
@@ -166,7 +193,7 @@ class RGLRUCell(AbstractLinearCell):
         return AffineMap(Block2x2(block), jnp.stack([root * written, none]))
 
     def readout(
-        self, state: Inexact[Array, "*rows units"], x: Float[Array, " {self.input_size}"]
+        self, c: Any, state: Inexact[Array, "*rows units"], x: Float[Array, " {self.input_size}"]
     ) -> Float[Array, " {self.output_size}"]:
         state = state if self.root_at_start else state[0]
         return state if self.theta is None else jnp.concatenate([state.real, state.imag])

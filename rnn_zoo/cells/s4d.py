@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from .._common.checks import check_choice, check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractLinearCell, replace
+from ..base import AbstractLinearCell
 from ..init import fan_in_uniform, hippo_legs, log_uniform, normal
 from ..linear import AffineMap, Diagonal
+from ..registry import register
 from .discretise import DISCRETISATIONS
 from .modes import check_map
 
@@ -29,6 +30,28 @@ class DiagonalConstants(NamedTuple):
     gain: Complex[Array, "..."]
 
 
+@register(
+    "s4d",
+    family="state-space",
+    paper="Gu et al. 2022, arXiv:2206.11893",
+    equation=(
+        "h' = exp(d lambda) * h + (exp(d lambda) - 1) / lambda * (W x), y = 2 Re(C h') + D W x"
+    ),
+    full="""
+        u = W x + b
+        lambda = -exp(rho) + j omega
+        Delta = dt exp(log_step)
+        Z = diag(Delta) lambda
+        K = exp(Z)                          if discretisation = zoh
+        K = (1 + Z / 2) / (1 - Z / 2)       otherwise
+        G = (exp(Z) - 1) / lambda           if discretisation = zoh
+        G = diag(Delta) (1 / (1 - Z / 2))   otherwise
+        H' = K * H + diag(u) G
+        y = 2 re(sum(C * H')) + D * u
+        where W = weight_ih; b = bias; rho = log_decay; omega = frequency
+              C = complex(C); H = by_channel(state)
+    """,
+)
 class S4DCell(AbstractLinearCell):
     r"""Diagonal state spaces, one for each channel (S4D; Gu et al. 2022, arXiv:2206.11893).
 
@@ -50,7 +73,6 @@ class S4DCell(AbstractLinearCell):
     log_step: Float[Array, " hidden"]
     C: Float[Array, "2 hidden modes"]
     D: Float[Array, " hidden"]
-    constants: DiagonalConstants | None
     discretisation: str = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
@@ -96,47 +118,50 @@ class S4DCell(AbstractLinearCell):
         eigenvalues = s4d_eigenvalues(initialisation, state_size)
         shape = (hidden_size, state_size // 2)
         size = (hidden_size, input_size)
-        self.weight_ih = fan_in_uniform(key_W, size, input_size, dtype) if input_map else None
+        self.weight_ih = (
+            fan_in_uniform(key_W, size, dtype, fan_in=input_size) if input_map else None
+        )
         self.bias = jnp.zeros(hidden_size, dtype) if use_bias and input_map else None
         self.log_decay = jnp.broadcast_to(jnp.asarray(np.log(-eigenvalues.real), dtype), shape)
         self.frequency = jnp.broadcast_to(jnp.asarray(eigenvalues.imag, dtype), shape)
-        self.log_step = log_uniform(key_step, (hidden_size,), step_range, dtype)
+        self.log_step = log_uniform(key_step, (hidden_size,), dtype, bounds=step_range)
         # The phases of the eigenvectors are arbitrary, and so are those of C: moduli will do.
         weight = np.abs(legs_input(state_size)) if initialisation == "legs" else 1.0
-        C = normal(key_C, (2, *shape), math.sqrt(0.5), dtype)
+        C = normal(key_C, (2, *shape), dtype, std=math.sqrt(0.5))
         self.C = C * jnp.broadcast_to(jnp.asarray(weight, dtype), C.shape)
-        self.D = normal(key_D, (hidden_size,), 1.0, dtype)
-        self.constants = None
+        self.D = normal(key_D, (hidden_size,), dtype, std=1.0)
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> Complex[Array, " state"]:
         zeros = jnp.zeros(self.frequency.size, state_dtype(self.frequency))
         return lax.complex(zeros, zeros)
 
-    def prepare(self) -> "S4DCell":
-        if self.constants is not None:
-            return self
+    def constants(self) -> DiagonalConstants:
         dtype = state_dtype(self.frequency)
         decay_rate = jnp.exp(self.log_decay.astype(dtype))
         eigenvalues = lax.complex(-decay_rate, self.frequency.astype(dtype))
         step = jnp.exp(self.log_step.astype(dtype))[:, None]
         decay, gain = DISCRETISATIONS[self.discretisation](eigenvalues, step)
-        return replace(self, constants=DiagonalConstants(eigenvalues, step, decay, gain))
+        return DiagonalConstants(eigenvalues, step, decay, gain)
 
     def transition(
-        self, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] | None = None
+        self,
+        c: DiagonalConstants,
+        x: Float[Array, " {self.input_size}"],
+        dt: Float[ArrayLike, ""] | None = None,
     ) -> AffineMap:
-        constants = self.prepare().constants
-        assert constants is not None
-        decay, gain = constants.decay, constants.gain
+        decay, gain = c.decay, c.gain
         if dt is not None:
             discretise = DISCRETISATIONS[self.discretisation]
-            decay, gain = discretise(constants.eigenvalues, jnp.asarray(dt) * constants.step)
+            decay, gain = discretise(c.eigenvalues, jnp.asarray(dt) * c.step)
         u = self._project(x).astype(gain.dtype)
         return AffineMap(Diagonal(decay.ravel()), (gain * u[:, None]).ravel())
 
     def readout(
-        self, state: Complex[Array, " state"], x: Float[Array, " {self.input_size}"]
+        self,
+        c: DiagonalConstants,
+        state: Complex[Array, " state"],
+        x: Float[Array, " {self.input_size}"],
     ) -> Float[Array, " {self.output_size}"]:
         h = state.reshape(self.frequency.shape)
         from_h = jnp.sum(self.C[0] * h.real - self.C[1] * h.imag, axis=-1)

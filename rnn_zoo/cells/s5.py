@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from .._common.checks import check_choice, check_sizes
 from .._common.dtypes import state_dtype, working_float
 from .._common.ranges import held
-from ..base import AbstractLinearCell, replace
+from ..base import AbstractLinearCell
 from ..init import hippo_legs, log_uniform, normal
 from ..linear import AffineMap, Diagonal
+from ..registry import register
 from .discretise import DISCRETISATIONS
 from .modes import joint_readout, read_modes, write_modes
 
@@ -36,6 +37,26 @@ class S5Constants(NamedTuple):
     joint: Float[Array, "output 2*modes+input"]
 
 
+@register(
+    "s5",
+    family="state-space",
+    paper="Smith et al. 2023, arXiv:2208.04933",
+    equation="h' = exp(d lambda) * h + (exp(d lambda) - 1) / lambda * (B x), y = 2 Re(C h') + D x",
+    full="""
+        lambda = min(Lambda_re, -1e-4) + j Lambda_im   if clip_eigs
+        lambda = Lambda_re + j Lambda_im               otherwise
+        Delta = dt exp(log_step)
+        z = Delta * lambda
+        k = exp(z)                      if discretisation = zoh
+        k = (1 + z / 2) / (1 - z / 2)   otherwise
+        g = (exp(z) - 1) / lambda       if discretisation = zoh
+        g = Delta / (1 - z / 2)         otherwise
+        h' = k * h + g * (B x)
+        y = 2 re(C h') + D x   if conj_sym
+        y = re(C h') + D x     otherwise
+        where B = complex(B); C = complex(C); h = state
+    """,
+)
 class S5Cell(AbstractLinearCell):
     r"""Simplified state space layer, one system for all channels (S5; Smith et al. 2023,
     arXiv:2208.04933).
@@ -60,7 +81,6 @@ class S5Cell(AbstractLinearCell):
     C: Float[Array, "2 output modes"]
     D: Float[Array, "output input"]
     log_step: Float[Array, " modes"]
-    constants: S5Constants | None
     conj_sym: bool = eqx.field(static=True)
     clip_eigs: bool = eqx.field(static=True)
     discretisation: str = eqx.field(static=True)
@@ -117,12 +137,11 @@ class S5Cell(AbstractLinearCell):
         eigenvalues, V = s5_eigenvectors(state_size, blocks, conj_sym)
         self.Lambda_re = jnp.asarray(eigenvalues.real, dtype)
         self.Lambda_im = jnp.asarray(eigenvalues.imag, dtype)
-        B = normal(key_B, (state_size, input_size), 1 / math.sqrt(input_size), dtype)
+        B = normal(key_B, (state_size, input_size), dtype, std=1 / math.sqrt(input_size))
         self.B = _adjoint(V, B).astype(dtype)
         self.C = _output_matrix(C_init, key_C, hidden_size, V, dtype)
-        self.D = normal(key_D, (hidden_size, input_size), 1 / math.sqrt(input_size), dtype)
-        self.log_step = log_uniform(key_step, eigenvalues.shape, step_range, dtype)
-        self.constants = None
+        self.D = normal(key_D, (hidden_size, input_size), dtype, std=1 / math.sqrt(input_size))
+        self.log_step = log_uniform(key_step, eigenvalues.shape, dtype, bounds=step_range)
         self.conj_sym, self.clip_eigs = conj_sym, clip_eigs
         self.input_size, self.output_size = input_size, hidden_size
 
@@ -130,9 +149,7 @@ class S5Cell(AbstractLinearCell):
         zeros = jnp.zeros(self.Lambda_re.size, state_dtype(self.Lambda_re))
         return lax.complex(zeros, zeros)
 
-    def prepare(self) -> "S5Cell":
-        if self.constants is not None:
-            return self
+    def constants(self) -> S5Constants:
         dtype = state_dtype(self.Lambda_re)
         real = self.Lambda_re.astype(dtype)
         if self.clip_eigs:
@@ -142,25 +159,24 @@ class S5Cell(AbstractLinearCell):
         decay, gain = DISCRETISATIONS[self.discretisation](eigenvalues, step)
         B = self.B.reshape(-1, self.input_size)
         joint = joint_readout(self.C, self.D, 2.0 if self.conj_sym else 1.0)
-        return replace(self, constants=S5Constants(eigenvalues, step, decay, gain, B, joint))
+        return S5Constants(eigenvalues, step, decay, gain, B, joint)
 
     def transition(
-        self, x: Float[Array, " {self.input_size}"], dt: Float[ArrayLike, ""] | None = None
+        self,
+        c: S5Constants,
+        x: Float[Array, " {self.input_size}"],
+        dt: Float[ArrayLike, ""] | None = None,
     ) -> AffineMap:
-        constants = self.prepare().constants
-        assert constants is not None
-        decay, gain = constants.decay, constants.gain
+        decay, gain = c.decay, c.gain
         if dt is not None:
             discretise = DISCRETISATIONS[self.discretisation]
-            decay, gain = discretise(constants.eigenvalues, jnp.asarray(dt) * constants.step)
-        return AffineMap(Diagonal(decay), gain * write_modes(constants.B, x))
+            decay, gain = discretise(c.eigenvalues, jnp.asarray(dt) * c.step)
+        return AffineMap(Diagonal(decay), gain * write_modes(c.B, x))
 
     def readout(
-        self, state: Complex[Array, " modes"], x: Float[Array, " {self.input_size}"]
+        self, c: S5Constants, state: Complex[Array, " modes"], x: Float[Array, " {self.input_size}"]
     ) -> Float[Array, " {self.output_size}"]:
-        constants = self.prepare().constants
-        assert constants is not None
-        return read_modes(constants.joint, state, x)
+        return read_modes(c.joint, state, x)
 
 
 def s5_eigenvectors(
@@ -180,7 +196,7 @@ def _output_matrix(
     check_choice("C_init", name, C_INITIALISATIONS)
     states, modes = V.shape
     if name == "complex_normal":
-        return normal(key, (2, outputs, modes), math.sqrt(0.5), dtype)
+        return normal(key, (2, outputs, modes), dtype, std=math.sqrt(0.5))
     fan = states if name == "trunc_standard_normal" else states * outputs
     # The deviation of a normal number within two deviations.
     std = 1 / math.sqrt(fan) / 0.87962566103423978

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._common.checks import check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, contract
+from ..base import AbstractCell
 from ..init import fan_in_uniform
 
 
@@ -47,16 +47,20 @@ class ShortConv(AbstractCell):
         check_sizes(size=size, kernel_size=kernel_size)
         dtype = working_float(dtype)
         key_weight, key_bias = jr.split(key)
-        self.weight = fan_in_uniform(key_weight, (kernel_size, size), kernel_size, dtype)
-        self.bias = fan_in_uniform(key_bias, (size,), kernel_size, dtype) if use_bias else None
+        self.weight = fan_in_uniform(key_weight, (kernel_size, size), dtype, fan_in=kernel_size)
+        self.bias = (
+            fan_in_uniform(key_bias, (size,), dtype, fan_in=kernel_size) if use_bias else None
+        )
         self.input_size = self.output_size = size
 
     def init_state(self) -> Float[Array, "before {self.input_size}"]:
         return jnp.zeros((self.weight.shape[0] - 1, self.input_size), state_dtype(self.weight))
 
-    @contract
-    def step(
-        self, state: Float[Array, "before {self.input_size}"], x: Float[Array, " {self.input_size}"]
+    def equation(
+        self,
+        c: Any,
+        state: Float[Array, "before {self.input_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> tuple[Float[Array, "before {self.input_size}"], Float[Array, " {self.output_size}"]]:
         window = jnp.concatenate([state, x[None]])
         y = jnp.sum(self.weight[::-1] * window, axis=0)

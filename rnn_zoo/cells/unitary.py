@@ -13,8 +13,9 @@ from jaxtyping import Array, Complex, Float, Int, PRNGKeyArray
 
 from .._common.checks import check_choice, check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, contract, replace
+from ..base import AbstractCell, StateMatrix
 from ..init import glorot, skew, uniform
+from ..registry import register
 
 
 def mod_relu(z: Complex[Array, " hidden"], bias: Float[Array, " hidden"]) -> Array:
@@ -28,12 +29,33 @@ def mod_relu(z: Complex[Array, " hidden"], bias: Float[Array, " hidden"]) -> Arr
 
 
 class UnitaryConstants(NamedTuple):
-    """What `UnitaryCell.prepare` computes: phases, unit reflection vectors, complex input."""
+    """What `UnitaryCell.constants` computes: phases, unit reflection vectors, complex input."""
 
     diagonals: Complex[Array, "3 hidden"]
     reflections: Complex[Array, "2 hidden"]
 
 
+@register(
+    "unitary",
+    family="unitary",
+    paper="Arjovsky et al. 2016, arXiv:1511.06464",
+    equation="h' = modrelu(D R F^-1 D P R F D h + V x)",
+    full="""
+        D_1 = diag(exp(j omega_1))
+        D_2 = diag(exp(j omega_2))
+        D_3 = diag(exp(j omega_3))
+        R_1 = I - 2 / norm(v_1)^2 * outer(v_1, conj(v_1))
+        R_2 = I - 2 / norm(v_2)^2 * outer(v_2, conj(v_2))
+        W = D_3 R_2 F^-1 D_2 P R_1 F D_1
+        z = W h + V x
+        m = sqrt(abs(z)^2 + 1e-10)
+        h' = max(m + b, 0) / m * z
+        y = U [re(h'), im(h')] + c
+        where omega_1, omega_2, omega_3 = parts(omega); v_1, v_2 = parts(complex(v))
+              P = permute(I, permutation); F = fourier(I)
+              V = complex(weight_ih); b = bias; U = weight_out; c = bias_out; h = state
+    """,
+)
 class UnitaryCell(AbstractCell):
     r"""Unitary evolution RNN (Arjovsky et al. 2016, arXiv:1511.06464).
 
@@ -62,7 +84,6 @@ class UnitaryCell(AbstractCell):
     bias: Float[Array, " hidden"]
     weight_out: Float[Array, "hidden 2*hidden"]
     bias_out: Float[Array, " hidden"]
-    constants: UnitaryConstants | None
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = False
@@ -76,43 +97,43 @@ class UnitaryCell(AbstractCell):
         keys = jr.split(key, 6)
         size = hidden_size
         bound = math.sqrt(6 / (input_size + 2 * size))
-        self.weight_ih = uniform(keys[0], (2, size, input_size), -bound, bound, dtype)
-        self.omega = uniform(keys[1], (3, size), -math.pi, math.pi, dtype)
+        self.weight_ih = uniform(keys[0], (2, size, input_size), dtype, low=-bound, high=bound)
+        self.omega = uniform(keys[1], (3, size), dtype, low=-math.pi, high=math.pi)
         bound = math.sqrt(6 / (2 + 2 * size))
-        self.v = uniform(keys[2], (2, 2, size), -bound, bound, dtype)
+        self.v = uniform(keys[2], (2, 2, size), dtype, low=-bound, high=bound)
         self.permutation = jr.permutation(keys[3], size)
-        self.bias = uniform(keys[4], (size,), -0.01, 0.01, dtype)
-        self.weight_out = glorot(keys[5], 1, size, 2 * size, dtype)
+        self.bias = uniform(keys[4], (size,), dtype, low=-0.01, high=0.01)
+        self.weight_out = glorot(keys[5], (size, 2 * size), dtype)
         self.bias_out = jnp.zeros(size, dtype)
-        self.constants = None
         self.input_size, self.output_size = input_size, size
 
     def init_state(self) -> Complex[Array, " {self.output_size}"]:
         zeros = jnp.zeros(self.output_size, state_dtype(self.omega))
         return lax.complex(zeros, zeros)
 
-    def prepare(self) -> "UnitaryCell":
-        if self.constants is not None:
-            return self
+    def constants(self) -> Any:
         omega, v = (p.astype(state_dtype(p)) for p in (self.omega, self.v))
         diagonals = lax.complex(jnp.cos(omega), jnp.sin(omega))
         unit = v / jnp.sqrt(jnp.sum(v**2, axis=(0, 2), keepdims=True))
-        return replace(self, constants=UnitaryConstants(diagonals, lax.complex(unit[0], unit[1])))
+        return UnitaryConstants(diagonals, lax.complex(unit[0], unit[1]))
 
     def evolve(self, h: Complex[Array, " {self.output_size}"]) -> Complex[Array, " hidden"]:
         """W h."""
-        constants = self.prepare().constants
-        assert constants is not None
-        d_1, d_2, d_3 = constants.diagonals
-        r_1, r_2 = constants.reflections
+        return self._evolve(self.constants(), h)
+
+    def _evolve(self, c: UnitaryConstants, h: Array) -> Array:
+        d_1, d_2, d_3 = c.diagonals
+        r_1, r_2 = c.reflections
         h = _reflect(r_1, jnp.fft.fft(d_1 * h, norm="ortho"))[self.permutation]
         return d_3 * _reflect(r_2, jnp.fft.ifft(d_2 * h, norm="ortho"))
 
-    @contract
-    def step(
-        self, state: Complex[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+    def equation(
+        self,
+        c: Any,
+        state: Complex[Array, " {self.output_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> tuple[Complex[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        z = self.evolve(state) + lax.complex(self.weight_ih[0] @ x, self.weight_ih[1] @ x)
+        z = self._evolve(c, state) + lax.complex(self.weight_ih[0] @ x, self.weight_ih[1] @ x)
         h = mod_relu(z, self.bias)
         return h, self.weight_out @ jnp.concatenate([h.real, h.imag]) + self.bias_out
 
@@ -125,6 +146,22 @@ PARAMETRISATIONS = ("exp", "cayley")
 INITIALISATIONS = ("cayley", "henaff")
 
 
+@register(
+    "exprnn",
+    family="unitary",
+    paper="Lezcano & Martinez 2019, arXiv:1901.08428",
+    equation="h' = modrelu(exp(T - T^T) h + V x)",
+    full="""
+        A = T - T^T
+        W = expm(A)                if parametrisation = exp
+        W = (I + A)^-1 (I - A) D   otherwise
+        D = diag(signs(negative_ones))
+        u = W h + V x
+        h' = sign(u) * max(abs(u) + b, 0)
+        y = h'
+        where T = upper(weight_hh); V = weight_ih; b = bias; h = state
+    """,
+)
 class ExpRNNCell(AbstractCell):
     r"""Orthogonal RNN by the exponential map (Lezcano & Martinez 2019, arXiv:1901.08428).
 
@@ -153,13 +190,11 @@ class ExpRNNCell(AbstractCell):
     bias: Float[Array, " hidden"]
     parametrisation: str = eqx.field(static=True)
     negative_ones: int = eqx.field(static=True)
-    matrix: Float[Array, "hidden hidden"] | None
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
     timed: ClassVar[bool] = False
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("matrix",)
 
     def __init__(
         self,
@@ -184,37 +219,34 @@ class ExpRNNCell(AbstractCell):
         if parametrisation == "exp":
             make = jax.nn.initializers.he_normal(in_axis=-1, out_axis=-2)
             self.weight_ih = make(key_ih, (hidden_size, input_size), dtype)
-            self.bias = uniform(key_b, (hidden_size,), -0.01, 0.01, dtype)
+            self.bias = uniform(key_b, (hidden_size,), dtype, low=-0.01, high=0.01)
         else:
-            self.weight_ih = uniform(key_ih, (hidden_size, input_size), -0.01, 0.01, dtype)
+            self.weight_ih = uniform(key_ih, (hidden_size, input_size), dtype, low=-0.01, high=0.01)
             self.bias = jnp.zeros(hidden_size, dtype)
         self.parametrisation = parametrisation
-        self.matrix = None
         self.input_size, self.output_size = input_size, hidden_size
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.weight_ih))
 
-    def prepare(self) -> "ExpRNNCell":
-        if self.matrix is not None:
-            return self
+    def constants(self) -> Any:
         A = skew(self.weight_hh.astype(state_dtype(self.weight_hh)), self.output_size)
         if self.parametrisation == "exp":
-            return replace(self, matrix=jax.scipy.linalg.expm(A))
+            return StateMatrix(jax.scipy.linalg.expm(A))
         eye = jnp.eye(self.output_size, dtype=A.dtype)
         signs = jnp.where(
             jnp.arange(self.output_size) < self.output_size - self.negative_ones, 1, -1
         )
         signs = signs.astype(A.dtype)[None]  # of the columns
-        return replace(self, matrix=jnp.linalg.solve(eye + A, eye - A) * signs)
+        return StateMatrix(jnp.linalg.solve(eye + A, eye - A) * signs)
 
-    @contract
-    def step(
-        self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+    def equation(
+        self,
+        c: Any,
+        state: Float[Array, " {self.output_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        matrix = self.prepare().matrix
-        assert matrix is not None
-        u = matrix @ state + self.weight_ih @ x
+        u = c @ state + self.weight_ih @ x
         h = jnp.sign(u) * jax.nn.relu(jnp.abs(u) + self.bias)
         return h, h
 
@@ -235,9 +267,9 @@ def _check_signs(negative_ones: int | None, parametrisation: str, size: int) -> 
 def _rotations(key: PRNGKeyArray, size: int, initialisation: str, dtype: Any) -> Array:
     """The strict upper triangle, row by row, of a matrix with 2 x 2 skew blocks."""
     if initialisation == "henaff":
-        angles = uniform(key, (size // 2,), -math.pi, math.pi, dtype)
+        angles = uniform(key, (size // 2,), dtype, low=-math.pi, high=math.pi)
     else:
-        cosine = jnp.cos(uniform(key, (size // 2,), 0.0, math.pi / 2, dtype))
+        cosine = jnp.cos(uniform(key, (size // 2,), dtype, low=0.0, high=math.pi / 2))
         angles = -jnp.sqrt((1 - cosine) / (1 + cosine))
     even = jnp.arange(0, size - 1, 2)
     return jnp.zeros((size, size), dtype).at[even, even + 1].set(angles)[jnp.triu_indices(size, 1)]

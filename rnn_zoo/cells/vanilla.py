@@ -4,19 +4,19 @@ import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float
 
 from .._common.activations import portable
-from .._common.checks import check_sizes
-from .._common.dtypes import state_dtype, working_float
+from .._common.dtypes import zero_state
 from .._common.ranges import held
-from ..base import AbstractCell, AbstractLinearCell, contract, replace
+from .._common.terms import plus
+from ..base import AbstractLinearCell, StateMatrix
+from ..declared import AbstractDeclaredCell, Given, drawn, drawn_from, filled, option
 from ..init import glorot, leaky_kaiming, orthogonal, uniform
 from ..linear import AffineMap, Diagonal
+from ..registry import register
 
 
 def leak_over(leak: float, dt: ArrayLike) -> Array:
@@ -36,7 +36,38 @@ def check_leak(leak: float) -> float:
     return float(leak)
 
 
-class ElmanCell(AbstractCell):
+def leaking(name: str, value: float, given: Given) -> float:
+    """in (0, 1]"""
+    return check_leak(value)
+
+
+def _checked_range(name: str, value: tuple[float, float], given: Given) -> tuple[float, float]:
+    """(low, high) with |low| <= high, high > 0"""
+    low, high = value
+    if not (high > 0 and abs(low) <= high):
+        raise ValueError(
+            f"expected {name} (low, high) with |low| <= high and high > 0, got {value}"
+        )
+    return float(low), float(high)
+
+
+def _in_range(given: Given, shape: tuple[int, ...], key: Any) -> Array:
+    low, high = given.recurrent_range
+    return uniform(key, shape, given.dtype, low=low, high=high)
+
+
+@register(
+    "elman",
+    family="vanilla",
+    paper="Elman 1990",
+    equation="h' = tanh(W x + U h + b)",
+    full="""
+        h' = phi(W x + U h + b)
+        y = h'
+        where W = weight_ih; U = weight_hh; b = bias; phi = activation; h = state
+    """,
+)
+class ElmanCell(AbstractDeclaredCell):
     r"""The simple recurrent network of Elman, "Finding structure in time" (1990).
 
     $$h' = \phi(W_{ih} x + W_{hh} h + b), \qquad y = h'$$
@@ -46,47 +77,41 @@ class ElmanCell(AbstractCell):
     memories and as the baseline of the others.
     """
 
-    weight_ih: Float[Array, "hidden input"]
-    weight_hh: Float[Array, "hidden hidden"]
-    bias: Float[Array, " hidden"] | None
-    activation: Callable = eqx.field(static=True, converter=portable)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = False
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        activation: Callable = jnp.tanh,
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """Sizes of x and h; `activation`, elementwise; `dtype` of the parameters."""
-        self.weight_ih, self.weight_hh, self.bias = _dense_weights(
-            input_size, hidden_size, use_bias, dtype, key
-        )
-        self.activation = activation
-        self.input_size, self.output_size = input_size, hidden_size
+    weight_ih: Float[Array, "hidden input"] = drawn(glorot)
+    weight_hh: Float[Array, "hidden hidden"] = drawn(orthogonal)
+    bias: Float[Array, " hidden"] | None = filled(0.0)
+    activation: Callable = option(jnp.tanh, converter=portable)
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return jnp.zeros(self.output_size, state_dtype(self.weight_hh))
+        return zero_state(self.output_size, self.weight_hh)
 
-    @contract
-    def step(
-        self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+    def constants(self) -> StateMatrix:
+        return StateMatrix(self.weight_hh)
+
+    def equation(
+        self,
+        c: StateMatrix,
+        state: Float[Array, " {self.output_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        z = self.weight_ih @ x + self.weight_hh @ state
-        h = self.activation(z if self.bias is None else z + self.bias)
+        z = self.weight_ih @ x + c @ state
+        h = self.activation(plus(z, self.bias))
         return h, h
 
 
-class LeakyElmanCell(AbstractCell):
+@register(
+    "leaky_elman",
+    family="vanilla",
+    paper="Jaeger et al. 2007",
+    equation="h' = (1 - a) h + a tanh(W x + U h + b)",
+    full="""
+        alpha = 1 - (1 - leak)^dt
+        h' = (1 - alpha) h + alpha phi(W x + U h + b)
+        y = h'
+        where W = weight_ih; U = weight_hh; b = bias; phi = activation; h = state
+    """,
+)
+class LeakyElmanCell(AbstractDeclaredCell):
     r"""Elman units that integrate: the update of leaky echo state networks (Jaeger 2007).
 
     $$h' = (1 - \alpha_{dt}) h + \alpha_{dt} \phi(W_{ih} x + W_{hh} h + b), \qquad
@@ -97,55 +122,46 @@ class LeakyElmanCell(AbstractCell):
     the memory. Weights as in `ElmanCell`.
     """
 
-    weight_ih: Float[Array, "hidden input"]
-    weight_hh: Float[Array, "hidden hidden"]
-    bias: Float[Array, " hidden"] | None
-    leak: float = eqx.field(static=True)
-    activation: Callable = eqx.field(static=True, converter=portable)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = True
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("weight_hh",)
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        leak: float = 0.5,
-        activation: Callable = jnp.tanh,
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """`leak` in (0, 1] (ValueError otherwise); the rest as in `ElmanCell`."""
-        self.weight_ih, self.weight_hh, self.bias = _dense_weights(
-            input_size, hidden_size, use_bias, dtype, key
-        )
-        self.leak = check_leak(leak)
-        self.activation = activation
-        self.input_size, self.output_size = input_size, hidden_size
+    weight_ih: Float[Array, "hidden input"] = drawn(glorot)
+    weight_hh: Float[Array, "hidden hidden"] = drawn(orthogonal)
+    bias: Float[Array, " hidden"] | None = filled(0.0)
+    leak: float = option(0.5, leaking)
+    activation: Callable = option(jnp.tanh, converter=portable)
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return jnp.zeros(self.output_size, state_dtype(self.weight_hh))
+        return zero_state(self.output_size, self.weight_hh)
 
-    @contract
-    def step(
+    def constants(self) -> StateMatrix:
+        return StateMatrix(self.weight_hh)
+
+    def equation(
         self,
+        c: StateMatrix,
         state: Float[Array, " {self.output_size}"],
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        z = self.weight_ih @ x + self.weight_hh @ state
+        z = self.weight_ih @ x + c @ state
         alpha = leak_over(self.leak, dt)
-        target = self.activation(z if self.bias is None else z + self.bias)
+        target = self.activation(plus(z, self.bias))
         h = (1 - alpha) * state + alpha * target
         return h, h
 
 
-class IndRNNCell(AbstractCell):
+@register(
+    "indrnn",
+    family="vanilla",
+    paper="Li et al. 2018, arXiv:1803.04831",
+    equation="h' = relu(W x + u * h + b), |u| <= u_max",
+    full="""
+        u = clip(w, -u_max, u_max)
+        h' = phi(W x + u * h + b)
+        y = h'
+        where W = weight_ih; w = weight_hh; b = bias; phi = activation; h = state
+              u_min, u_max = recurrent_range
+    """,
+)
+class IndRNNCell(AbstractDeclaredCell):
     r"""Independently recurrent units (Li et al. 2018, arXiv:1803.04831).
 
     $$h' = \phi(W_{ih} x + u \odot h + b), \qquad |u| \le u_{max}, \qquad y = h'$$
@@ -160,59 +176,45 @@ class IndRNNCell(AbstractCell):
     off u.
     """
 
-    weight_ih: Float[Array, "hidden input"]
-    weight_hh: Float[Array, " hidden"]
-    bias: Float[Array, " hidden"] | None
-    u: Float[Array, " hidden"] | None
-    recurrent_range: tuple[float, float] = eqx.field(static=True)
-    activation: Callable = eqx.field(static=True, converter=portable)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = False
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        recurrent_range: tuple[float, float] = (0.0, 1.0),
-        activation: Callable = jax.nn.relu,
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """`recurrent_range` (low, high) with |low| <= high, high > 0 (ValueError otherwise)."""
-        self.weight_ih, self.weight_hh, self.bias = _independent_weights(
-            input_size, hidden_size, recurrent_range, use_bias, dtype, key
-        )
-        self.u = None
-        self.recurrent_range = (float(recurrent_range[0]), float(recurrent_range[1]))
-        self.activation = activation
-        self.input_size, self.output_size = input_size, hidden_size
+    weight_ih: Float[Array, "hidden input"] = drawn(leaky_kaiming)
+    weight_hh: Float[Array, " hidden"] = drawn_from(_in_range)
+    bias: Float[Array, " hidden"] | None = filled(0.0)
+    recurrent_range: tuple[float, float] = option((0.0, 1.0), _checked_range)
+    activation: Callable = option(jax.nn.relu, converter=portable)
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return jnp.zeros(self.output_size, state_dtype(self.weight_hh))
+        return zero_state(self.output_size, self.weight_hh)
 
-    def prepare(self) -> "IndRNNCell":
-        if self.u is not None:
-            return self
+    def constants(self) -> Float[Array, " hidden"]:
+        """u, held to its range."""
         high = self.recurrent_range[1]
-        return replace(self, u=held(self.weight_hh, -high, high))
+        return held(self.weight_hh, -high, high)
 
-    @contract
-    def step(
-        self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+    def equation(
+        self,
+        c: Any,
+        state: Float[Array, " {self.output_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        u = self.prepare().u
-        assert u is not None
-        z = self.weight_ih @ x + u * state
-        h = self.activation(z if self.bias is None else z + self.bias)
+        z = self.weight_ih @ x + c * state
+        h = self.activation(plus(z, self.bias))
         return h, h
 
 
-class LinearIndRNNCell(AbstractLinearCell):
+@register(
+    "linear_indrnn",
+    family="vanilla",
+    paper="Li et al. 2018, arXiv:1803.04831",
+    equation="h' = W x + u * h + b, |u| <= u_max",
+    full="""
+        u = clip(w, -u_max, u_max)
+        h' = W x + u * h + b
+        y = h'
+        where W = weight_ih; w = weight_hh; b = bias; h = state
+              u_min, u_max = recurrent_range
+    """,
+)
+class LinearIndRNNCell(AbstractDeclaredCell, AbstractLinearCell):
     r"""Independently recurrent units with no non-linearity (IndRNN, Li et al. 2018,
     arXiv:1803.04831, with the identity for phi).
 
@@ -223,77 +225,28 @@ class LinearIndRNNCell(AbstractLinearCell):
     non-linearity. `recurrent_range` and the initialisation as in `IndRNNCell`.
     """
 
-    weight_ih: Float[Array, "hidden input"]
-    weight_hh: Float[Array, " hidden"]
-    bias: Float[Array, " hidden"] | None
-    u: Float[Array, " hidden"] | None
-    recurrent_range: tuple[float, float] = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = False
+    weight_ih: Float[Array, "hidden input"] = drawn(leaky_kaiming)
+    weight_hh: Float[Array, " hidden"] = drawn_from(_in_range)
+    bias: Float[Array, " hidden"] | None = filled(0.0)
+    recurrent_range: tuple[float, float] = option((0.0, 1.0), _checked_range)
     ssm_parameters: ClassVar[tuple[str, ...]] = ("weight_hh",)
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        recurrent_range: tuple[float, float] = (0.0, 1.0),
-        use_bias: bool = True,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """`recurrent_range` (low, high) with |low| <= high, high > 0 (ValueError otherwise)."""
-        self.weight_ih, self.weight_hh, self.bias = _independent_weights(
-            input_size, hidden_size, recurrent_range, use_bias, dtype, key
-        )
-        self.u = None
-        self.recurrent_range = (float(recurrent_range[0]), float(recurrent_range[1]))
-        self.input_size, self.output_size = input_size, hidden_size
-
     def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return jnp.zeros(self.output_size, state_dtype(self.weight_hh))
+        return zero_state(self.output_size, self.weight_hh)
 
-    def prepare(self) -> "LinearIndRNNCell":
-        if self.u is not None:
-            return self
+    def constants(self) -> Float[Array, " hidden"]:
+        """u, held to its range."""
         high = self.recurrent_range[1]
-        return replace(self, u=held(self.weight_hh, -high, high))
+        return held(self.weight_hh, -high, high)
 
-    def transition(self, x: Float[Array, " {self.input_size}"]) -> AffineMap:
-        u = self.prepare().u
-        assert u is not None
+    def transition(self, c: Any, x: Float[Array, " {self.input_size}"]) -> AffineMap:
         z = self.weight_ih @ x
-        return AffineMap(Diagonal(u), z if self.bias is None else z + self.bias)
+        return AffineMap(Diagonal(c), plus(z, self.bias))
 
     def readout(
-        self, state: Float[Array, " {self.output_size}"], x: Float[Array, " {self.input_size}"]
+        self,
+        c: Any,
+        state: Float[Array, " {self.output_size}"],
+        x: Float[Array, " {self.input_size}"],
     ) -> Float[Array, " {self.output_size}"]:
         return state
-
-
-def _independent_weights(input_size: int, hidden_size: int, bounds, use_bias: bool, dtype, key):
-    check_sizes(input_size=input_size, hidden_size=hidden_size)
-    low, high = bounds
-    if not (high > 0 and abs(low) <= high):
-        raise ValueError(
-            f"expected recurrent_range (low, high) with |low| <= high and high > 0, got {bounds}"
-        )
-    dtype = working_float(dtype)
-    key_ih, key_hh = jr.split(key)
-    return (
-        leaky_kaiming(key_ih, hidden_size, input_size, dtype),
-        uniform(key_hh, (hidden_size,), low, high, dtype),
-        jnp.zeros(hidden_size, dtype) if use_bias else None,
-    )
-
-
-def _dense_weights(input_size: int, hidden_size: int, use_bias: bool, dtype: Any, key):
-    check_sizes(input_size=input_size, hidden_size=hidden_size)
-    dtype = working_float(dtype)
-    key_ih, key_hh = jr.split(key)
-    return (
-        glorot(key_ih, 1, hidden_size, input_size, dtype),
-        orthogonal(key_hh, 1, hidden_size, dtype),
-        jnp.zeros(hidden_size, dtype) if use_bias else None,
-    )

@@ -12,8 +12,9 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._common.checks import check_positive, check_sizes
 from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, contract, replace
+from ..base import AbstractCell, StateMatrix
 from ..init import glorot, uniform
+from ..registry import register
 from .vanilla import check_leak, leak_over
 
 
@@ -21,6 +22,26 @@ WEIGHTS = ((16.0, 12.0), (15.0, 3.0))
 """To E from E and from I, to I from E and from I: of whole populations, in the paper."""
 
 
+@register(
+    "wilson_cowan",
+    family="vanilla",
+    paper="Wilson & Cowan 1972",
+    equation="h' = (1 - a) h + a S(U h + W x + b), h = [E, I], U > 0 from E, < 0 from I",
+    full="""
+        alpha = 1 - (1 - leak)^dt
+        u_E = W_E [E, -I] + P x + b_E
+        u_I = W_I [E, -I] + Q x + b_I
+        S_E = sig(a_E (u_E - theta_E)) - sig(-a_E theta_E)
+        S_I = sig(a_I (u_I - theta_I)) - sig(-a_I theta_I)
+        E' = (1 - alpha) E + alpha (1 - r E) * S_E
+        I' = (1 - alpha) I + alpha (1 - r I) * S_I
+        y = [E', I']
+        where E, I = split(state, excitatory)
+              W_E, W_I = split(softplus(raw_weight_hh), excitatory)
+              P, Q = split(weight_ih, excitatory); b_E, b_I = split(bias, excitatory)
+              a_E, a_I = gain; theta_E, theta_I = threshold; r = refractory
+    """,
+)
 class WilsonCowanCell(AbstractCell):
     r"""Excitatory and inhibitory populations (Wilson & Cowan 1972, Biophysical Journal 12).
 
@@ -49,7 +70,6 @@ class WilsonCowanCell(AbstractCell):
     weight_ih: Float[Array, "hidden input"]
     raw_weight_hh: Float[Array, "hidden hidden"]
     bias: Float[Array, " hidden"] | None
-    matrix: Float[Array, "hidden hidden"] | None
     excitatory: int = eqx.field(static=True)
     leak: float = eqx.field(static=True)
     gain: tuple[float, float] = eqx.field(static=True)
@@ -60,7 +80,6 @@ class WilsonCowanCell(AbstractCell):
     timed: ClassVar[bool] = True
     linear: ClassVar[bool] = False
     stochastic: ClassVar[bool] = False
-    recurrent_matrices: ClassVar[tuple[str, ...]] = ("matrix",)
 
     def __init__(
         self,
@@ -90,30 +109,25 @@ class WilsonCowanCell(AbstractCell):
         dtype = working_float(dtype)
         key_ih, key_hh = jr.split(key)
         self.input_size, self.output_size = input_size, hidden_size
-        self.weight_ih = glorot(key_ih, 1, hidden_size, input_size, dtype)
+        self.weight_ih = glorot(key_ih, (hidden_size, input_size), dtype)
         self.raw_weight_hh = _raw_weights(key_hh, hidden_size, self.excitatory, dtype)
         self.bias = self._each(self.threshold, dtype) if use_bias else None
-        self.matrix = None
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
         return jnp.zeros(self.output_size, state_dtype(self.weight_ih))
 
-    def prepare(self) -> "WilsonCowanCell":
-        if self.matrix is not None:
-            return self
+    def constants(self) -> StateMatrix:
         raw = self.raw_weight_hh.astype(state_dtype(self.raw_weight_hh))
-        return replace(self, matrix=jax.nn.softplus(raw) * self._each((1.0, -1.0), raw.dtype)[None])
+        return StateMatrix(jax.nn.softplus(raw) * self._each((1.0, -1.0), raw.dtype)[None])
 
-    @contract
-    def step(
+    def equation(
         self,
+        c: StateMatrix,
         state: Float[Array, " {self.output_size}"],
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        matrix = self.prepare().matrix
-        assert matrix is not None
-        z = matrix @ state + self.weight_ih @ x
+        z = c @ state + self.weight_ih @ x
         rate = self._rate(z if self.bias is None else z + self.bias)
         alpha = leak_over(self.leak, dt)
         h = (1 - alpha) * state + alpha * (1 - self.refractory * state) * rate
@@ -150,5 +164,5 @@ def _raw_weights(key: PRNGKeyArray, size: int, excitatory: int, dtype: Any) -> A
     mean = np.array(WEIGHTS)[kind][:, kind] / read
     wide = jnp.promote_types(dtype, jnp.float32)
     # Off 0, where the logarithm ends.
-    weights = jnp.asarray(mean, wide) * uniform(key, (size, size), 1e-3, 2.0, wide)
+    weights = jnp.asarray(mean, wide) * uniform(key, (size, size), wide, low=1e-3, high=2.0)
     return (weights + jnp.log(-jnp.expm1(-weights))).astype(dtype)

@@ -10,15 +10,38 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._common.checks import check_sizes
 from .._common.dtypes import state_dtype
-from ..base import AbstractCell, advance, contract, replace
+from ..base import AbstractCell, replace
+from ..registry import register
 from ..wiring.base import NeuronMap
-from ..wiring.ncp import auto_ncp
+from ..wiring.ncp import AutoNCPMap
 from .liquid import CfCCell
 
 
 SMALLEST = 4
 
 
+@register(
+    "wired_cfc",
+    family="liquid",
+    paper="Hasani et al. 2022, arXiv:2106.13898",
+    equation="h'_l = cfc_l(h_l, h'_(l-1)), f1 and f2 masked by the map, y = h'_motor",
+    full="""
+        for each layer, with h' of the layer before for x
+        u = [x, h]
+        f_1 = (M * W_1) u + c_1
+        f_2 = (M * W_2) u + c_2
+        tau = kappa dt
+        s = sig((W_a u + c_a) tau + W_b u + c_b)
+        f = (M * W) u + c
+        h' = (1 - s) * tanh(f_1) + s * tanh(f_2)           if mode = default
+        h' = tanh(f_1) + s * tanh(f_2)                     if mode = no_gate
+        h' = A - A * exp(-tau (abs(w_tau) + abs(f))) * f   if mode = pure
+        y = motor(h')
+        where W_1, W_2, W_a, W_b = heads.weight; c_1, c_2, c_a, c_b = heads.bias
+              W = heads.weight; c = heads.bias; M = synapses(wiring)
+              kappa = time_scale_factor; h = state
+    """,
+)
 class WiredCfCCell(AbstractCell):
     r"""A neural circuit policy of closed-form cells (Hasani et al. 2022, arXiv:2106.13898).
 
@@ -40,7 +63,6 @@ class WiredCfCCell(AbstractCell):
     """
 
     layers: tuple[CfCCell, ...]
-    masked: tuple[CfCCell, ...] | None
     wiring: NeuronMap = eqx.field(static=True)
     fully_recurrent: bool = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
@@ -60,7 +82,7 @@ class WiredCfCCell(AbstractCell):
         dtype: Any = None,
         key: PRNGKeyArray,
     ):
-        """`hidden_size`: a map, or n for `auto_ncp(input_size, n, max(1, n // 4))`, n >= 4.
+        """`hidden_size`: a map, or n for `AutoNCPMap(input_size, n, max(1, n // 4))`, n >= 4.
 
         The rest as in `CfCCell`. ValueError for a smaller n, or a map that does not fit.
         """
@@ -75,29 +97,25 @@ class WiredCfCCell(AbstractCell):
             for before, size, k in zip([input_size, *sizes], sizes, jr.split(key, len(sizes)))
         ]
         self.layers = _masked(cells, self.wiring, fully_recurrent)
-        self.masked = None
 
     def init_state(self) -> Float[Array, " {self.wiring.units}"]:
         return jnp.zeros(self.wiring.units, state_dtype(self.layers[0].heads.weight))
 
-    def prepare(self) -> "WiredCfCCell":
-        if self.masked is not None:
-            return self
-        return replace(self, masked=_masked(self.layers, self.wiring, self.fully_recurrent))
+    def constants(self) -> tuple[CfCCell, ...]:
+        """The layers, with zeros where the map has no synapse."""
+        return _masked(self.layers, self.wiring, self.fully_recurrent)
 
-    @contract
-    def step(
+    def equation(
         self,
+        c: tuple[CfCCell, ...],
         state: Float[Array, " {self.wiring.units}"],
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[Float[Array, " {self.wiring.units}"], Float[Array, " {self.output_size}"]]:
-        cells = self.prepare().masked
-        assert cells is not None
-        ends = np.cumsum([cell.output_size for cell in cells])[:-1]
+        ends = np.cumsum([cell.output_size for cell in c])[:-1]
         after = []
-        for cell, h in zip(cells, jnp.split(state, ends)):
-            h, x = advance(cell, h, x, dt)
+        for cell, h in zip(c, jnp.split(state, ends)):
+            h, x = cell.advance(cell.constants(), h, x, dt)
             after.append(h)
         return jnp.concatenate(after), x[_motor_places(self.wiring)]
 
@@ -112,7 +130,7 @@ def as_map(input_size: int, hidden_size: Any) -> NeuronMap:
             f"expected hidden_size of at least {SMALLEST}, got {hidden_size}: it counts all "
             "neurons, two inter, a command and a motor neuron at least"
         )
-    return auto_ncp(input_size, int(hidden_size), max(1, int(hidden_size) // 4))
+    return AutoNCPMap(input_size, int(hidden_size), max(1, int(hidden_size) // 4))
 
 
 def check_inputs(wiring: NeuronMap, input_size: int) -> NeuronMap:

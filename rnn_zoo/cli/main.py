@@ -4,11 +4,12 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from ..data.catalogue import list_datasets
 from ..registry import cell_info, list_cells
 from ..train.fitting import NonFiniteLossError
-from . import board, compare, train
+from . import compare, train
 from .recipes import load, recipe_for, say
 
 
@@ -19,14 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _list(options.what)
         return 0
     command = {"train": train, "compare": compare}[options.command]
-    whole = options.command == "compare" and options.all
     try:
         _check_extras()
-        if whole:
-            command = board
-        else:
-            options.cells = getattr(options, "cells", None) or "gru,lstm,lru,mingru"
-            _check_names(options)
+        _check_names(options)
         prepared = command.prepare(options)
     except (ValueError, TypeError, ImportError, OSError) as error:
         return _wrong(error, 2)
@@ -72,17 +68,21 @@ def _parser() -> argparse.ArgumentParser:
     _add_recipe(one, "japanese_vowels")
     many = commands.add_parser("compare", help="train several cells with the same budget")
     many.add_argument("--data", default="adding", help="a name of `list data`")
-    many.add_argument("--cells", help="names, with commas; by default gru,lstm,lru,mingru")
+    cells = "gru,lstm,lru,mingru"
+    many.add_argument("--cells", default=cells, help=f"names, with commas; by default {cells}")
     many.add_argument("--seeds", type=int, default=1, help="how many")
-    many.add_argument("--all", action="store_true", help="every cell on the tasks of the board")
-    many.add_argument("--tasks", help="with --all: some tasks only, with commas")
-    many.add_argument("--seconds", type=float, default=board.SECONDS, help="with --all: of a run")
-    many.add_argument("--jobs", type=int, default=1, help="with --all: runs at once, a core each")
-    many.add_argument("--steps-of", help="with --all: a table whose steps end the runs, not time")
+    many.add_argument("--all", action=_Moved, nargs=0, help=argparse.SUPPRESS)
     _add_recipe(many, "adding")
     names = commands.add_parser("list", help="the cells or the data sets")
     names.add_argument("what", choices=("cells", "data"))
     return parser
+
+
+class _Moved(argparse.Action):
+    """The flag that the board had before it became a benchmark."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        parser.error("every cell is compared by a benchmark now: python -m benchmarks board --help")
 
 
 def _add_recipe(parser: argparse.ArgumentParser, data: str) -> None:

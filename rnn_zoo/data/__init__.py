@@ -1,5 +1,6 @@
 """Data sets and batches. Start with `load`, `list_datasets` and `batches`."""
 
+from .._common.moved import listing as _listing
 from .batches import (
     Batch as Batch,
     batches as batches,
@@ -24,13 +25,6 @@ from .dataset import (
     Baseline as Baseline,
     Dataset as Dataset,
     DatasetInfo as DatasetInfo,
-)
-from .files import (
-    co2_weekly as co2_weekly,
-    digits as digits,
-    japanese_vowels as japanese_vowels,
-    santafe_laser as santafe_laser,
-    sunspots_yearly as sunspots_yearly,
 )
 from .formal import (
     ask_last as ask_last,
@@ -58,6 +52,13 @@ from .memory import (
     n_bit_flip_flop as n_bit_flip_flop,
     selective_copy as selective_copy,
 )
+from .recorded import (
+    co2_weekly as co2_weekly,
+    digits as digits,
+    japanese_vowels as japanese_vowels,
+    santafe_laser as santafe_laser,
+    sunspots_yearly as sunspots_yearly,
+)
 from .series import (
     double_scroll_series as double_scroll_series,
     henon_series as henon_series,
@@ -83,3 +84,6 @@ from .text import (
     shakespeare as shakespeare,
     shakespeare_text as shakespeare_text,
 )
+
+
+__dir__ = _listing(__name__)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jax import Array
 
-from ._random import generator
+from ._generator import generator
 from .batches import Batch, to_jax
 
 

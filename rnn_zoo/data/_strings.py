@@ -31,6 +31,14 @@ class Rule(NamedTuple):
     every: int = 1  # lengths are 1 more than a multiple of this
 
 
+class Draws(NamedTuple):
+    """What the parts of a data set are drawn by."""
+
+    key: Array
+    lengths: tuple[Lengths, Lengths]  # of train and valid, of test
+    sizes: Sizes
+
+
 def _possible(name: str, lengths: Lengths, every: int) -> np.ndarray:
     """All lengths of this range that strings have."""
     low, high = lengths
@@ -41,15 +49,8 @@ def _possible(name: str, lengths: Lengths, every: int) -> np.ndarray:
     return possible
 
 
-def make_language(
-    card: Card,
-    rule: Rule,
-    key: Array,
-    lengths: tuple[Lengths, Lengths],
-    targets: str,
-    encoding: str,
-    sizes: Sizes,
-) -> Dataset:
+def make_language(card: Card, rule: Rule, draws: Draws, targets: str, encoding: str) -> Dataset:
+    """Strings with the labels that the rule gives them."""
     if targets not in ("last", "steps"):
         raise ValueError(f"expected targets 'last' or 'steps', got {targets!r}")
 
@@ -68,10 +69,10 @@ def make_language(
 
         return sample
 
-    return _drawn(card, key, lengths, sizes, sampler, rule.every)
+    return _drawn(card, draws, sampler, rule.every)
 
 
-def make_answers(card: Card, answer: Callable, key: Array, lengths, encoding, sizes):
+def make_answers(card: Card, answer: Callable, draws: Draws, encoding: str) -> Dataset:
     """A string, then its answer asked for symbol by symbol."""
     if card.classes < 2:
         raise ValueError(f"expected n_symbols of at least 2, got {card.classes}")
@@ -93,20 +94,14 @@ def make_answers(card: Card, answer: Callable, key: Array, lengths, encoding, si
 
         return sample
 
-    return _drawn(card, key, lengths, sizes, sampler)
+    return _drawn(card, draws, sampler)
 
 
-def _drawn(
-    card: Card,
-    key: Array,
-    lengths: tuple[Lengths, Lengths],
-    sizes: Sizes,
-    sampler: Callable,
-    every: int = 1,
-) -> Dataset:
+def _drawn(card: Card, draws: Draws, sampler: Callable, every: int = 1) -> Dataset:
     names = ("lengths", "test_lengths")
-    possible = [_possible(name, pair, every) for name, pair in zip(names, lengths)]
-    parts = draw(sampler(possible[0]), key, sizes, test_sample=sampler(possible[1]))
+    possible = [_possible(name, pair, every) for name, pair in zip(names, draws.lengths)]
+    sizes = draws.sizes
+    parts = draw(sampler(possible[0]), draws.key, sizes, test_sample=sampler(possible[1]))
     labels = np.asarray(parts[-1].y)
     counts = np.bincount(labels[labels != NO_TARGET], minlength=card.classes)
     spans = [f"{each[0]} to {each[-1]}" for each in possible]

@@ -13,7 +13,7 @@ from jax import Array
 
 from .._common.numbers import checked, exactly
 from .._engine.unstable import Tracer
-from ._random import generator
+from ._generator import generator
 
 
 AnyArray = Array | np.ndarray

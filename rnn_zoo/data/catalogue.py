@@ -6,25 +6,25 @@ from typing import Any
 
 from jax import Array
 
-from . import chaos, files, formal, irregular, memory, systems as dynamics, text
+from . import chaos, formal, irregular, memory, recorded, systems, text
 from .dataset import Dataset
 
 
 _LOADERS = {
     "adding": memory.adding,
     "bitstream_xor": irregular.bitstream_xor,
-    "co2_weekly": files.co2_weekly,
+    "co2_weekly": recorded.co2_weekly,
     "copy_memory": memory.copy_memory,
     "cycle_navigation": formal.cycle_navigation,
     "delayed_recall": memory.delayed_recall,
-    "digits": files.digits,
+    "digits": recorded.digits,
     "double_scroll": chaos.double_scroll,
     "duplicate_string": formal.duplicate_string,
     "dyck": formal.dyck,
     "even_pairs": formal.even_pairs,
     "flip_flop": formal.flip_flop,
     "henon": chaos.henon,
-    "japanese_vowels": files.japanese_vowels,
+    "japanese_vowels": recorded.japanese_vowels,
     "kuramoto_sivashinsky": chaos.kuramoto_sivashinsky,
     "logistic_map": chaos.logistic_map,
     "lorenz": chaos.lorenz,
@@ -34,20 +34,20 @@ _LOADERS = {
     "modular_arithmetic": formal.modular_arithmetic,
     "mqar": memory.mqar,
     "multi_scroll": chaos.multi_scroll,
-    "multiple_sinusoids": dynamics.multiple_sinusoids,
+    "multiple_sinusoids": systems.multiple_sinusoids,
     "n_bit_flip_flop": memory.n_bit_flip_flop,
-    "narma": dynamics.narma,
-    "narma10": dynamics.narma10,
+    "narma": systems.narma,
+    "narma10": systems.narma10,
     "parity": formal.parity,
     "permutation_group": formal.permutation_group,
     "rabinovich_fabrikant": chaos.rabinovich_fabrikant,
     "reverse_string": formal.reverse_string,
     "rossler": chaos.rossler,
-    "santafe_laser": files.santafe_laser,
+    "santafe_laser": recorded.santafe_laser,
     "selective_copy": memory.selective_copy,
     "shakespeare": text.shakespeare,
     "spirals": irregular.spirals,
-    "sunspots_yearly": files.sunspots_yearly,
+    "sunspots_yearly": recorded.sunspots_yearly,
 }
 
 

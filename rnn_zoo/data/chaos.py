@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from jax import Array
 
 from ._forecasting import Part, consecutive, forecasting, splits, steps_needed
-from ._random import generator
+from ._generator import generator
 from .dataset import GENERATED, Dataset, DatasetInfo
 from .series import (
     double_scroll_series,
@@ -43,6 +44,23 @@ class _System:
     citation: str
 
 
+class _Cut(NamedTuple):
+    """How a series becomes windows to learn from."""
+
+    length: int | None
+    stride: int
+    horizon: int
+    normalise: bool
+
+
+class _About(NamedTuple):
+    """The words for a data set."""
+
+    name: str
+    what: str
+    citation: str
+
+
 def _data_set(system: _System):  # no return annotation: type checkers then see the options
     """The function that `load` calls, with a docstring and defaults of its own."""
 
@@ -65,13 +83,8 @@ def _data_set(system: _System):  # no return annotation: type checkers then see 
         return _forecast(
             system.series(n_steps, x0=start.tolist()),
             sizes,
-            name=system.name,
-            what=system.what,
-            citation=system.citation,
-            length=length,
-            stride=stride,
-            horizon=horizon,
-            normalise=normalise,
+            _About(system.name, system.what, system.citation),
+            _Cut(length, stride, horizon, normalise),
         )
 
     load.__name__ = load.__qualname__ = system.name
@@ -89,35 +102,21 @@ def _data_set(system: _System):  # no return annotation: type checkers then see 
     return load
 
 
-def _forecast(
-    series: np.ndarray,
-    sizes: tuple[int, int, int],
-    *,
-    name: str,
-    what: str,
-    citation: str,
-    length: int | None,
-    stride: int,
-    horizon: int,
-    normalise: bool,
-) -> Dataset:
+def _forecast(series: np.ndarray, sizes: tuple[int, int, int], about: _About, cut: _Cut) -> Dataset:
     """The last steps of the series, as many as `sizes` ask for, as a data set."""
     values = series.reshape(len(series), -1)[len(series) - sum(sizes) :]
     info = DatasetInfo(
-        name=name,
+        name=about.name,
         task="forecasting",
         input_size=values.shape[1],
         output_size=values.shape[1],
-        description=f"Forecast {what}, horizon {horizon}.",
+        description=f"Forecast {about.what}, horizon {cut.horizon}.",
         source="generated",
-        citation=citation,
+        citation=about.citation,
         licence=GENERATED,
         splits=splits(sizes),
     )
-    parts = consecutive(Part(values), sizes)
-    return forecasting(
-        parts, info, length=length, stride=stride, horizon=horizon, normalise=normalise
-    )
+    return forecasting(consecutive(Part(values), sizes), info, **cut._asdict())
 
 
 def mackey_glass(
@@ -147,13 +146,12 @@ def mackey_glass(
     return _forecast(
         mackey_glass_series(n_steps, tau=tau, history=history),
         sizes,
-        name="mackey_glass",
-        what=f"the chaotic Mackey-Glass series (tau = {tau:g})",
-        citation="Mackey and Glass 1977, doi:10.1126/science.267326",
-        length=length,
-        stride=stride,
-        horizon=horizon,
-        normalise=normalise,
+        _About(
+            "mackey_glass",
+            f"the chaotic Mackey-Glass series (tau = {tau:g})",
+            "Mackey and Glass 1977, doi:10.1126/science.267326",
+        ),
+        _Cut(length, stride, horizon, normalise),
     )
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ._strings import Card, Lengths, Rule, make_answers, make_language
+from ._strings import Card, Draws, Lengths, Rule, make_answers, make_language
 from .batches import Batch
 from .dataset import NO_TARGET, Dataset
 
@@ -54,8 +54,8 @@ def even_pairs(
     """
     card = Card("even_pairs", 2, 2, "Are the first and the last symbol equal?", CHOMSKY)
     rule = Rule(_uniform(2), lambda tokens: (tokens == tokens[:, :1]).astype(np.int32))
-    sizes = (n_train, n_valid, n_test)
-    return make_language(card, rule, key, (lengths, test_lengths), targets, encoding, sizes)
+    draws = Draws(key, (lengths, test_lengths), (n_train, n_valid, n_test))
+    return make_language(card, rule, draws, targets, encoding)
 
 
 def parity(
@@ -83,8 +83,8 @@ def parity(
     """
     card = Card("parity", 2, 2, "Is the number of ones odd?", CHOMSKY)
     rule = Rule(_uniform(2), lambda tokens: np.cumsum(tokens, axis=1) % 2)
-    sizes = (n_train, n_valid, n_test)
-    return make_language(card, rule, key, (lengths, test_lengths), targets, encoding, sizes)
+    draws = Draws(key, (lengths, test_lengths), (n_train, n_valid, n_test))
+    return make_language(card, rule, draws, targets, encoding)
 
 
 def cycle_navigation(
@@ -116,8 +116,8 @@ def cycle_navigation(
         CHOMSKY,
     )
     rule = Rule(_uniform(3), lambda tokens: np.cumsum(moves[tokens], axis=1) % size)
-    sizes = (n_train, n_valid, n_test)
-    return make_language(card, rule, key, (lengths, test_lengths), targets, encoding, sizes)
+    draws = Draws(key, (lengths, test_lengths), (n_train, n_valid, n_test))
+    return make_language(card, rule, draws, targets, encoding)
 
 
 def modular_arithmetic(
@@ -171,8 +171,8 @@ def modular_arithmetic(
         CHOMSKY,
     )
     rule = Rule(strings, labels, every=2)
-    sizes = (n_train, n_valid, n_test)
-    return make_language(card, rule, key, (lengths, test_lengths), targets, encoding, sizes)
+    draws = Draws(key, (lengths, test_lengths), (n_train, n_valid, n_test))
+    return make_language(card, rule, draws, targets, encoding)
 
 
 def flip_flop(
@@ -214,8 +214,8 @@ def flip_flop(
         "flip_flop", 5, 2, "The bit that was written last.", "Liu et al. 2023, arXiv:2306.00946"
     )
     rule = Rule(strings, labels, asked=lambda tokens: tokens == 2)
-    sizes = (n_train, n_valid, n_test)
-    return make_language(card, rule, key, (lengths, test_lengths), targets, encoding, sizes)
+    draws = Draws(key, (lengths, test_lengths), (n_train, n_valid, n_test))
+    return make_language(card, rule, draws, targets, encoding)
 
 
 def dyck(
@@ -276,8 +276,8 @@ def dyck(
         "Hewitt et al. 2020, arXiv:2010.07515",
     )
     rule = Rule(strings, labels)
-    sizes = (n_train, n_valid, n_test)
-    return make_language(card, rule, key, (lengths, test_lengths), targets, encoding, sizes)
+    draws = Draws(key, (lengths, test_lengths), (n_train, n_valid, n_test))
+    return make_language(card, rule, draws, targets, encoding)
 
 
 def permutation_group(
@@ -318,8 +318,8 @@ def permutation_group(
         "Liu et al. 2023, arXiv:2210.10749; Merrill et al. 2024, arXiv:2404.08819",
     )
     rule = Rule(_uniform(size), labels)
-    sizes = (n_train, n_valid, n_test)
-    return make_language(card, rule, key, (lengths, test_lengths), targets, encoding, sizes)
+    draws = Draws(key, (lengths, test_lengths), (n_train, n_valid, n_test))
+    return make_language(card, rule, draws, targets, encoding)
 
 
 def reverse_string(
@@ -343,8 +343,8 @@ def reverse_string(
     fixed size cannot have learned the rule.
     """
     card = Card("reverse_string", n_symbols + 1, n_symbols, "Say a string backwards.", CHOMSKY)
-    sizes = (n_train, n_valid, n_test)
-    return make_answers(card, lambda s: s[::-1], key, (lengths, test_lengths), encoding, sizes)
+    draws = Draws(key, (lengths, test_lengths), (n_train, n_valid, n_test))
+    return make_answers(card, lambda s: s[::-1], draws, encoding)
 
 
 def duplicate_string(
@@ -363,9 +363,8 @@ def duplicate_string(
     Delétang et al. (2023), arXiv:2207.02098.
     """
     card = Card("duplicate_string", n_symbols + 1, n_symbols, "Say a string twice.", CHOMSKY)
-    sizes = (n_train, n_valid, n_test)
-    spans = (lengths, test_lengths)
-    return make_answers(card, lambda s: np.concatenate([s, s]), key, spans, encoding, sizes)
+    draws = Draws(key, (lengths, test_lengths), (n_train, n_valid, n_test))
+    return make_answers(card, lambda s: np.concatenate([s, s]), draws, encoding)
 
 
 def _uniform(symbols: int) -> Callable:

@@ -12,7 +12,7 @@ from jax import Array
 
 from ._drawing import draw, drawn_splits
 from ._forecasting import Part, consecutive, forecasting, moments, splits
-from ._random import generator
+from ._generator import generator
 from .dataset import GENERATED, Baseline, Dataset, DatasetInfo
 from .series import lorenz_series
 

@@ -12,8 +12,8 @@ import numpy as np
 from jax import Array
 
 from ._forecasting import Part, consecutive, forecasting, moments, splits, steps_needed
+from ._generator import generator
 from ._integrate import check_steps
-from ._random import generator
 from .batches import cut
 from .dataset import GENERATED, Baseline, Dataset, DatasetInfo
 

@@ -8,7 +8,7 @@ import numpy as np
 from ._locate import locate
 from .batches import Batch, to_jax
 from .dataset import Baseline, Dataset, DatasetInfo
-from .files import AnyPath
+from .recorded import AnyPath
 
 
 @dataclasses.dataclass(frozen=True)

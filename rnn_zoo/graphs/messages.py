@@ -16,7 +16,7 @@ from .._common.checks import check_choice, check_sizes
 from .._common.dtypes import working_dtype, working_float
 from .._common.fixed import Fixed
 from .._engine.unstable import Tracer
-from ..base import AbstractCell, advance, contract, replace
+from ..base import AbstractCell, replace
 from ..init import glorot
 
 
@@ -157,7 +157,6 @@ class MessagePassing(AbstractCell):
     senders: Int[Array, " edges"]
     receivers: Int[Array, " edges"]
     edge_features: Fixed | None
-    edge_term: Float[Array, "*edges message"] | None
     num_nodes: int = eqx.field(static=True)
     message_size: int = eqx.field(static=True)
     linear: ClassVar[bool] = False
@@ -194,12 +193,11 @@ class MessagePassing(AbstractCell):
         self.senders, self.receivers = _check_edges(senders, receivers, num_nodes)
         features = _check_features(edge_features, len(self.senders))
         size, edge_size = cell.output_size, 0 if features is None else features.shape[1]
-        weight = glorot(key, 1, message_size, 2 * size + edge_size, dtype)
+        weight = glorot(key, (message_size, 2 * size + edge_size), dtype)
         self.weight_sender, self.weight_receiver, edge = jnp.split(weight, [size, 2 * size], axis=1)
         self.weight_edge = None if features is None else edge
         self.bias = jnp.zeros(message_size, dtype)
         self.edge_features = None if features is None else _constant(features, dtype)
-        self.edge_term = None
         self.num_nodes, self.message_size = int(num_nodes), int(message_size)
 
     @property
@@ -225,8 +223,12 @@ class MessagePassing(AbstractCell):
         y = jnp.zeros((self.num_nodes, self.cell.output_size), working_dtype(self.cell, 0.0))
         return MessagePassingState(jax.tree.map(repeat, self.cell.init_state()), y)
 
-    def prepare(self) -> "MessagePassing":
-        return replace(self, cell=self.cell.prepare(), edge_term=self._edge_term())
+    def constants(self) -> tuple[Any, Float[Array, "*edges message"]]:
+        """Those of the cell, and W_e epsilon + b for each edge; b without features."""
+        term = self.bias
+        if self.edge_features is not None and self.weight_edge is not None:
+            term = self.edge_features.value @ self.weight_edge.T + self.bias[None]
+        return self.cell.constants(), term
 
     def on(
         self,
@@ -252,38 +254,37 @@ class MessagePassing(AbstractCell):
         if features is not None and self.edge_features is not None:
             features = _constant(features, self.edge_features.dtype)
         graph = {"senders": senders, "receivers": receivers, "edge_features": features}
-        graph["edge_term"] = None
         return replace(self, num_nodes=int(num_nodes), **graph)
 
     def messages(
         self, y: Float[Array, "nodes output"]
     ) -> Float[Array, "{self.num_nodes} {self.message_size}"]:
         """m, what each node hears when the nodes last gave y."""
+        return self._messages(self.constants()[1], y)
+
+    def _messages(self, edge: Array, y: Array) -> Array:
         sent = (y @ self.weight_sender.T)[self.senders]
         heard = (y @ self.weight_receiver.T)[self.receivers]
-        edge = self._edge_term()
         e = jnp.tanh(sent + heard + jnp.atleast_2d(edge))
         return jax.ops.segment_sum(e, self.receivers, self.num_nodes)
 
-    def _edge_term(self) -> Array:
-        """W_e epsilon + b, which does not change along a sequence; b without features."""
-        if self.edge_term is not None:
-            return self.edge_term
-        if self.edge_features is None or self.weight_edge is None:
-            return self.bias
-        return self.edge_features.value @ self.weight_edge.T + self.bias[None]
-
-    @contract
-    def step(
-        self, state: MessagePassingState, x: Array, dt: ArrayLike | None = None, *, key: Any = None
+    def equation(
+        self,
+        c: Any,
+        state: MessagePassingState,
+        x: Array,
+        dt: ArrayLike | None = None,
+        *,
+        key: Any = None,
     ) -> tuple[MessagePassingState, Array]:
         """The messages, then the step of every node."""
+        of_cell, edge = c
         xs = x.reshape(self.num_nodes, -1)
-        inputs = jnp.concatenate([xs, self.messages(state.y)], axis=1)
+        inputs = jnp.concatenate([xs, self._messages(edge, state.y)], axis=1)
         keys = None if key is None else jr.split(key, self.num_nodes)
 
         def node(state, x, key):
-            return advance(self.cell, state, x, dt, key=key)
+            return self.cell.advance(of_cell, state, x, dt, key)
 
         nodes, ys = jax.vmap(node)(state.nodes, inputs, keys)
         return MessagePassingState(nodes, ys), ys.ravel()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .._common.checks import check_sizes
 from .._common.dtypes import state_dtype, working_dtype, working_float
-from ..base import AbstractCell, advance, contract, replace
+from ..base import AbstractCell
 from ..init import glorot
 from ..wiring.base import NeuronMap
 from .messages import AbstractMessages, check_is_cell, make_messages
@@ -38,12 +38,13 @@ class Speaker(eqx.Module):
         """The state of the cell, and nothing said."""
         return self.cell.init_state(), jnp.zeros(self.weight.shape[0], state_dtype(self.weight))
 
-    def prepare(self) -> "Speaker":
-        return replace(self, cell=self.cell.prepare())
+    def constants(self) -> Any:
+        """Those of the cell."""
+        return self.cell.constants()
 
-    def step(self, state: Any, x: Array, dt: Any, key: Any) -> tuple[Any, Array, Array]:
-        """The state and output of the cell, and what the module says."""
-        state, y = advance(self.cell, state, x, dt, key=key)
+    def step(self, c: Any, state: Any, x: Array, time: tuple) -> tuple[Any, Array, Array]:
+        """The state and output of the cell, and what the module says; `time` is (dt, key)."""
+        state, y = self.cell.advance(c, state, x, *time)
         return state, y, (self.weight @ y).astype(state_dtype(self.weight))
 
 
@@ -63,14 +64,17 @@ class AbstractModules(eqx.Module):
         """The state before the first step."""
 
     @abc.abstractmethod
-    def prepare(self) -> "AbstractModules":
-        """The modules, each prepared."""
+    def constants(self) -> Any:
+        """Those of each module."""
 
     @abc.abstractmethod
     def step(
-        self, states: Any, inputs: Float[Array, "modules input"], dt: Any, keys: Any
+        self, c: Any, states: Any, inputs: Float[Array, "modules input"], time: tuple
     ) -> tuple[ModularState, Any]:
-        """The step of each module, a row of `inputs` each; the state and all outputs."""
+        """The step of each module, a row of `inputs` each; the state and all outputs.
+
+        `time` is (dt, keys).
+        """
 
     @abc.abstractmethod
     def join(self, ys: Any, chosen: tuple[int, ...]) -> Float[Array, " output"]:
@@ -92,15 +96,16 @@ class LoopedModules(AbstractModules):
         states, said = zip(*(part.init_state() for part in self.parts))
         return ModularState(states, jnp.stack(said))
 
-    def prepare(self) -> "LoopedModules":
-        return replace(self, parts=tuple(part.prepare() for part in self.parts))
+    def constants(self) -> tuple:
+        return tuple(part.constants() for part in self.parts)
 
     def step(
-        self, states: Any, inputs: Float[Array, "modules input"], dt: Any, keys: Any
+        self, c: Any, states: Any, inputs: Float[Array, "modules input"], time: tuple
     ) -> tuple[ModularState, Any]:
+        dt, keys = time
         keys = [None] * len(self.parts) if keys is None else keys
-        rows = zip(self.parts, states, inputs, keys)
-        states, ys, said = zip(*(part.step(s, x, dt, key) for part, s, x, key in rows))
+        rows = zip(self.parts, c, states, inputs, keys)
+        states, ys, said = zip(*(part.step(own, s, x, (dt, k)) for part, own, s, x, k in rows))
         return ModularState(states, jnp.stack(said)), ys
 
     def join(self, ys: Any, chosen: tuple[int, ...]) -> Float[Array, " output"]:
@@ -121,16 +126,18 @@ class StackedModules(AbstractModules):
     def init_state(self) -> ModularState:
         return ModularState(*eqx.filter_vmap(Speaker.init_state)(self.part))
 
-    def prepare(self) -> "StackedModules":
-        return replace(self, part=eqx.filter_vmap(Speaker.prepare)(self.part))
+    def constants(self) -> Any:
+        return eqx.filter_vmap(Speaker.constants)(self.part)
 
     def step(
-        self, states: Any, inputs: Float[Array, "modules input"], dt: Any, keys: Any
+        self, c: Any, states: Any, inputs: Float[Array, "modules input"], time: tuple
     ) -> tuple[ModularState, Any]:
-        def one(part, state, x, key):
-            return part.step(state, x, dt, key)
+        dt, keys = time
 
-        states, ys, said = eqx.filter_vmap(one)(self.part, states, inputs, keys)
+        def one(part, own, state, x, key):
+            return part.step(own, state, x, (dt, key))
+
+        states, ys, said = eqx.filter_vmap(one)(self.part, c, states, inputs, keys)
         return ModularState(states, said), ys
 
     def join(self, ys: Any, chosen: tuple[int, ...]) -> Float[Array, " output"]:
@@ -195,7 +202,7 @@ class Modular(AbstractCell):
             dtype = jnp.result_type(*(working_dtype(cell, 0.0) for cell in cells))
         dtype = working_float(dtype)
         weights = (
-            glorot(k, 1, message_size, cell.output_size, dtype)
+            glorot(k, (message_size, cell.output_size), dtype)
             for k, cell in zip(jr.split(key, count), cells)
         )
         self.modules = _put_together([Speaker(*pair) for pair in zip(cells, weights)])
@@ -223,19 +230,19 @@ class Modular(AbstractCell):
     def init_state(self) -> ModularState:
         return self.modules.init_state()
 
-    def prepare(self) -> "Modular":
-        return replace(self, modules=self.modules.prepare())
+    def constants(self) -> Any:
+        """Those of the modules."""
+        return self.modules.constants()
 
-    @contract
-    def step(
-        self, state: ModularState, x: Array, dt: ArrayLike | None = None, *, key: Any = None
+    def equation(
+        self, c: Any, state: ModularState, x: Array, dt: ArrayLike | None = None, *, key: Any = None
     ) -> tuple[ModularState, Array]:
         """The messages, then the step of every module."""
         m = self.messages.gather(state.said)
         seen = jnp.where(self.reads[:, None], x, jnp.zeros_like(x))
         inputs = jnp.concatenate([seen, m], axis=1)
         keys = None if key is None else jr.split(key, self.messages.size)
-        after, ys = self.modules.step(state.cells, inputs, dt, keys)
+        after, ys = self.modules.step(c, state.cells, inputs, (dt, keys))
         return after, self.modules.join(ys, self.outputs)
 
 

@@ -1,8 +1,8 @@
 """To and from other libraries."""
 
-from .._common.moved import moved as _moved
+from .._common.moved import listing as _listing, moved as _moved
 from .._common.old_names import INTEROP as _OLD
-from .adopting import Adopted as Adopted, adopt as adopt
+from .adopting import Adopted as Adopted
 from .arrays import (
     lru_from_arrays as lru_from_arrays,
     rglru_from_arrays as rglru_from_arrays,
@@ -29,3 +29,4 @@ from .torch_layers import from_torch as from_torch, to_torch as to_torch
 
 
 __getattr__ = _moved(__name__, _OLD)
+__dir__ = _listing(__name__)

@@ -9,7 +9,7 @@ import jax.random as jr
 
 from .._common.dtypes import working_float
 from ..base import replace
-from ._cells import to_numpy
+from ._from_gates import to_numpy
 
 
 class Named:

@@ -12,7 +12,7 @@ from .._common.activations import portable
 from .._common.checks import show
 from .._common.fixed import fix, unfix
 from .._common.numbers import exactly
-from ..base import AbstractCell, State, contract
+from ..base import AbstractCell, State
 from .foreign import read_cell
 
 
@@ -49,8 +49,7 @@ class Adopted(AbstractCell):
     def init_state(self) -> State:
         return unfix(self.initial)
 
-    @contract
-    def step(self, state: State, x: Array, dt: ArrayLike = 1.0) -> tuple[State, Array]:
+    def equation(self, c: Any, state: State, x: Array, dt: ArrayLike = 1.0) -> tuple[State, Array]:
         """The adopted function's step."""
         function = eqx.combine(self.arrays, self.function)
         time = (dt,) if self.timed else ()

@@ -10,7 +10,7 @@ from ..cells.lru import LRUCell
 from ..cells.rglru import RGLRUCell
 from ..cells.s5 import S5Cell
 from ..layers.recurrent import Bidirectional
-from ._cells import filled
+from ._from_gates import filled
 from ._named import Named
 
 

@@ -1,6 +1,6 @@
 """Whole blocks of state-space models from the plain arrays of their authors' code."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from ..layers.mamba_block import MambaBlock
 from ..layers.pointwise import GatedMLP, Pointwise
 from ..layers.recurrent import Recurrent
 from ..layers.stacked import Stacked
-from ._cells import filled
+from ._from_gates import filled
 from ._named import Named
 from .arrays import read_lru, read_rglru, read_s5
 
@@ -56,7 +56,8 @@ def s5_block_from_arrays(
     check_choice("activation", activation, _MIXES)
     given = Named(arrays, prefix, dtype)
     layer = read_s5(given, conj_sym, clip_eigs, discretisation, "seq.")
-    return _sequence_layer(given, layer, _MIXES[activation], norm, "norm", prenorm, dropout)
+    trained = _SequenceLayer(_MIXES[activation], norm, prenorm, dropout)
+    return _block(given, layer, trained, "norm")
 
 
 def lru_block_from_arrays(
@@ -76,13 +77,21 @@ def lru_block_from_arrays(
     """
     given = Named(arrays, prefix, dtype)
     layer = read_lru(given, "seq.")
-    return _sequence_layer(given, layer, "glu", norm, "normalization", prenorm, dropout)
+    return _block(given, layer, _SequenceLayer("glu", norm, prenorm, dropout), "normalization")
 
 
-def _sequence_layer(
-    given: Named, layer: Any, mix: str, norm: str, name: str, prenorm: bool, dropout: float
-) -> Block:
-    """The block around a layer, with the arrays that are left."""
+class _SequenceLayer(NamedTuple):
+    """What a `SequenceLayer` was trained with and its arrays do not tell."""
+
+    mix: str
+    norm: str
+    prenorm: bool
+    dropout: float
+
+
+def _block(given: Named, layer: Any, trained: _SequenceLayer, name: str) -> Block:
+    """The block around a layer, with the arrays that are left; `name` is that of its norm."""
+    mix, norm, prenorm, dropout = trained
     check_choice("norm", norm, ("batch", "layer"))
     statistics = f"{name}.mean" in given, f"{name}.var" in given
     if norm == "batch" and not all(statistics):

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..layers.recurrent import Bidirectional, Recurrent
 from ..layers.stacked import Stacked
-from ._cells import RELU, TANH, elman, gru, lstm, to_numpy
+from ._from_gates import RELU, TANH, elman, gru, lstm, to_numpy
 from ._plain_objects import check_plain, class_of, is_function_of, name_of
 
 

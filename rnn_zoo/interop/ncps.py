@@ -202,7 +202,7 @@ def _wired(theirs: Any, arrays: dict[str, Array]) -> WiredCfCCell:
     cell = WiredCfCCell(given.input_size, given, mode=theirs._layers[0].mode, key=jr.key(0))
     filled = [_filled(c, _below(arrays, f"layer_{i}"), ()) for i, c in enumerate(cell.layers)]
     # ncps keeps random numbers where there is no synapse; ours are zero there.
-    masked = replace(cell, layers=tuple(filled)).prepare().masked
+    masked = replace(cell, layers=tuple(filled)).constants()
     return replace(cell, layers=masked)
 
 

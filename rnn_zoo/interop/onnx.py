@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from .._engine.unstable import as_function
-from ._plain import plain
+from ._lowering import lowered
 from .stablehlo import program_of
 
 
@@ -25,5 +25,5 @@ def to_onnx(model: Any, path: str | Path, *, mask: bool = False, dt: bool = Fals
     run, shapes = program_of(model, mask=mask, dt=dt)
     # While it reads a function, jax2onnx has functions of jax replaced; what is traced before that
     # is in operations of lax alone.
-    program = as_function(jax.make_jaxpr(plain(run))(*shapes))
+    program = as_function(jax.make_jaxpr(lowered(run))(*shapes))
     convert(program, shapes, return_mode="file", output_path=str(path))

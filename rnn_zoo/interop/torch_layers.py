@@ -13,7 +13,7 @@ from ..cells.projected import LSTMPCell
 from ..cells.vanilla import ElmanCell
 from ..layers.recurrent import Bidirectional, Recurrent
 from ..layers.stacked import Stacked
-from ._cells import RELU, TANH, added, elman, gru, lstm, to_numpy
+from ._from_gates import RELU, TANH, added, elman, gru, lstm, to_numpy
 from ._plain_objects import check_hooks, check_plain, class_of
 
 

@@ -1,6 +1,6 @@
 """Cells turned into sequence models; those of every day stand at the top, `rz.Recurrent`."""
 
-from .._common.moved import moved as _moved
+from .._common.moved import listing as _listing, moved as _moved
 from .._common.old_names import LAYERS as _OLD
 from .base import AbstractLayer as AbstractLayer
 from .block import GLU as GLU, MLP as MLP, HalfGLU1 as HalfGLU1, HalfGLU2 as HalfGLU2
@@ -15,3 +15,4 @@ from .sequence_dropout import Dropout as Dropout, SequenceDropout as SequenceDro
 
 
 __getattr__ = _moved(__name__, _OLD)
+__dir__ = _listing(__name__)

@@ -40,13 +40,6 @@ class AbstractLayer(eqx.Module):
         `before`: the same of the layers in front, for a layer that passes on what they read.
         """
 
-    def prepare(self) -> "AbstractLayer":
-        """An equal layer with everything computed that does not change along a sequence.
-
-        A layer that holds others, or constants to compute, replaces it.
-        """
-        return self
-
     @property
     def reads_tokens(self) -> bool:
         """Whether xs are integer tokens (time,) rather than features."""

@@ -12,7 +12,7 @@ from .._common.checks import Steps, check_choice, check_parts, check_steps
 from .._common.dropout import Dropout, make_dropout
 from .._common.dtypes import half_as, working_dtype, working_float
 from .._common.keys import spread_keys
-from ..base import AbstractCell, State, advance, contract, replace
+from ..base import AbstractCell, State
 from ..scan import unroll
 from .base import AbstractLayer, Directions, hide, mixed, require_step
 from .norms import FrozenBatchNorm, make_norm
@@ -283,18 +283,18 @@ class Block(AbstractLayer, AbstractCell):
         inner = self.layer.init_state()
         return (inner, *(d.init_state() for d in drops)) if drops else inner
 
-    def prepare(self) -> "Block":
-        return replace(self, layer=self.layer.prepare())
+    def constants(self) -> Any:
+        """Those of the layer inside. TypeError where it cannot step."""
+        require_step(self.layer)
+        return self.layer.constants()
 
-    @contract
-    def step(
-        self, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
+    def equation(
+        self, c: Any, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
     ) -> tuple[State, Array]:
         """One step of the layer inside, mixed and added to x."""
-        require_step(self.layer)
         inner, *kept = self._opened(state)
         keys = [None] * 3 if key is None else jr.split(key, self._draws)
-        inner, z = advance(self.layer, inner, self._before(x), dt, key=keys[0])
+        inner, z = self.layer.advance(c, inner, self._before(x), dt, keys[0])
         if self.mix_dropout is None:
             z = self.mix(z)
         else:

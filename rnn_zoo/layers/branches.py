@@ -12,7 +12,7 @@ from jaxtyping import Array, ArrayLike
 from .._common.checks import check_parts, check_steps
 from .._common.dtypes import half_as, working_dtype
 from .._common.keys import spread_keys
-from ..base import AbstractCell, State, advance, contract, replace
+from ..base import AbstractCell, State
 from .base import AbstractLayer, Directions, require_step, timed_only
 from .stacked import as_layer, check_chain
 
@@ -53,20 +53,20 @@ class AbstractBranches(AbstractLayer, AbstractCell):
     def init_state(self) -> State:
         return tuple(layer.init_state() for layer in self.layers)
 
-    def prepare(self) -> "AbstractBranches":
-        return replace(self, layers=tuple(layer.prepare() for layer in self.layers))
+    def constants(self) -> tuple:
+        """Those of every layer. TypeError for one that cannot step."""
+        require_step(*self.layers)
+        return tuple(layer.constants() for layer in self.layers)
 
-    @contract
-    def step(
-        self, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
+    def equation(
+        self, c: Any, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
     ) -> tuple[State, Array]:
         """One step of all parts."""
-        require_step(*self.layers)
         count = len(self.layers)
         keys = [None] * count if key is None else jr.split(key, count)
         after, outputs = [], []
-        for layer, before, own in zip(self.layers, state, keys):
-            new, y = advance(layer, before, self.source(x, outputs), dt, key=own)
+        for layer, held, before, own in zip(self.layers, c, state, keys):
+            new, y = layer.advance(held, before, self.source(x, outputs), dt, own)
             after.append(new)
             outputs.append(y)
         return tuple(after), jnp.concatenate(outputs)

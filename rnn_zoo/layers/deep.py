@@ -1,8 +1,14 @@
-"""Layers by size and depth: the short cuts, and the stack that models are built from."""
+"""Layers by size and depth: the short cuts, and the stack that models are built from.
 
+The short cuts are functions in spite of their names, which are those that everybody types: what
+`rz.LSTM(...)` returns is a `Stacked` of `LSTMCell`s, and `isinstance(layer, rz.LSTM)` is an error
+that says what to ask instead.
+"""
+
+import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
@@ -25,6 +31,38 @@ from .norms import make_norm
 from .pointwise import Pointwise, linear
 from .recurrent import Bidirectional, Recurrent
 from .stacked import Stacked
+
+
+_Function = TypeVar("_Function", bound=Callable)
+
+
+class _Maker:
+    """A function that makes layers, and says so to whoever takes it for a class."""
+
+    def __init__(self, function: Callable[..., Stacked], test: str):
+        functools.update_wrapper(self, function)
+        self.__wrapped__, self.__name__ = function, function.__name__
+        self.test = test
+
+    def __call__(self, *args: Any, **options: Any) -> Stacked:
+        return self.__wrapped__(*args, **options)
+
+    def __instancecheck__(self, layer: Any) -> bool:
+        raise TypeError(
+            f"rz.{self.__name__} is a function that makes an rz.Stacked, expected a class: ask "
+            f"isinstance(layer, rz.Stacked), and of what is inside isinstance({self.test})"
+        )
+
+    def __reduce__(self) -> str:
+        return self.__name__
+
+    def __repr__(self) -> str:
+        return f"<function rz.{self.__name__}>"
+
+
+def _makes_layers(test: str) -> Callable[[_Function], _Function]:
+    """Decorates a function with the name of a class; `test` is what to ask of what it makes."""
+    return lambda function: cast(_Function, _Maker(function, test))
 
 
 def deep(
@@ -97,11 +135,18 @@ def _shortcut(make: Callable[..., AbstractCell], name: str, what: str) -> Callab
             **options,
         )
 
+    cell = make.__name__
+    where = "layers[1].layer.cell" if cell in ("LRUCell", "S5Cell") else "layers[0].cell"
+    test = f"layer.{where}, rz.cells.{cell}"
     layers.__name__ = layers.__qualname__ = name
-    layers.__doc__ = f"{what}; see `deep`. `options` are those of `{make.__name__}`."
-    return layers
+    layers.__doc__ = f"""{what}; see `deep`. `options` are those of `{cell}`.
+
+    A function, not a class: of what it makes ask `isinstance({test})`.
+    """
+    return _makes_layers(test)(layers)
 
 
+@_makes_layers("layer.layers[1].layer, rz.layers.MambaBlock")
 def Mamba(
     input_size: int,
     hidden_size: int,
@@ -117,7 +162,8 @@ def Mamba(
     As in the authors' language model (Gu & Dao 2023, arXiv:2312.00752): RMS norms before the
     mixers and behind the last, no map of features besides, the last projection of each block
     divided by the root of `num_layers` at the start. With `bidirectional` each block adds a
-    `MambaBlock` of each direction. `options` are those of `MambaBlock`.
+    `MambaBlock` of each direction. `options` are those of `MambaBlock`. A function, not a class:
+    of what it makes ask `isinstance(layer.layers[1].layer, rz.layers.MambaBlock)`.
     """
     check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
     key_map, *keys = jr.split(key, 1 + num_layers)
@@ -149,6 +195,7 @@ LRU = _shortcut(LRUCell, "LRU", "Residual blocks of LRU cells")
 S5 = _shortcut(S5Cell, "S5", "Residual blocks of S5 cells")
 
 
+@_makes_layers("layer.layers[0].cell, rz.cells.CfCCell")
 def CfC(
     input_size: int,
     hidden_size: Any,
@@ -165,7 +212,8 @@ def CfC(
 
     `options` are those of the cell.
     `mixed_memory` puts an LSTM into every layer (`MixedMemory`); `proj_size` adds a linear
-    map of the outputs at the end.
+    map of the outputs at the end. A function, not a class: of what it makes ask
+    `isinstance(layer.layers[0].cell, rz.cells.CfCCell)`.
     """
     return liquid(
         WiredCfCCell if isinstance(hidden_size, NeuronMap) else CfCCell,
@@ -181,6 +229,7 @@ def CfC(
     )
 
 
+@_makes_layers("layer.layers[0].cell, rz.cells.LTCCell")
 def LTC(
     input_size: int,
     hidden_size: Any,
@@ -193,7 +242,11 @@ def LTC(
     key: PRNGKeyArray,
     **options: Any,
 ) -> Stacked:
-    """LTC layers; see `deep`. `hidden_size` may be a neuron map, all else as in `CfC`."""
+    """LTC layers; see `deep`. `hidden_size` may be a neuron map, all else as in `CfC`.
+
+    A function, not a class: of what it makes ask
+    `isinstance(layer.layers[0].cell, rz.cells.LTCCell)`.
+    """
     return liquid(
         LTCCell,
         input_size,

@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike
 
 from .._common.checks import check_steps
 from .._common.dtypes import half_as, working_dtype
-from ..base import AbstractCell, State, advance, contract, replace
+from ..base import AbstractCell, State
 from .base import AbstractLayer, Directions, hide, mixed
 from .stacked import Stacked
 
@@ -57,14 +57,16 @@ class AbstractGatedBlock(AbstractLayer, AbstractCell):
     def init_state(self) -> State:
         return self.inner.init_state()
 
-    def prepare(self) -> "AbstractGatedBlock":
-        return replace(self, inner=self.inner.prepare())
+    def constants(self) -> Any:
+        """Those of the layer inside."""
+        return self.inner.constants()
 
-    @contract
-    def step(self, state: State, x: Array, dt: ArrayLike | None = None) -> tuple[State, Array]:
+    def equation(
+        self, c: Any, state: State, x: Array, dt: ArrayLike | None = None
+    ) -> tuple[State, Array]:
         """One step of all parts."""
         u, g = jnp.split(self.project_in(x), 2)
-        state, v = advance(self.inner, state, u, dt)
+        state, v = self.inner.advance(c, state, u, dt)
         return state, self.project_out(v * self.gate(g))
 
     def scan(

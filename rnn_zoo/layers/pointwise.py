@@ -10,7 +10,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._common.activations import portable
 from .._common.checks import check_sizes, check_state, check_steps
-from ..base import AbstractCell, State, contract
+from ..base import AbstractCell, State
 from .base import AbstractLayer, Directions, hide, mixed
 
 
@@ -84,8 +84,7 @@ class Pointwise(AbstractLayer, AbstractCell):
     def init_state(self) -> State:
         return ()
 
-    @contract
-    def step(self, state: State, x: Array) -> tuple[State, Array]:
+    def equation(self, c: Any, state: State, x: Array) -> tuple[State, Array]:
         """f(x)."""
         return state, self.function(x)
 

@@ -9,9 +9,9 @@ from jaxtyping import Array, ArrayLike
 from .._common.checks import check_choice, check_parts, check_steps
 from .._common.dtypes import half_as, working_dtype
 from .._common.keys import spread_keys
-from ..base import AbstractCell, State, check_cell, replace
+from ..base import AbstractCell, State, check_cell
 from ..scan import resolve_method, unroll
-from ..wrappers.simple import AbstractTransparentWrapper
+from ..wrappers.base import AbstractTransparentWrapper
 from .base import AbstractLayer, Directions, timed_only
 
 
@@ -36,9 +36,6 @@ class Recurrent(AbstractTransparentWrapper, AbstractLayer):
 
     def init_state(self) -> State:
         return self.cell.init_state()
-
-    def prepare(self) -> "Recurrent":
-        return replace(self, cell=self.cell.prepare())
 
     def scan(
         self,
@@ -101,10 +98,6 @@ class Backward(AbstractLayer):
 
     def init_state(self) -> State:
         return self.cell.init_state()
-
-    def prepare(self) -> "Backward":
-        """An equal layer with the cell's constants computed."""
-        return replace(self, cell=self.cell.prepare())
 
     def scan(
         self,
@@ -199,9 +192,6 @@ class Bidirectional(AbstractLayer):
 
     def init_state(self) -> State:
         return (self.forward.init_state(), self.backward.init_state())
-
-    def prepare(self) -> "Bidirectional":
-        return replace(self, forward=self.forward.prepare(), backward=self.backward.prepare())
 
     def scan(
         self,

@@ -9,7 +9,7 @@ import jax.random as jr
 from jaxtyping import Array, Bool, Float
 
 from .._common.dropout import Dropout as Dropout, make_dropout as make_dropout
-from ..base import AbstractCell, contract
+from ..base import AbstractCell
 
 
 def drop_steps(dropout: Dropout, ys: Array, keys: Array | None) -> Array:
@@ -50,9 +50,8 @@ class SequenceDropout(AbstractCell):
     def init_state(self) -> SequenceDropoutState:
         return SequenceDropoutState(jnp.zeros(self.input_size, bool), jnp.array(False))
 
-    @contract
-    def step(
-        self, state: SequenceDropoutState, x: Float[Array, " size"], *, key: Any = None
+    def equation(
+        self, c: Any, state: SequenceDropoutState, x: Float[Array, " size"], *, key: Any = None
     ) -> tuple[SequenceDropoutState, Float[Array, " size"]]:
         """RuntimeError without a key in training."""
         if self.inference:

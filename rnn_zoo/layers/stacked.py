@@ -10,7 +10,7 @@ from .._common.checks import check_parts, check_steps
 from .._common.dropout import Dropout, make_dropout
 from .._common.dtypes import half_as, working_dtype
 from .._common.keys import spread_keys
-from ..base import AbstractCell, State, advance, contract, replace
+from ..base import AbstractCell, State
 from .base import AbstractLayer, Directions, require_step, timed_only
 from .recurrent import Recurrent
 from .sequence_dropout import drop_steps
@@ -68,15 +68,15 @@ class Stacked(AbstractLayer, AbstractCell):
     def init_state(self) -> State:
         return tuple(layer.init_state() for layer in self.layers)
 
-    def prepare(self) -> "Stacked":
-        return replace(self, layers=tuple(layer.prepare() for layer in self.layers))
+    def constants(self) -> tuple:
+        """Those of every layer. TypeError for one that cannot step."""
+        require_step(*self.layers)
+        return tuple(layer.constants() for layer in self.layers)
 
-    @contract
-    def step(
-        self, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
+    def equation(
+        self, c: Any, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
     ) -> tuple[State, Array]:
         """One step through all layers."""
-        require_step(*self.layers)
         keys = (
             [None] * (2 * len(self.layers)) if key is None else jr.split(key, 2 * len(self.layers))
         )
@@ -84,7 +84,7 @@ class Stacked(AbstractLayer, AbstractCell):
         for i, layer in enumerate(self.layers):
             if i > 0 and self.dropout is not None:
                 x = self.dropout(x, key=keys[2 * i])
-            new, x = advance(layer, state[i], x, dt, key=keys[2 * i + 1])
+            new, x = layer.advance(c[i], state[i], x, dt, keys[2 * i + 1])
             after.append(new)
         return tuple(after), x
 

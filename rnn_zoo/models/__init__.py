@@ -1,8 +1,9 @@
 """Whole models: a stack of layers with what comes before and after. They stand at the top."""
 
-from .._common.moved import moved as _moved
+from .._common.moved import listing as _listing, moved as _moved
 from .._common.old_names import MODELS as _OLD
 from .autoregressive import Sample as Sample
 
 
 __getattr__ = _moved(__name__, _OLD)
+__dir__ = _listing(__name__)

@@ -14,9 +14,10 @@ from .._common.activations import portable
 from .._common.checks import check_sizes
 from .._common.keys import check_key
 from .._common.numbers import exactly
-from ..base import AbstractCell, State, advance, check_cell
+from ..base import AbstractCell, State, check_cell
 from ..layers.base import AbstractLayer
 from ..scan import unroll
+from ..wrappers.held import hold
 
 
 class Autoregressive(eqx.Module):
@@ -164,7 +165,7 @@ class Sample:
 
 @eqx.filter_jit
 def _generate(run: Autoregressive, state: State, y: Array, given: Any, steps: int):
-    model = run.model.prepare()
+    model = hold(run.model)
 
     def body(carry, at):
         state, y = carry
@@ -180,7 +181,7 @@ def _generate(run: Autoregressive, state: State, y: Array, given: Any, steps: in
 
 def _step(model: Any, state: State, x: Array, dt: Any, key: Any) -> tuple[State, Array]:
     if isinstance(model, AbstractCell):
-        return advance(model, state, x, dt, key=key)
+        return model.advance(model.constants(), state, x, dt, key)
     return model.step(state, x, dt, key=key if model.stochastic else None)
 
 

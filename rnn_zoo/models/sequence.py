@@ -11,20 +11,20 @@ import jax.random as jr
 from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
 from .._common.activations import portable
-from .._common.checks import beside, check_inputs, check_sizes, check_tokens
+from .._common.checks import beside, check_inputs, check_sizes, check_tokens, one_like
 from .._common.dropout import Dropout, make_dropout
 from .._common.dtypes import half_as, working_dtype
 from .._common.keys import spread_keys
 from .._common.numbers import exactly
 from .._common.runtime import runtime_error_if
-from ..base import State, advance, replace
+from ..base import State
 from ..layers.base import AbstractLayer, Directions, hide, mixed, require_step
 from ..layers.deep import Mamba, deep
 from ..layers.mamba_block import MambaBlock
 from ..layers.pooling import check_pool, pool_over_time, pooled_size
 from ..layers.sequence_dropout import drop_steps
 from ..layers.stacked import as_layer
-from ..registry import cell_info, cell_options, make_cell, suggest
+from ..registry import cell_info, cell_options, make_cell
 
 
 class SequenceModel(AbstractLayer):
@@ -103,10 +103,6 @@ class SequenceModel(AbstractLayer):
     def init_state(self) -> State:
         return self.layer.init_state()
 
-    def prepare(self) -> "SequenceModel":
-        """An equal model with all constants computed, for streaming with `step`."""
-        return replace(self, layer=self.layer.prepare())
-
     def step(
         self, state: State, x: ArrayLike, dt: ArrayLike | None = None, *, key: Any = None
     ) -> tuple[State, Array]:
@@ -123,7 +119,8 @@ class SequenceModel(AbstractLayer):
             raise ValueError(f"expected x of shape {shape}, one step of one sample, got {x.shape}")
         steps = beside(self, self._check(x[None]), dt, None, None, None)
         keys = [None, None] if key is None else jr.split(key)
-        state, y = advance(self.layer, state, self._encode(steps.x)[0], dt, key=keys[0])
+        c, x_in = self.layer.constants(), self._encode(steps.x)[0]
+        state, y = self.layer.advance(c, state, x_in, dt, keys[0])
         y = self.head(y if self.dropout is None else self.dropout(y, key=keys[1]))
         return state, half_as(x, y)
 
@@ -222,7 +219,7 @@ def make_model(
         if option not in _options(name):
             known = ("hidden_size", "num_layers", "pool", "bidirectional", "dropout")
             known += ("embedding_size",)
-            hint = suggest(option, known + _options(name))
+            hint = one_like(option, known + _options(name))
             raise TypeError(f"make_model({name!r}) has no option {option!r}{hint}")
     recipe = {
         "name": name,

@@ -12,7 +12,7 @@ from ..base import AbstractCell, replace
 from ..cells.echo_state import RADII, _scaling, _to_radius_one
 from ..cells.oscillatory import HCoRNNCell
 from ..init import uniform
-from ..wrappers.simple import Frozen
+from ..wrappers.frozen import Frozen
 
 
 def as_reservoir(cell: AbstractCell, *, spectral_radius: float | None = None) -> Frozen:
@@ -67,15 +67,15 @@ def random_oscillators(
     cell = replace(
         cell,
         weight_hh=_oscillating(key_hh, hidden_size, spectral_radius, delta, radius_of, dtype),
-        weight_ih=scale * uniform(key_ih, (hidden_size, input_size), 0.0, 1.0, dtype),
-        bias=scale * uniform(key_bias, (hidden_size,), -1.0, 1.0, dtype),
+        weight_ih=scale * uniform(key_ih, (hidden_size, input_size), dtype, low=0.0, high=1.0),
+        bias=scale * uniform(key_bias, (hidden_size,), dtype, low=-1.0, high=1.0),
     )
     return Frozen(cell)
 
 
 def _oscillating(key, size: int, radius: float, delta: float, radius_of: str, dtype: Any) -> Array:
     wide = jnp.promote_types(dtype, jnp.float32)
-    matrix, square = uniform(key, (size, size), -2.0, 2.0, wide), delta**2
+    matrix, square = uniform(key, (size, size), wide, low=-2.0, high=2.0), delta**2
     if radius_of == "matrix":
         return (radius * _to_radius_one(matrix)[0]).astype(dtype)
     eye = jnp.eye(size, dtype=wide)

@@ -12,11 +12,11 @@ from .._common.activations import portable
 from .._common.checks import Steps, check_sizes, check_steps
 from .._common.dtypes import half_as, working_dtype
 from .._common.numbers import exactly
-from ..base import State, advance, replace
+from ..base import State, replace
 from ..layers.base import AbstractLayer, Directions, hide, mixed, require_step
 from ..layers.pooling import check_pool, pool_over_time
 from ..layers.stacked import as_layer
-from . import fitting as _fitting
+from . import readouts as _readouts
 from .model_space import ModelSpace
 from .online import AbstractOnlineRule, RecursiveLeastSquares
 from .ridge import NormalEquations
@@ -92,10 +92,6 @@ class EchoStateNetwork(AbstractLayer):
     def init_state(self) -> State:
         return self.layer.init_state()
 
-    def prepare(self) -> "EchoStateNetwork":
-        """An equal network with all constants computed, for streaming with `step`."""
-        return replace(self, layer=self.layer.prepare())
-
     def with_readout(self, readout: eqx.nn.Linear) -> "EchoStateNetwork":
         """The network with this readout."""
         return replace(self, readout=readout)
@@ -116,7 +112,7 @@ class EchoStateNetwork(AbstractLayer):
         require_step(self.layer)
         steps = check_steps(self, exactly("x", x)[None], dt, None, None, None)
         x = steps.x[0].astype(working_dtype(self, steps.x))
-        state, h = advance(self.layer, state, x, dt, key=key)
+        state, h = self.layer.advance(self.layer.constants(), state, x, dt, key)
         return state, self._seen(h, x)
 
     def scan(
@@ -188,12 +184,12 @@ class EchoStateNetwork(AbstractLayer):
         """
         network = self
         if self.space is not None:
-            network = replace(self, space=_fitting.fit_space(self, xs, dt, mask, reset, key))
+            network = replace(self, space=_readouts.fit_space(self, xs, dt, mask, reset, key))
         equations = network.normal_equations(
             xs, ys, washout=washout, dt=dt, mask=mask, reset=reset, key=key
         )
         if self.pool is None:
-            _fitting.check_some(equations, xs, washout)
+            _readouts.check_some(equations, xs, washout)
         dtype = working_dtype(self, jnp.zeros(()))
         return network.with_readout(equations.solve(ridge, dtype=dtype))
 
@@ -213,7 +209,7 @@ class EchoStateNetwork(AbstractLayer):
         Arguments as in `fit_readout`. `equations.solve(ridge)` and `equations.path(ridges)`
         give readouts for `with_readout`. ValueError for a model space that has no basis yet.
         """
-        return _fitting.normal_equations(self, xs, ys, washout, dt, mask, reset, key)
+        return _readouts.normal_equations(self, xs, ys, washout, dt, mask, reset, key)
 
     def fit_online(
         self,
@@ -235,7 +231,7 @@ class EchoStateNetwork(AbstractLayer):
         """
         rule = RecursiveLeastSquares() if rule is None else rule
         steps = check_steps(self, xs, dt, mask, reset, key)
-        return _fitting.fit_online(self, rule, steps, ys, feedback=False)
+        return _readouts.fit_online(self, rule, steps, ys, feedback=False)
 
     def fit_force(
         self,
@@ -253,8 +249,8 @@ class EchoStateNetwork(AbstractLayer):
         0. `rz.Autoregressive` runs the result on.
         """
         rule = RecursiveLeastSquares() if rule is None else rule
-        steps = _fitting.with_own_output(self, ys, xs, dt, key)
-        return _fitting.fit_online(self, rule, steps, ys, feedback=True)
+        steps = _readouts.with_own_output(self, ys, xs, dt, key)
+        return _readouts.fit_online(self, rule, steps, ys, feedback=True)
 
     def _readout(self) -> eqx.nn.Linear:
         if self.readout is None:

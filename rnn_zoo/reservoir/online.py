@@ -49,6 +49,13 @@ class AbstractOnlineRule(eqx.Module):
         """The readout after one pair of features and target."""
 
 
+class _Factors(NamedTuple):
+    """How the root of P changes: S' = scale (S - share P r (S^T r)^T)."""
+
+    scale: Array
+    share: Array
+
+
 class RecursiveLeastSquares(AbstractOnlineRule):
     r"""Recursive least squares (Haykin, "Adaptive Filter Theory"; FORCE: Sussillo & Abbott 2009).
 
@@ -94,22 +101,23 @@ class RecursiveLeastSquares(AbstractOnlineRule):
         # S' S'^T = (P - Pr Pr^T / total) / forgetting.
         share = 1 / (total + jnp.sqrt(self.forgetting * total))
         scale = jnp.asarray(1 / math.sqrt(self.forgetting), S.dtype)
+        factors = _Factors(scale, share)
         if self.forgetting < 1:
-            scale, share = self._bounded(S, seen, Pr, total, scale, share)
-        return OnlineReadout(weight, scale * (S - jnp.outer(share * Pr, seen)))
+            factors = self._bounded(S, seen, Pr, total, factors)
+        return OnlineReadout(weight, factors.scale * (S - jnp.outer(factors.share * Pr, seen)))
 
     def _bounded(
-        self, S: Array, seen: Array, Pr: Array, total: Array, scale: Array, share: Array
-    ) -> tuple[Array, Array]:
-        """The factors of S and of what is taken from it, such that the trace of P stays bounded."""
+        self, S: Array, seen: Array, Pr: Array, total: Array, factors: _Factors
+    ) -> _Factors:
+        """The factors with which the trace of P stays bounded."""
         limit, trace = BOUND * S.shape[0] / self.ridge, jnp.sum(S * S)
         known, step = jnp.maximum(seen @ seen, jnp.finfo(S.dtype).tiny), Pr @ Pr
         # r^T P r becomes r^T P r / total in both ways of forgetting.
         everywhere = (trace - step / total) / self.forgetting <= limit
         along = trace - (1 - 1 / total) / known * step <= limit
         directed = jnp.where(along, (1 - 1 / jnp.sqrt(total)) / known, 0.0)
-        scale = jnp.where(everywhere, scale, jnp.ones_like(scale))
-        return scale, jnp.where(everywhere, share, directed)
+        scale = jnp.where(everywhere, factors.scale, jnp.ones_like(factors.scale))
+        return _Factors(scale, jnp.where(everywhere, factors.share, directed))
 
 
 class LeastMeanSquares(AbstractOnlineRule):

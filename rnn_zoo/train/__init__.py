@@ -1,10 +1,17 @@
-"""Losses, the training loop, and models in files."""
+"""Losses, the training of one model and of many, and models in files."""
 
+from .._common.moved import listing as _listing
+from .checkpoint import Checkpoints as Checkpoints
 from .evaluate import evaluate as evaluate
-from .fitting import FitResult as FitResult, NonFiniteLossError as NonFiniteLossError, fit as fit
+from .fitting import NonFiniteLossError as NonFiniteLossError, fit as fit
 from .grid import Grid as Grid, grid as grid
 from .groups import ssm_labels as ssm_labels, ssm_optimizer as ssm_optimizer
 from .losses import PredictionLoss as PredictionLoss, cross_entropy as cross_entropy, mse as mse
-from .population import ensemble as ensemble, member as member
+from .members import ensemble as ensemble, member as member
+from .plan import FitResult as FitResult
+from .population import fit_population as fit_population
 from .save import load as load, save as save
 from .step import trainable as trainable
+
+
+__dir__ = _listing(__name__)

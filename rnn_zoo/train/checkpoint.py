@@ -2,17 +2,33 @@
 
 import dataclasses
 import math
+import os
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from . import _file
+from . import _format
 from .step import Progress
 
 
 FORMAT, VERSION, NAME = "rnn_zoo.checkpoint", 1, "checkpoint.rzc"
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoints:
+    """Where and how often `fit` writes what it has done, so that a run that ends early goes on.
+
+    - `directory`: a folder, made where it is not there; the file in it is `checkpoint.rzc`.
+    - `every`: steps between two writings; by default `eval_every`. The last step is written too.
+    - `resume`: go on from the file where there is one, with the result of a run that was never
+      interrupted, to the bit.
+    """
+
+    directory: str | os.PathLike
+    every: int | None = None
+    resume: bool = False
 
 
 @dataclasses.dataclass
@@ -44,10 +60,10 @@ def write_run(directory: Path, run: Run, settings: dict) -> None:
         "history": run.history,
         "pending": run.pending,
         "seconds": run.seconds,
-        "leaves": _file.describe(tree),
+        "leaves": _format.describe(tree),
     }
     directory.mkdir(parents=True, exist_ok=True)
-    _file.write(directory / NAME, header, _file.pack(tree))
+    _format.write(directory / NAME, header, _format.pack(tree))
 
 
 def _tree(run: Run) -> dict[str, Any]:
@@ -64,14 +80,14 @@ def read_run(directory: Path, run: Run, settings: dict) -> Run:
     path = directory / NAME
     if not path.exists():
         return run
-    header, payload = _file.read(path, FORMAT, VERSION)
+    header, payload = _format.read(path, FORMAT, VERSION)
     for name, value in settings.items():
         if header["settings"].get(name) != value:
             raise ValueError(
                 f"{path} belongs to a run with {name}={header['settings'].get(name)}, not {value}: "
                 "resume with the same one, or start anew in another directory"
             )
-    tree = _file.unpack(path, payload, header["leaves"], _tree(run))
+    tree = _format.unpack(path, payload, header["leaves"], _tree(run))
     step = jnp.asarray(header["step"], jnp.int32)
     return Run(
         Progress(tree["model"], tree["optimizer"], step, run.progress.finite),

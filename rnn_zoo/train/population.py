@@ -1,12 +1,8 @@
-"""Many models trained as one program: seeds, learning rates, any number that an optimiser takes.
-
-A population is a module whose arrays have the members on axis 0, as `eqx.filter_vmap(make)(keys)`
-gives it.
-"""
+"""Many models trained as one program: seeds, learning rates, any number that an optimiser takes."""
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -17,60 +13,89 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from .._common.numbers import exactly
-from ..data import batches
 from ..data.batches import Batch, gather, orders
-from .losses import count_targets, predict
-from .step import Progress, choose, split_loss, start, take_step
+from .members import assess_members, member, over_members, population_size
+from .plan import Feed, FitResult, Length, Plan, Watch, make_plan
+from .progress_bar import ProgressBar
+from .step import Progress, UpdateRule, choose, start, take_step
 
 
 Settings = Mapping[str, Any]
 
 
-def member(population: Any, index: int) -> Any:
-    """One model of a population. IndexError where there is none of this number."""
-    size = population_size(population)
-    if not -size <= index < size:
-        raise IndexError(f"expected a member from 0 to {size - 1}, got {index}")
-    return jax.tree.map(lambda leaf: leaf[index] if eqx.is_array(leaf) else leaf, population)
+def fit_population(
+    models: Any,
+    train: Any,
+    valid: Any = None,
+    *,
+    loss: Callable[..., Any],
+    optimizer: Any,
+    key: Any,
+    settings: Settings | None = None,
+    steps: int | None = None,
+    epochs: int | None = None,
+    batch_size: int = 32,
+    lengths: Sequence[int] | None = None,
+    eval_every: int | None = None,
+    max_patience: int | None = None,
+    return_best: bool = False,
+    augment: Callable[..., Any] | None = None,
+    truncate: int | None = None,
+    callback: Callable[..., Any] | None = None,
+    show_progress: bool = False,
+) -> FitResult:
+    """Train many models as one program, each as `fit` would train it alone.
 
-
-def ensemble(
-    population: Any, batch: Batch, *, transform: Callable = lambda predictions: predictions
-) -> tuple[Array, Array]:
-    """The mean and the standard deviation of what the members say of a batch, in inference mode.
-
-    `transform` is applied to each member's predictions first: `jax.nn.softmax` for classes, whose
-    probabilities are what one averages.
-    """
-    population_size(population)
-    models = eqx.nn.inference_mode(population)
-    said = eqx.filter_vmap(lambda model: transform(predict(model, batch)))(models)
-    return jnp.mean(said, axis=0), jnp.std(said, axis=0)
-
-
-def population_size(population: Any) -> int:
-    """How many members there are. ValueError where arrays do not agree on it."""
-    arrays = [leaf for leaf in jax.tree.leaves(population) if eqx.is_array(leaf)]
-    sizes = {leaf.shape[:1] for leaf in arrays}
-    if len(sizes) != 1 or () in sizes:
-        raise ValueError(
-            "expected a population, arrays with the members on axis 0: make one by "
-            "eqx.filter_vmap(make)(jax.random.split(key, n))"
+        models = eqx.filter_vmap(make)(jax.random.split(key, 3))
+        rates = {"learning_rate": [1e-3, 3e-3, 1e-2]}
+        options = {"loss": rz.train.cross_entropy, "steps": 200, "key": key}
+        found = rz.train.fit_population(
+            models, train, valid, optimizer=optax.adam, settings=rates, **options
         )
-    return sizes.pop()[0]
+        rz.train.member(found.model, 0)
+
+    **Arguments** that `fit` does not have, or that mean something else here:
+
+    - `models`: one module whose arrays have the members on axis 0; so have the arrays of the
+      result's `model` and `opt_state` and the figures of its history (`rz.train.member`,
+      `rz.train.ensemble`).
+    - `key`: member i trains as it would alone with `jax.random.split(key, n)[i]`. It has its own
+      order of the data, its own best model and its own patience.
+    - `optimizer`: an optax transformation for all members, or with `settings` a function that
+      makes one.
+    - `settings`: numbers (members,) by name, with which each member calls `optimizer`.
+    - `callback(step, row)`: is called once for all members.
+
+    A member whose loss is not finite stays as it was before that step, and the others go on; the
+    rows of the history say so under "finite". Training ends when no member goes on. Ctrl-C stops,
+    evaluates once more and returns what there is. A population writes no checkpoints.
+
+    **Raises:** ValueError or TypeError for arguments and data that do not fit, before anything
+    runs.
+    """
+    own = _check_settings(models, optimizer, settings)
+    plan = make_plan(
+        member(models, 0),
+        UpdateRule(loss, optimizer, augment, truncate),
+        Feed(train, batch_size, lengths),
+        Watch(valid, eval_every, max_patience, return_best, callback, show_progress),
+        Length(steps, epochs),
+        key,
+    )
+    with ProgressBar(show_progress, plan.steps, 0) as bar:
+        members = _train(plan, models, own, bar)
+    progress = members.progress
+    trained = members.best_model if return_best else progress.model
+    return FitResult(trained, members.history, progress.opt_state, members.history[-1]["step"])
 
 
-def check_population(
-    model: Any, population: int, optimizer: Any, settings: Settings | None
-) -> dict[str, Array]:
-    """The settings as arrays (population,)."""
-    size = population_size(model)
-    if size != population:
-        raise ValueError(f"expected a model of {population} members, got {size}")
+def _check_settings(models: Any, optimizer: Any, settings: Settings | None) -> dict[str, Array]:
+    """The settings as arrays (members,)."""
+    size = population_size(models)
     settings = {name: exactly(name, value) for name, value in (settings or {}).items()}
     for name, value in settings.items():
-        if value.shape != (population,):
-            raise ValueError(f"expected {name} of shape ({population},), got {value.shape}")
+        if value.shape != (size,):
+            raise ValueError(f"expected {name} of shape ({size},), got {value.shape}")
     if settings and (not callable(optimizer) or hasattr(optimizer, "update")):
         raise TypeError(
             "settings need an optimizer that takes them, such as optax.adam itself or "
@@ -87,8 +112,10 @@ class _Members:
     best_model: Any
     best_loss: np.ndarray
     waited: np.ndarray
+    """Evaluations since the best one, of each member."""
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     pending: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    """Losses and metrics of the steps since the last row of the history."""
 
     def active(self, max_patience: int | None) -> np.ndarray:
         """Who goes on: a member that is out of patience keeps its parameters."""
@@ -97,48 +124,33 @@ class _Members:
         return self.waited < max_patience
 
 
-def train_population(
-    plan: Any,
-    models: Any,
-    key: Any,
-    settings: dict[str, Array],
-    callback: Callable | None,
-    bar: Any,
-) -> _Members:
-    """Train all members for the steps of the plan; each as it would be alone with its own key."""
-    size = population_size(models)
-    key_order, key_steps = jax.vmap(jr.split, out_axes=1)(jr.split(key, size))
-    first = eqx.filter_vmap(lambda model, own: start(model, _made(plan.optimizer, own)))
+def _train(plan: Plan, models: Any, settings: dict[str, Array], bar: ProgressBar) -> _Members:
+    """Train all members for the steps of the plan."""
+    rule, watch, size = plan.rule, plan.watch, population_size(models)
+    key_order, key_steps = jax.vmap(jr.split, out_axes=1)(jr.split(plan.key, size))
+    first = eqx.filter_vmap(lambda model, own: start(model, _made(rule.optimizer, own)))
     progress = first(models, settings)
     members = _Members(progress, progress.model, np.full(size, np.inf), np.zeros(size, int))
     began, step = time.perf_counter(), 0
 
     def add_row():
-        row = {"step": step, "epoch": step / plan.per_epoch}
+        row = {"step": step, "epoch": step / plan.feed.per_epoch}
         row |= {"seconds": time.perf_counter() - began, **_figures(members, plan)}
         members.history.append(row)
         return row
 
     try:
-        for step, batch in zip(range(1, plan.steps + 1), _stream(plan, key_order)):
-            active = jnp.asarray(members.active(plan.max_patience))
+        for step, batch in zip(range(1, plan.steps + 1), _stream(plan.feed, key_order)):
+            active = jnp.asarray(members.active(watch.max_patience))
             members.progress, outcome = _update(
-                members.progress,
-                batch,
-                key_steps,
-                active,
-                settings,
-                plan.loss,
-                plan.optimizer,
-                plan.augment,
-                plan.truncate,
+                members.progress, batch, key_steps, active, settings, rule
             )
             members.pending.append(outcome)
             stop = False
-            if step % plan.eval_every == 0 or step == plan.steps:
+            if plan.evaluates_at(step):
                 row = add_row()
-                stop = callback is not None and callback(step, row) is True
-                stop |= not (row["finite"] & members.active(plan.max_patience)).any()
+                stop = watch.asks_to_stop(step, row)
+                stop |= not (row["finite"] & members.active(watch.max_patience)).any()
             bar.advance()
             if stop:
                 break
@@ -155,16 +167,17 @@ def _made(optimizer: Any, settings: Mapping[str, Array]) -> Any:
     return optimizer(**settings) if settings else optimizer
 
 
-def _stream(plan: Any, keys: Array) -> Iterator[Batch]:
+def _stream(feed: Feed, keys: Array) -> Iterator[Batch]:
     """Batches with members on axis 0, each in its own order."""
     epoch = 0
     while True:
         parts = [
-            orders(len(plan.train), plan.batch_size, key=jr.fold_in(key, epoch), drop_last=True)
+            orders(len(feed.data), feed.batch_size, key=jr.fold_in(key, epoch), drop_last=True)
             for key in keys
         ]
         for part in zip(*parts):
-            yield _split(gather(plan.train, np.concatenate(part), plan.lengths), len(part))
+            # One gather for all members, so that padding is cut to one length for all of them.
+            yield _split(gather(feed.data, np.concatenate(part), feed.lengths), len(part))
         epoch += 1
 
 
@@ -179,52 +192,26 @@ def _update(
     keys: Array,
     active: Array,
     settings: dict[str, Array],
-    loss: Callable,
-    optimizer: Any,
-    augment: Callable | None,
-    truncate: int | None,
+    rule: UpdateRule,
 ) -> tuple[Progress, dict[str, Array]]:
     """One step of every member that is active."""
 
     def one(progress, batch, key, active, settings):
-        made = _made(optimizer, settings)
-        after, outcome = take_step(progress, batch, key, loss, made, augment, truncate)
+        own = rule._replace(optimizer=_made(rule.optimizer, settings))
+        after, outcome = take_step(progress, batch, key, own)
         return choose(active, after, progress), outcome
 
-    return _over_members(one)(progress, batch, keys, active, settings)
+    return over_members(one)(progress, batch, keys, active, settings)
 
 
-def _over_members(function: Callable) -> Callable:
-    """The function for every member of its arguments: at once, or on a CPU in turn.
-
-    XLA has no fast product of stacked matrices there, so that 16 GRUs at once take twice as long as
-    one after the other.
-    """
-    if jax.default_backend() != "cpu":
-        return eqx.filter_vmap(function)
-
-    def in_turn(*arguments):
-        arrays, static = eqx.partition(arguments, eqx.is_array)
-        others = []
-
-        def one(arrays):
-            results, other = eqx.partition(function(*eqx.combine(arrays, static)), eqx.is_array)
-            others.append(other)
-            return results
-
-        return eqx.combine(jax.lax.map(one, arrays), others[0])
-
-    return in_turn
-
-
-def _figures(members: _Members, plan: Any) -> dict[str, np.ndarray]:
+def _figures(members: _Members, plan: Plan) -> dict[str, np.ndarray]:
     """A row of the history: one number for each member."""
     pending, members.pending = jax.device_get(members.pending), []
     names = pending[0] if pending else ()
     row = {f"train_{name}": np.mean([o[name] for o in pending], axis=0) for name in names}
     row["finite"] = np.asarray(members.progress.finite)
-    if plan.valid is not None:
-        figures = assess_members(members.progress.model, plan.valid, plan.loss, 256)
+    if plan.watch.valid is not None:
+        figures = assess_members(members.progress.model, plan.watch.valid, plan.rule.loss, 256)
         row |= {f"valid_{name}": values for name, values in figures.items()}
         better = row["valid_loss"] < members.best_loss
         members.best_model = _best(jnp.asarray(better), members.progress.model, members.best_model)
@@ -236,27 +223,3 @@ def _figures(members: _Members, plan: Any) -> dict[str, np.ndarray]:
 @eqx.filter_jit
 def _best(better: Array, new: PyTree, best: PyTree) -> PyTree:
     return eqx.filter_vmap(choose)(better, new, best)
-
-
-def assess_members(
-    population: Any, data: Batch, loss: Callable, batch_size: int
-) -> dict[str, np.ndarray]:
-    """`evaluate` of every member."""
-    models = eqx.nn.inference_mode(population)
-    outcomes = [_assess(models, part, loss) for part in batches(data, batch_size)]
-    parts = [(outcome, float(weight)) for outcome, weight in jax.device_get(outcomes) if weight]
-    if not parts:
-        raise ValueError("there is nothing to evaluate: no step of any sample is valid")
-    total = sum(weight for _, weight in parts)
-    names = sorted(parts[0][0], key=lambda name: name != "loss")
-    weights = np.array([weight for _, weight in parts]) / total
-    return {name: weights @ np.stack([outcome[name] for outcome, _ in parts]) for name in names}
-
-
-@eqx.filter_jit
-def _assess(models: Any, batch: Batch, loss: Callable):
-    def one(model):
-        value, metrics = split_loss(loss(model, batch, key=None))
-        return {"loss": value, **metrics}
-
-    return _over_members(one)(models), count_targets(batch)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..base import replace
 from ..models.sequence import SequenceModel, make_model
-from . import _file
+from . import _format
 
 
 FORMAT, VERSION = "rnn_zoo.model", 1
@@ -32,9 +32,9 @@ def save(path: str | os.PathLike, model: Any) -> None:
         "format": FORMAT,
         "version": VERSION,
         "recipe": _recipe_of(model),
-        "leaves": _file.describe(model),
+        "leaves": _format.describe(model),
     }
-    _file.write(Path(path), header, _file.pack(model))
+    _format.write(Path(path), header, _format.pack(model))
 
 
 def load(path: str | os.PathLike, like: Any = None) -> Any:
@@ -49,7 +49,7 @@ def load(path: str | os.PathLike, like: Any = None) -> Any:
     array that differs.
     """
     path = Path(path)
-    header, payload = _file.read(path, FORMAT, VERSION)
+    header, payload = _format.read(path, FORMAT, VERSION)
     if like is None:
         if header["recipe"] is None:
             raise ValueError(
@@ -57,7 +57,7 @@ def load(path: str | os.PathLike, like: Any = None) -> Any:
                 "makes it: build one like it and give it, load(path, like=model)"
             )
         like = _build(_decode(header["recipe"]))
-    return _file.unpack(path, payload, header["leaves"], like)
+    return _format.unpack(path, payload, header["leaves"], like)
 
 
 def _build(recipe: Recipe) -> Any:
@@ -81,7 +81,7 @@ def _recipe_of(model: Any) -> dict | None:
 
 def _structure(model: SequenceModel) -> tuple:
     # Dtypes come back in another spelling, so the recipes themselves are not compared.
-    return jax.tree.structure(replace(model, recipe=None)), _file.describe(model)
+    return jax.tree.structure(replace(model, recipe=None)), _format.describe(model)
 
 
 def _encode(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""One update: the jitted steps that `fit` repeats."""
+"""One update: the jitted steps that training repeats."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -25,6 +25,17 @@ class Progress(NamedTuple):
     """Updates done so far."""
     finite: Array
     """False from the first loss or gradient on that is not finite; then nothing changes."""
+
+
+class UpdateRule(NamedTuple):
+    """How an update is made. It stays the same object over a run, so that jit compiles once."""
+
+    loss: Any
+    optimizer: Any
+    """Of a population it may be a function, of which each member makes its own optimiser."""
+    augment: Callable | None
+    truncate: int | None
+    """Steps of a segment of truncated backpropagation through time; None for whole sequences."""
 
 
 def trainable(model: PyTree) -> PyTree:
@@ -54,29 +65,23 @@ def _settle(tree: PyTree) -> PyTree:
 
 
 def take_step(
-    progress: Progress,
-    batch: Batch,
-    key: Any,
-    loss: Any,
-    optimizer: Any,
-    augment: Callable | None,
-    truncate: int | None,
+    progress: Progress, batch: Batch, key: Any, rule: UpdateRule
 ) -> tuple[Progress, dict[str, Array]]:
     """One step on one batch: the progress after it, and its loss and metrics."""
-    if truncate is not None:
-        return _in_segments(progress, batch, key, loss, optimizer, augment, truncate)
-    batch, key_loss = _augmented(augment, batch, jr.fold_in(key, progress.step))
+    if rule.truncate is not None:
+        return _in_segments(progress, batch, key, rule, rule.truncate)
+    batch, key_loss = _augmented(rule, batch, jr.fold_in(key, progress.step))
 
     def objective(params, rest):
-        return split_loss(loss(eqx.combine(params, rest), batch, key=key_loss))
+        return split_loss(rule.loss(eqx.combine(params, rest), batch, key=key_loss))
 
-    progress, value, metrics = _descend(progress, objective, optimizer)
+    progress, value, metrics = _descend(progress, objective, rule.optimizer)
     return progress, {"loss": value, **metrics}
 
 
-def _augmented(augment: Callable | None, batch: Batch, key: Any) -> tuple[Batch, Any]:
+def _augmented(rule: UpdateRule, batch: Batch, key: Any) -> tuple[Batch, Any]:
     key_augment, key_loss = jr.split(key)
-    return (batch if augment is None else augment(batch, key_augment)), key_loss
+    return (batch if rule.augment is None else rule.augment(batch, key_augment)), key_loss
 
 
 def split_loss(returned: Any) -> tuple[Array, dict[str, Array]]:
@@ -125,28 +130,22 @@ update = eqx.filter_jit(take_step)
 
 
 def _in_segments(
-    progress: Progress,
-    batch: Batch,
-    key: Any,
-    loss: PredictionLoss,
-    optimizer: Any,
-    augment: Callable | None,
-    truncate: int,
+    progress: Progress, batch: Batch, key: Any, rule: UpdateRule, size: int
 ) -> tuple[Progress, dict[str, Array]]:
-    """One pass over a batch in segments of `truncate` steps, an update after each.
+    """One pass over a batch in segments of `size` steps, an update after each.
 
     The state is carried from segment to segment, the gradient is not, so memory does not grow
     with the length of the sequence.
     """
-    batch, key = _augmented(augment, batch, jr.fold_in(key, progress.step))
-    segments = _segments(batch, truncate)
+    batch, key = _augmented(rule, batch, jr.fold_in(key, progress.step))
+    segments = _segments(batch, size)
     first = jnp.arange(segments.x.shape[0]) == 0
     keys = jr.split(key, segments.x.shape[0])
     arrays, static = eqx.partition(progress, eqx.is_array)
 
     def body(carry, at):
         arrays, state = carry
-        progress, state, metrics = _segment(eqx.combine(arrays, static), state, at, loss, optimizer)
+        progress, state, metrics = _segment(eqx.combine(arrays, static), state, at, rule)
         return (eqx.filter(progress, eqx.is_array), state), metrics
 
     state = _initial(progress.model, len(batch))
@@ -158,7 +157,7 @@ def _in_segments(
     return after, jax.tree.map(lambda m: jnp.sum(jnp.where(weights > 0, weights * m, 0)), metrics)
 
 
-def _segment(progress: Progress, state: PyTree, at: tuple, loss: PredictionLoss, optimizer: Any):
+def _segment(progress: Progress, state: PyTree, at: tuple, rule: UpdateRule):
     batch, first, key = at
     carried = lax.stop_gradient(state)
 
@@ -169,12 +168,12 @@ def _segment(progress: Progress, state: PyTree, at: tuple, loss: PredictionLoss,
         after, predictions = batched(model.scan)(
             batch.x, before, mask=batch.mask, dt=batch.dt, reset=batch.reset, key=key
         )
-        value, metrics = split_loss(loss.function(predictions, batch))
+        value, metrics = split_loss(rule.loss.function(predictions, batch))
         return value, (metrics, after)
 
     count = jnp.asarray(count_targets(batch))
     # A segment of padding has nothing to learn from; momentum or decay must not move it.
-    progress, value, (metrics, state) = _descend(progress, objective, optimizer, count > 0)
+    progress, value, (metrics, state) = _descend(progress, objective, rule.optimizer, count > 0)
     return progress, state, ({"loss": value, **metrics}, count)
 
 
@@ -212,14 +211,16 @@ def _segments(batch: Batch, truncate: int) -> Batch:
     return jax.tree.map(cut, padded)
 
 
-def check_truncate(model: Any, loss: Any, batch: Batch, truncate: int, key: Any) -> None:
+def check_truncate(model: Any, rule: UpdateRule, batch: Batch, key: Any) -> None:
     """What truncated backpropagation needs. TypeError or ValueError where it is missing."""
-    if truncate < 1:
-        raise ValueError(f"expected truncate of at least 1 step, got {truncate}")
-    if not isinstance(loss, PredictionLoss):
+    if rule.truncate is None:
+        return
+    if rule.truncate < 1:
+        raise ValueError(f"expected truncate of at least 1 step, got {rule.truncate}")
+    if not isinstance(rule.loss, PredictionLoss):
         raise TypeError(
             "truncate applies the loss to parts of a sequence and needs a PredictionLoss, "
-            f"such as cross_entropy or mse, got {loss!r}"
+            f"such as cross_entropy or mse, got {rule.loss!r}"
         )
     if not batch.per_step:
         raise TypeError(

@@ -1,7 +1,8 @@
 """Pictures. Functions take and return matplotlib axes (`pip install "rnn-zoo[plot]"`)."""
 
+from .._common.moved import listing as _listing
 from .curves import training_curves as training_curves
-from .graphs import draw_wiring as draw_wiring
+from .neuron_maps import draw_wiring as draw_wiring
 from .predictions import (
     accuracy_by_length as accuracy_by_length,
     confusion_matrix as confusion_matrix,
@@ -14,3 +15,6 @@ from .stability import (
     time_constants as time_constants,
 )
 from .states import states_heatmap as states_heatmap, states_pca as states_pca
+
+
+__dir__ = _listing(__name__)

@@ -111,13 +111,6 @@ class AutoNCPMap(NeuronMap):
         )
 
 
-def auto_ncp(
-    input_size: int, units: int, output_size: int, *, sparsity: float = 0.5, seed: int = 22222
-) -> AutoNCPMap:
-    """`AutoNCPMap` as a function."""
-    return AutoNCPMap(input_size, units, output_size, sparsity=sparsity, seed=seed)
-
-
 def _check_circuit(circuit: Circuit) -> Circuit:
     inter, command, motor, sensory_fanout, inter_fanout, recurrent, motor_fanin = circuit
     return Circuit(

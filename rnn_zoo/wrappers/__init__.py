@@ -1,5 +1,6 @@
 """Cells made of a cell; the wrappers themselves stand at the top, `rz.Zoneout` and its kind."""
 
+from .._common.moved import listing as _listing
 from .mixed_memory import MixedMemoryState as MixedMemoryState
 from .strided import (
     StrideAwareCfC as StrideAwareCfC,
@@ -7,3 +8,6 @@ from .strided import (
     StridedState as StridedState,
 )
 from .variational import VariationalDropoutState as VariationalDropoutState
+
+
+__dir__ = _listing(__name__)

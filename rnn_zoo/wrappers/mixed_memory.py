@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._common.checks import show
 from .._common.dtypes import working_dtype
-from ..base import AbstractCell, State, advance, contract, replace
+from ..base import AbstractCell, State
 from ..cells.gated import LSTMCell, LSTMState
 
 
@@ -94,18 +94,25 @@ class MixedMemory(AbstractCell):
     def init_state(self) -> MixedMemoryState:
         return MixedMemoryState(self.cell.init_state(), self.lstm.init_state().c)
 
-    def prepare(self) -> "MixedMemory":
-        return replace(self, cell=self.cell.prepare())
+    def constants(self) -> tuple:
+        """Those of the LSTM and of the cell."""
+        return self.lstm.constants(), self.cell.constants()
 
-    @contract
-    def step(
-        self, state: MixedMemoryState, x: Array, dt: ArrayLike | None = None, *, key: Any = None
+    def equation(
+        self,
+        c: Any,
+        state: MixedMemoryState,
+        x: Array,
+        dt: ArrayLike | None = None,
+        *,
+        key: Any = None,
     ) -> tuple[MixedMemoryState, Array]:
         """The step of the LSTM, then that of the cell."""
-        (h, c), _ = advance(self.lstm, LSTMState(_flat(state.h), state.c), x)
+        of_lstm, of_cell = c
+        (h, memory), _ = self.lstm.advance(of_lstm, LSTMState(_flat(state.h), state.c), x)
         start, seen = (h, x) if self.variant == "state" else (state.h, h)
-        after, y = advance(self.cell, start, seen, dt, key=key)
-        return MixedMemoryState(after, c), y
+        after, y = self.cell.advance(of_cell, start, seen, dt, key)
+        return MixedMemoryState(after, memory), y
 
 
 def _flat(state: State) -> Array:

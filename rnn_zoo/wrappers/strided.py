@@ -11,12 +11,12 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
 from .._common.checks import check_positive, check_sizes
 from .._common.dtypes import working_dtype
-from ..base import AbstractCell, State, advance, contract, replace
+from ..base import AbstractCell, State
 from ..cells.liquid import CfCCell
 from ..cells.wired import SMALLEST, WiredCfCCell
 from ..linear import select
 from ..wiring.base import NeuronMap
-from .simple import AbstractWrapper
+from .base import AbstractWrapper
 
 
 class StridedState(NamedTuple):
@@ -73,19 +73,15 @@ class Strided(AbstractWrapper):
         y = jnp.zeros(self.output_size, dtype)
         return StridedState(self.cell.init_state(), jnp.zeros((), jnp.int32), elapsed, y)
 
-    def prepare(self) -> "Strided":
-        return replace(self, cell=self.cell.prepare())
-
-    @contract
-    def step(
-        self, state: StridedState, x: Array, dt: ArrayLike | None = None, *, key: Any = None
+    def equation(
+        self, c: Any, state: StridedState, x: Array, dt: ArrayLike | None = None, *, key: Any = None
     ) -> tuple[StridedState, Array]:
         """The step of the cell over the time since its last one, or nothing."""
         passed = None
         if state.elapsed is not None:
             passed = state.elapsed + (1.0 if dt is None else dt)
         time = None if passed is None else self.time_scale * passed
-        inner, y = advance(self.cell, state.inner, x, time, key=key)
+        inner, y = self.cell.advance(c, state.inner, x, time, key)
         acts = (inner, y, jax.tree.map(jnp.zeros_like, passed))
         inner, y, elapsed = select(state.k == 0, acts, (state.inner, state.y, passed))
         return StridedState(inner, (state.k + 1) % self.stride, elapsed, y), y
@@ -119,16 +115,17 @@ class AbstractBank(AbstractCell):
     def init_state(self) -> State:
         return tuple(cell.init_state() for cell in self.cells)
 
-    def prepare(self) -> "AbstractBank":
-        return replace(self, cells=tuple(cell.prepare() for cell in self.cells))
+    def constants(self) -> tuple:
+        """Those of every cell."""
+        return tuple(cell.constants() for cell in self.cells)
 
-    @contract
-    def step(
-        self, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
+    def equation(
+        self, c: Any, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
     ) -> tuple[State, Array]:
         """The step of every cell."""
         keys = [None] * len(self.cells) if key is None else jr.split(key, len(self.cells))
-        pairs = [advance(c, s, x, dt, key=k) for c, s, k in zip(self.cells, state, keys)]
+        parts = zip(self.cells, c, state, keys)
+        pairs = [cell.advance(own, s, x, dt, k) for cell, own, s, k in parts]
         states, ys = zip(*pairs)
         return states, jnp.concatenate(ys)
 

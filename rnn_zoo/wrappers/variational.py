@@ -1,14 +1,16 @@
 """Dropout inside a recurrence, one draw per sequence."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, ArrayLike, Bool
 
-from ..base import AbstractCell, State, advance, contract, replace
-from .simple import AbstractWrapper
+from ..base import AbstractCell, State, StateMatrix
+from .base import AbstractWrapper
 
 
 class VariationalDropoutState(NamedTuple):
@@ -32,11 +34,11 @@ class VariationalDropout(AbstractWrapper):
     drawn at the first step of a sequence, from the key of that step, kept in the state,
     `VariationalDropoutState(cell, keep_input, keep_state, drawn)`, and drawn anew after a
     reset. In inference (`eqx.nn.inference_mode(model)`) nothing is dropped and no key is
-    needed. `state_rate` needs a cell that says which matrices it applies to its state by `@`,
-    its class attribute `recurrent_matrices`: Elman, LSTM, GRU, clockwork, orthogonal and others
-    here, and a cell of your own by `recurrent_matrices = ("weight_hh",)`; the rest take
-    `input_rate` alone, or `Zoneout`. Linear only without `state_rate` is nothing that the
-    parallel form could use: never linear. Timed as the cell inside.
+    needed. `state_rate` needs a cell that says which of its constants multiply its state, each
+    an `rz.base.StateMatrix`: Elman, LSTM, GRU, clockwork, orthogonal and others here, and a cell
+    of your own whose `constants` give one; the rest take
+    `input_rate` alone, or `Zoneout`. Never linear: the parallel form has no place for the masks.
+    Timed as the cell inside.
     """
 
     cell: Any
@@ -71,18 +73,15 @@ class VariationalDropout(AbstractWrapper):
         return True
 
     def init_state(self) -> VariationalDropoutState:
-        columns = [shape[-1] for shape in self._shapes().values()]
+        columns = [matrix.matrix.shape[-1] for matrix in self._matrices()]
         kept = tuple(jnp.zeros(n, bool) for n in columns)
         return VariationalDropoutState(
             self.cell.init_state(), jnp.zeros(self.input_size, bool), kept, jnp.array(False)
         )
 
-    def prepare(self) -> "VariationalDropout":
-        return replace(self, cell=self.cell.prepare())
-
-    @contract
-    def step(
+    def equation(
         self,
+        c: Any,
         state: VariationalDropoutState,
         x: Array,
         dt: ArrayLike | None = None,
@@ -91,7 +90,7 @@ class VariationalDropout(AbstractWrapper):
     ):
         """The step of the cell, reading what was kept. RuntimeError without a key in training."""
         if self.inference:
-            inner, y = advance(self.cell, state.cell, x, dt, key=key)
+            inner, y = self.cell.advance(c, state.cell, x, dt, key)
             return state._replace(cell=inner), y
         if key is None:
             raise RuntimeError(
@@ -100,19 +99,14 @@ class VariationalDropout(AbstractWrapper):
             )
         key_cell, key_masks = jr.split(key)
         state = self._draw(state, key_masks)
-        cell = self.cell.prepare()
-        matrices = {
-            name: _Columns(getattr(cell, name), kept, 1 - self.state_rate)
-            for name, kept in zip(self._shapes(), state.keep_state)
-        }
+        kept = iter(state.keep_state)
+        c = _over_matrices(lambda matrix: _Columns(matrix, next(kept), 1 - self.state_rate), c)
         x = jnp.where(state.keep_input, x / (1 - self.input_rate), jnp.zeros_like(x))
-        inner, y = advance(replace(cell, **matrices), state.cell, x, dt, key=key_cell)
+        inner, y = self.cell.advance(c, state.cell, x, dt, key_cell)
         return state._replace(cell=inner), y
 
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        if not self.state_rate:
-            return {}
-        return _matrices(self.cell)
+    def _matrices(self) -> list[StateMatrix]:
+        return _matrices(self.cell) if self.state_rate else []
 
     def _draw(self, state: VariationalDropoutState, key: Any) -> VariationalDropoutState:
         key_x, *keys = jr.split(key, 1 + len(state.keep_state))
@@ -125,30 +119,38 @@ class VariationalDropout(AbstractWrapper):
         return VariationalDropoutState(state.cell, keep_input, kept, jnp.array(True))
 
 
-def _matrices(cell: AbstractCell) -> dict[str, tuple[int, ...]]:
-    """The matrices that a cell says it applies to its state, and their shapes."""
-    kind, names = type(cell).__name__, cell.recurrent_matrices
-    if not names:
+def _is_matrix(node: Any) -> bool:
+    return isinstance(node, StateMatrix)
+
+
+def _over_matrices(function: Callable[[StateMatrix], Any], c: Any) -> Any:
+    return jax.tree.map(lambda n: function(n) if _is_matrix(n) else n, c, is_leaf=_is_matrix)
+
+
+def _matrices(cell: AbstractCell) -> list[StateMatrix]:
+    """The matrices that a cell says it applies to its state, by their shapes."""
+    c = eqx.filter_eval_shape(cell.constants)
+    found = [node for node in jax.tree.leaves(c, is_leaf=_is_matrix) if _is_matrix(node)]
+    kind = type(cell).__name__
+    if not found:
         raise ValueError(
             f"{kind} names no matrix that it applies to its state and whose columns could be "
-            "dropped: use input_rate alone, or rz.Zoneout; a cell of your own names its own, "
-            'recurrent_matrices = ("weight_hh",)'
+            "dropped: use input_rate alone, or rz.Zoneout; the constants of a cell of your own "
+            "name its own, rz.base.StateMatrix(self.weight_hh)"
         )
-    prepared = eqx.filter_eval_shape(cell.prepare)
-    shapes = {name: getattr(getattr(prepared, name, None), "shape", ()) for name in names}
-    for name, shape in shapes.items():
-        if len(shape) != 2:
+    for node in found:
+        if len(node.matrix.shape) != 2:
             raise ValueError(
-                f"expected a matrix in each field of recurrent_matrices of {kind}, got {name} "
-                f"of shape {shape}"
+                f"expected a matrix in each rz.base.StateMatrix of {kind}, got one of shape "
+                f"{node.matrix.shape}"
             )
-    return shapes
+    return found
 
 
 class _Columns(eqx.Module):
     """A matrix that reads a part of what it is applied to."""
 
-    matrix: Array
+    matrix: StateMatrix
     keep: Array
     share: float = eqx.field(static=True)
 

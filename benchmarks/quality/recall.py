@@ -1,0 +1,171 @@
+"""Associative recall (MQAR) against the size of the state.
+
+Every cell stands in two blocks of Mamba, in the place of its state space: a short convolution in
+front brings a key and its value into one step, a gate behind lets the key that is asked for choose
+what is read. Without that gate most models name any one of the values seen, for as long as this.
+Between the widths of a cell nothing else changes. `small` is the preset of `rz.data.load("mqar")`,
+64 tokens and 64 steps; `tiny` is easier and quicker, 16 tokens and 32 steps. Four pairs are to be
+remembered in both. The seeds train as one population until the steps end or one of them answers
+nearly everything; the figures are those of the best seed, which the picture shows, and of the
+median one. Seconds are processor time; all rows take about three hours.
+"""
+
+import time
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.random as jr
+import numpy as np
+import optax
+from matplotlib.figure import Figure
+
+import rnn_zoo as rz
+from rnn_zoo.summary import count_numbers
+
+from .. import call
+from ..tables import ROWS, Kept, shown
+from .rates import accuracy, best_rate
+
+
+class Setting(NamedTuple):
+    data: dict
+    cells: tuple[str, ...]
+    widths: tuple[int, ...]
+    seeds: int
+    steps: int
+    evaluations: int
+    enough: float
+    title: str
+
+
+PICTURE = ROWS / "recall.png"
+KEY, RATE, BATCH = jr.key(0), 1e-2, 64
+STATES = 8  # of each feature of Mamba
+SETTINGS = {
+    "tiny": Setting(
+        {"vocabulary": 16, "length": 32, "n_pairs": 4},
+        ("gru", "lstm", "mingru", "rglru", "lru", "s5", "mamba"),
+        (4, 8, 16, 32),
+        seeds=4,
+        steps=3000,
+        evaluations=12,
+        enough=0.998,
+        title="16 tokens, 32 steps\nbest of four seeds",
+    ),
+    "small": Setting(
+        {},
+        ("gru", "rglru", "lru", "mamba"),
+        (16, 32, 64),
+        seeds=2,
+        steps=5000,
+        evaluations=20,
+        enough=0.99,
+        title="64 tokens, 64 steps (the small preset)\nbest of two seeds",
+    ),
+}
+
+
+def model(cell, width, vocabulary, key):
+    keys = jr.split(key, 4)
+
+    def block(key):
+        key_block, key_cell = jr.split(key)
+        options = {"state_size": STATES} if cell == "mamba" else {}
+        block = rz.layers.MambaBlock(width, expand=1, key=key_block, **options)
+        if cell != "mamba":
+            own = rz.Recurrent(rz.make_cell(cell, width, width, key=key_cell))
+            block = eqx.tree_at(lambda block: block.inner.layers[2], block, own)
+        return rz.Block(block, mix="none", key=key)
+
+    embed = rz.layers.Pointwise(eqx.nn.Linear(vocabulary, width, key=keys[0]), vocabulary, width)
+    layers = rz.Stacked([embed, block(keys[1]), block(keys[2])])
+    return rz.SequenceModel(layers, vocabulary, pool=None, key=keys[3])
+
+
+def row(name, cell, width):
+    setting = SETTINGS[name]
+    data = rz.data.load(
+        "mqar", key=KEY, encoding="one_hot", n_train=50_000, n_valid=512, **setting.data
+    )
+    began = time.process_time()
+    members, rate, steps = best_rate(
+        lambda key: model(cell, width, data.info.input_size, key),
+        data,
+        (RATE,),
+        setting.seeds,
+        optimizer=lambda learning_rate: optax.chain(
+            optax.clip_by_global_norm(1.0), optax.adamw(learning_rate, weight_decay=0.1)
+        ),
+        steps=setting.steps,
+        batch_size=BATCH,
+        eval_every=setting.steps // setting.evaluations,
+        callback=lambda step, row: row["valid_accuracy"].max() > setting.enough,
+        key=KEY,
+    )
+    taken = time.process_time() - began
+    scores = [accuracy(member, data.test) for member in members]
+    one = members[0]
+    return {
+        "setting": name,
+        "cell": cell,
+        "width": width,
+        "state": count_numbers(jax.eval_shape(one.layer.init_state)),
+        "parameters": count_numbers(eqx.filter(one, eqx.is_inexact_array)),
+        "rate": rate,
+        "steps": steps,
+        "accuracy": round(max(scores), 4),
+        "median": round(float(np.median(scores)), 4),
+        "seconds": round(taken),
+        "jax": jax.__version__,
+    }
+
+
+def picture(rows):
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    axes = figure.subplots(1, len(SETTINGS), sharey=True)
+    colours = {cell: f"C{i}" for i, cell in enumerate(SETTINGS["tiny"].cells)}
+    for ax, (name, setting) in zip(axes, SETTINGS.items()):
+        for cell in setting.cells:
+            own = [r for r in rows if (r["setting"], r["cell"]) == (name, cell)]
+            points = sorted((int(r["state"]), float(r["accuracy"])) for r in own)
+            if points:
+                ax.plot(*zip(*points), "o-", color=colours[cell], label=cell)
+        ax.axhline(1 / 4, color="grey", ls=":", label="one of the values seen")
+        ax.set_title(setting.title, fontsize=11)
+        ax.set(xscale="log", xlabel="state (numbers)", xlim=(28, 1500), ylim=(0, 1.02))
+        ticks = [2**i for i in range(5, 11)]
+        ax.set_xticks(ticks, [str(n) for n in ticks], minor=False)
+        ax.minorticks_off()
+        ax.grid(alpha=0.3)
+        ax.spines[["top", "right"]].set_visible(False)
+    axes[0].set_ylabel("accuracy")
+    # The first panel has every cell.
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right", frameon=False)
+    figure.suptitle("MQAR, four pairs: accuracy against the size of the state", fontsize=12)
+    figure.savefig(PICTURE, dpi=100)
+
+
+PLACES = [
+    (name, cell, width)
+    for name, setting in SETTINGS.items()
+    for width in setting.widths
+    for cell in setting.cells
+]
+KEPT = Kept("recall", ("setting", "cell", "width"), PLACES)
+
+
+def main(arguments: list[str]) -> None:
+    parser = call.parser(__name__, KEPT, f"The picture is {shown(PICTURE)}.")
+    call.add_names(parser, "setting", SETTINGS)
+    call.add_names(parser, "--cell", SETTINGS["tiny"].cells)
+    parser.add_argument("--width", nargs="*", type=int, help="some only")
+    options = parser.parse_args(arguments)
+    chosen = [
+        (setting, cell, width)
+        for setting, cell, width in PLACES
+        if setting in options.setting and cell in options.cell
+        if not options.width or width in options.width
+    ]
+    KEPT.fill(chosen, row)
+    picture(KEPT.read())

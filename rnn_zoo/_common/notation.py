@@ -1,0 +1,37 @@
+"""How the step of a cell is written in full, as text, in `register(..., full=)`.
+
+The reference shows these texts, and the tests compute them.
+
+A line is `symbol = expression`, in any order. A prime marks what follows the step, and the last
+line before `where` is the output. After `where`, symbols are said to be fields of the cell, and
+`state` is named; a field under its own name needs no line there. Several symbols before one `=`
+are equal blocks of the rows. Of several lines for one symbol that one holds whose `if` is true,
+entry by entry where the condition is one of entries. A parameter that a cell does without, such
+as a bias, is left out of its term.
+
+`W x`, side by side, is a product with a matrix or a number; `*` and `/` act entry by entry; `^` is
+a power, of matrices `^T` the transpose and `^-1` the inverse; `[a, b]` puts one behind the other.
+Only numbers are broadcast. `I` is the identity, `j` the imaginary unit, `dt` the time since the
+last step. Functions act on each entry: `sig` (the logistic function), `tanh`, `exp`, `softplus`,
+`relu`, `sqrt`, `cos`, `abs`, `sign`, `max`, `min`, `clip`, `re`, `im`, `conj`. The others:
+
+- `complex(A)`: its first half is the real part, its second the imaginary one.
+- `diag(v)`, `outer(u, v)`, `norm(v)`, `expm(A)`: as in linear algebra; `radius(A)`: the largest
+  modulus of an eigenvalue.
+- `sum(A)`: of each row; `rows(v)`: v in every row; `by_channel(v)`: v as a matrix with a row for
+  each channel.
+- `parts(A)`: what stands along its first axis; `split(A, n)`: the first n rows and the others;
+  `columns(A)`: their number; `given(A)`: whether there is such a parameter.
+- `upper(v)`: the strictly upper triangular matrix of v, row by row; `block_diagonal(A)`: the
+  matrix of these blocks; `permute(A, p)`: the rows in the order p; `fourier(A)`: the unitary
+  discrete Fourier transform of the columns.
+- `by_unit(periods)`: the period of each unit; `reads(T)`: 1 where T of the row is at most T of the
+  column, else 0; `lcm(T)`: the least common multiple.
+- `signs(n)`: 1 for each unit, -1 for the last n.
+- `steps(t, M, g, v)`: v after t steps of v -> M v + g, where t is any real number;
+  `diagonals(a, b, c, d)`: the matrix of the four blocks diag(a), diag(b) over diag(c), diag(d).
+- `layers(parts, phi, u)`: phi(W u + b) of each of the parts, one after the other.
+- `wires(v, adjacency)`: the numbers of the synapses as a matrix, a row for each target;
+  `synapses(wiring)`: 1 where a neuron of the layer (row) reads a feature of [x, h], else 0;
+  `motor(v)`: the motor neurons.
+"""

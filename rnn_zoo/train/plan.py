@@ -1,0 +1,141 @@
+"""What a training run is told before it begins, and what it gives back.
+
+One model and a population of models are told the same things; here they are checked once, and
+their defaults are filled in.
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.random as jr
+import numpy as np
+
+from ..data.batches import Batch
+from .losses import check_batch
+from .step import UpdateRule, check_truncate
+
+
+@dataclasses.dataclass(frozen=True)
+class FitResult:
+    """What training gives.
+
+    - `model`: the model after the last step, or the best one with `return_best`. It is not in
+      inference mode.
+    - `history`: a dict for each evaluation: step, epoch, seconds, train_loss and the training
+      metrics (`train_accuracy`, ...; means over the steps since the row before),
+      valid_loss and the validation metrics; `interrupted` where Ctrl-C ended the run.
+    - `opt_state`: the optimiser's state; `step`: the number of steps done.
+
+    Of a population, the arrays of `model` and of `opt_state` have the members on axis 0, and a
+    figure of the history is an array with a number for each member.
+    """
+
+    model: Any
+    history: list[dict[str, Any]]
+    opt_state: Any
+    step: int
+
+
+class Feed(NamedTuple):
+    """The training data, and how they are cut into batches."""
+
+    data: Batch
+    batch_size: int
+    lengths: Sequence[int] | None
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps in an epoch: only full batches count."""
+        return len(self.data) // self.batch_size
+
+
+class Watch(NamedTuple):
+    """When a run is evaluated and on what, and who is told."""
+
+    valid: Batch | None
+    eval_every: int | None
+    max_patience: int | None
+    return_best: bool
+    callback: Callable[..., Any] | None
+    show_progress: bool
+
+    def asks_to_stop(self, step: int, row: dict[str, Any]) -> bool:
+        """Tell the callback of a row of the history; True where it wants training to end."""
+        return self.callback is not None and self.callback(step, row) is True
+
+
+class Length(NamedTuple):
+    """How long a run is, in steps or in epochs: exactly one of them is given."""
+
+    steps: int | None
+    epochs: int | None
+
+    def total(self, per_epoch: int) -> int:
+        """The steps of the whole run. ValueError for both, neither, or none to take."""
+        steps, epochs = self
+        if (steps is None) == (epochs is None):
+            raise ValueError(f"expected exactly one of steps and epochs, got {steps=}, {epochs=}")
+        total = steps if epochs is None else epochs * per_epoch
+        if total is None or total < 1:
+            raise ValueError(f"expected at least one step or epoch, got {steps=}, {epochs=}")
+        return total
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What does not change while training runs, checked and with its defaults."""
+
+    rule: UpdateRule
+    feed: Feed
+    watch: Watch
+    steps: int
+    eval_every: int
+    key: Any
+
+    def evaluates_at(self, step: int) -> bool:
+        """Whether a row of the history is due after this step."""
+        return step % self.eval_every == 0 or step == self.steps
+
+    def settings(self) -> dict:
+        """What a checkpoint must agree on, because the order of the data depends on it."""
+        return {
+            "key": np.asarray(jr.key_data(self.key)).tolist(),
+            "batch_size": self.feed.batch_size,
+            "samples": len(self.feed.data),
+        }
+
+
+def make_plan(
+    model: Any, rule: UpdateRule, feed: Feed, watch: Watch, length: Length, key: Any
+) -> Plan:
+    """The plan for a model, one member where there are many.
+
+    ValueError or TypeError for arguments and data that do not fit, before anything runs.
+    """
+    check_batch(rule.loss, model, feed.data)
+    if watch.valid is not None:
+        check_batch(rule.loss, model, watch.valid)
+    elif watch.return_best or watch.max_patience is not None:
+        raise ValueError("return_best and max_patience look at the validation loss: give valid")
+    check_truncate(model, rule, feed.data, key)
+    samples = len(feed.data)
+    if not 1 <= feed.batch_size <= samples:
+        raise ValueError(
+            f"expected batch_size from 1 to the {samples} samples of train, got {feed.batch_size}"
+        )
+    # Batches are gathered on the host, so the data are brought there once.
+    feed = feed._replace(data=jax.tree.map(np.asarray, feed.data))
+    watch = watch._replace(valid=jax.tree.map(np.asarray, watch.valid))
+    steps = length.total(feed.per_epoch)
+    eval_every = at_least_one("eval_every", watch.eval_every, feed.per_epoch)
+    return Plan(rule, feed, watch, steps, eval_every, key)
+
+
+def at_least_one(name: str, given: int | None, default: int) -> int:
+    """The number given, or the default for None. ValueError below 1."""
+    value = default if given is None else given
+    if value < 1:
+        raise ValueError(f"expected {name} of at least 1, got {value}")
+    return value
