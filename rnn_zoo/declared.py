@@ -225,8 +225,8 @@ class AbstractDeclaredCell(AbstractCell):
 
 def _zeros(self: AbstractCell) -> Array:
     """h, (hidden,), zeros in the dtype of a carry beside the parameters."""
-    parameters = jax.tree.leaves(eqx.filter(self, eqx.is_inexact_array))
-    return zero_state(self.output_size, parameters[0])
+    real = (p for p in jax.tree.leaves(self) if jnp.issubdtype(p.dtype, jnp.floating))
+    return zero_state(self.output_size, next(real))
 
 
 def _declarations(cls: type) -> dict[str, Option | Start]:

@@ -73,3 +73,40 @@ def test_cells_of_your_own_run(contributing):
         exec(block, names)
     assert names["ys"].shape == (20, 3)
     assert names["scores"].shape == (2,)
+
+
+@pytest.fixture
+def contributing(monkeypatch):
+    """The Python blocks of the page; what they register is forgotten afterwards."""
+    monkeypatch.setattr(registry, "_CELLS", dict(registry._CELLS))
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    return re.findall(r"^```python\n(.*?)^```", text, re.S | re.M)
+
+
+def test_the_new_cell_of_contributing_keeps_the_laws(contributing):
+    """What its three places get fits together: reference, class with full equation, mutants."""
+    reference, cell_class, rows = contributing[:3]
+    of_tests, of_family = dict(vars(references)), dict(vars(gated))
+    exec(reference, of_tests)
+    exec(cell_class, of_family)
+    mutants = eval(f"{{{rows}}}", {"EQUATION": "{}"})
+    with jax.enable_x64(True):
+        cell = rz.make_cell("janet", 3, 5, beta=0.7, key=jr.key(0))
+        h, x = np.asarray(jr.normal(jr.key(1), (5,))), np.asarray(jr.normal(jr.key(2), (3,)))
+        state, y = cell.step(h, x)
+        expected, _ = of_tests["janet"](cell, h, x, 1.0, beta=0.7)
+        in_full, _ = equation.step(rz.cell_info("janet").full_equation, cell, h, x, 1.0, set())
+    for other in (y, expected, in_full):
+        np.testing.assert_allclose(state, other, rtol=1e-12, atol=1e-12)
+    for file, old, new, _ in mutants.values():
+        assert file == "cells/gated.py"
+        assert cell_class.count(old) == 1
+        assert old != new
+
+
+def test_cells_of_your_own_run(contributing):
+    names = {}
+    for block in contributing[3:]:
+        exec(block, names)
+    assert names["ys"].shape == (20, 3)
+    assert names["scores"].shape == (2,)

@@ -147,8 +147,7 @@ class GRUCell(AbstractDeclaredCell, init=False):
         state: Float[Array, " {self.output_size}"],
         x: Float[Array, " {self.input_size}"],
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        from_x = self.weight_ih @ x
-        from_x = plus(from_x, self.bias)
+        from_x = plus(self.weight_ih @ x, self.bias)
         if self.reset_after:
             from_h = c @ state
             r, z = jnp.split(jax.nn.sigmoid((from_x + from_h)[: -self.output_size]), 2)
