@@ -219,9 +219,6 @@ def check_positive(name: str, value: float, *, zero: bool = False) -> float:
     return float(value)
 
 
-<<<<<<< HEAD
-def check_choice(name: str, value: Any, known: Any) -> Any:
-=======
 def check_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
     """The bounds of a log-uniform number, or a ValueError."""
     low, high = bounds
@@ -230,8 +227,7 @@ def check_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
     return low, high
 
 
-def check_choice(name: str, value: str, known: Any) -> str:
->>>>>>> main
+def check_choice(name: str, value: Any, known: Any) -> Any:
     """`value` where it is one of the known, or a ValueError."""
     if value not in known:
         raise ValueError(f"expected {name} to be one of {tuple(known)}, got {value!r}")
