@@ -118,8 +118,7 @@ class LipschitzCell(AbstractDeclaredCell, init=False):
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        drive = self.weight_ih @ x
-        drive = plus(drive, self.bias)
+        drive = plus(self.weight_ih @ x, self.bias)
 
         def f(h):
             return c.A @ h + jnp.tanh(c.W @ h + drive)

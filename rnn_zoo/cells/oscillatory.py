@@ -178,8 +178,7 @@ class HCoRNNCell(AbstractDeclaredCell, init=False):
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[OscillatorState, Float[Array, " {self.output_size}"]]:
         h, z = state
-        u = c @ h + self.weight_ih @ x
-        force = jnp.tanh(plus(u, self.bias))
+        force = jnp.tanh(plus(c @ h + self.weight_ih @ x, self.bias))
         delta = jnp.asarray(dt) * self.delta
         z = z + delta * (force - self.stiffness.value * h - self.damping.value * z)
         h = h + delta * z
@@ -239,8 +238,7 @@ class LEMCell(AbstractDeclaredCell, init=False):
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[OscillatorState, Float[Array, " {self.output_size}"]]:
         h, z = state
-        from_x = self.weight_ih @ x
-        from_x = plus(from_x, self.bias)
+        from_x = plus(self.weight_ih @ x, self.bias)
         pre = from_x[: -self.output_size] + c.W_hh @ h
         one, two, pre_z = jnp.split(pre, 3)
         delta = jnp.asarray(dt) * self.delta
