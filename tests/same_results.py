@@ -38,14 +38,15 @@ class Sample:
     model: bool = False
 
 
-def named(name: str) -> Any:
-    """A public class or function, at the root or in the room where the build keeps it."""
+def named(*names: str) -> Any:
+    """A public class or function by one of its names, at the root or in the room of this build."""
     rooms = ["", "cells", "linear", "graphs", "reservoir", "wrappers", "layers", "models", "wiring"]
     for room in rooms:
         found = vars(vars(rz).get(room, rz)) if room else vars(rz)
-        if name in found:  # `getattr` would warn of a name that has moved
-            return found[name]
-    raise AttributeError(f"rnn_zoo has no {name}")
+        for name in names:
+            if name in found:  # `getattr` would warn of a name that has moved
+                return found[name]
+    raise AttributeError(f"rnn_zoo has no {names}")
 
 
 def _cell(name: str, seed: int = 0, inputs: int = I, hidden: int = H, **options: Any) -> Any:
@@ -185,13 +186,13 @@ MODELS = {
     "echo_state_network": _echo_state_network,
     "modular": _modular,
     "message_passing": _message_passing,
-    "ncp": lambda: named("NCPCell")(_map_of("AutoNCPMap", 8, 2), key=jr.key(0)),
+    "ncp": lambda: named("WiredElmanCell", "NCPCell")(_map_of("AutoNCPMap", 8, 2), key=jr.key(0)),
     "short_conv": lambda: named("ShortConv")(I, kernel_size=3, key=jr.key(0)),
     "stride_aware": lambda: named("StrideAwareCfC")(
         I, H, strides=(1, 3), backbone_units=7, key=jr.key(0)
     ),
-    "parallel": lambda: rz.Parallel([_cell("leaky_elman"), _cell("lru", 1)]),
-    "cascade": lambda: rz.Cascade([_cell("gru"), rz.Zoneout(_cell("esn", 1, H, 4), 0.3)]),
+    "parallel": lambda: named("Parallel")([_cell("leaky_elman"), _cell("lru", 1)]),
+    "cascade": lambda: named("Cascade")([_cell("gru"), rz.Zoneout(_cell("esn", 1, H, 4), 0.3)]),
     "adopted": lambda: rz.adopt(eqx.nn.LSTMCell(I, H, key=jr.key(0))),
     "griffin_block": lambda: named("GriffinBlock")(I, key=jr.key(0)),
     "model-lstm": lambda: _model("lstm", bidirectional=True),
