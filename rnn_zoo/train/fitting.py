@@ -18,24 +18,24 @@ from ._old_fit import takes_old_arguments
 from .checkpoint import Checkpoints, Run, read_run, write_run
 from .evaluate import assess
 from .losses import fault_of
-from .plan import Feed, FitResult, Length, Plan, Watch, at_least_one, make_plan
+from .plan import (
+    Feed,
+    FitResult,
+    Length,
+    NonFiniteLossError,
+    Plan,
+    Watch,
+    at_least_one,
+    make_plan,
+    no_best,
+)
 from .progress_bar import ProgressBar
-from .step import UpdateRule, start, update
+from .step import UpdateRule, averaged, start, update
 
 
 # How many steps may be under way before the oldest one's loss is looked at: looking at once
 # would make the device wait for the host at every step.
 _LOOK_BACK = 8
-
-
-class NonFiniteLossError(FloatingPointError):
-    """The loss or its gradient became NaN or infinite; `result` is the run up to that step."""
-
-    result: FitResult
-
-    def __init__(self, message: str, result: FitResult):
-        self.args = (message,)
-        self.result = result
 
 
 @takes_old_arguments
@@ -59,6 +59,8 @@ def fit(
     callback: Callable[..., Any] | None = None,
     show_progress: bool = False,
     checkpoints: Checkpoints | None = None,
+    opt_state: Any = None,
+    ema: Any = None,
 ) -> FitResult:
     """Train a model: `fit(model, train, valid, loss=cross_entropy, optimizer=..., key=...)`.
 
@@ -83,34 +85,50 @@ def fit(
     - `truncate`: truncated backpropagation through time. Each batch is run in segments of so
       many steps with an update after each, and the state is carried on; a schedule counts
       segments. This needs a `PredictionLoss`, a target for each step and a model that can step.
-    - `callback(step, row)`: is called with each row; training stops when it returns True.
+    - `callback(step, row)` or `callback(step, row, result)`: is called with each row; training
+      stops when it returns True. `result` is a `FitResult` of the run so far: the model as it
+      is, the optimiser's state, the history.
     - `show_progress`: a progress bar on stderr (needs tqdm).
     - `checkpoints`: `Checkpoints(directory, every=None, resume=False)`, where and how often the run
       is written, and whether it goes on from what is there.
+    - `opt_state`: `result.opt_state` of a run before, to go on with its moments and its schedule.
+      Steps are counted from 0 again, so give another key, or the data come in the same order.
+    - `ema`: an optax transformation that averages, `optax.ema(0.999)`. It is given the parameters
+      after each update, the validation loss is that of their average, and the result has it as
+      `ema_model`.
 
-    The step is compiled for these very `loss`, `optimizer` and `augment` objects: give the same
-    ones again and the next run does not compile.
+    The step is compiled for these very `loss`, `optimizer`, `augment` and `ema` objects: give the
+    same ones again and the next run does not compile.
 
     Ctrl-C stops, evaluates once more, writes a checkpoint and returns what there is.
 
-    **Raises:** NonFiniteLossError at the first step whose loss or gradient is not finite;
-    ValueError or TypeError for arguments and data that do not fit, before anything runs.
+    **Raises:** NonFiniteLossError at the first step whose loss or gradient is not finite, and at
+    the end where `return_best` or `max_patience` saw no validation loss that is; ValueError or
+    TypeError for arguments and data that do not fit, before anything runs.
     """
     plan = make_plan(
         model,
-        UpdateRule(loss, optimizer, augment, truncate),
+        UpdateRule(loss, optimizer, augment, truncate, _checked_ema(ema)),
         Feed(train, batch_size, lengths),
         Watch(valid, eval_every, max_patience, return_best, callback, show_progress),
         Length(steps, epochs),
         key,
     )
     checkpoints = _checked(checkpoints, plan)
-    run = Run(start(model, optimizer), model)
+    progress = start(model, optimizer, opt_state, ema)
+    run = Run(progress, (model, averaged(progress)))
     if checkpoints is not None and checkpoints.resume:
         run = read_run(Path(checkpoints.directory), run, plan.settings())
     with ProgressBar(show_progress, plan.steps, int(run.progress.step)) as bar:
         _train(run, plan, checkpoints, bar)
+    _require_a_best(run, plan)
     return _result(run, return_best)
+
+
+def _checked_ema(ema: Any) -> Any:
+    if ema is not None and not hasattr(ema, "update"):
+        raise TypeError(f"expected ema as an optax transformation, optax.ema(0.999), got {ema!r}")
+    return ema
 
 
 def _checked(checkpoints: Checkpoints | None, plan: Plan) -> Checkpoints | None:
@@ -135,7 +153,7 @@ def _train(run: Run, plan: Plan, checkpoints: Checkpoints | None, bar: ProgressB
             if plan.evaluates_at(step):
                 row = _add_row(run, plan)
                 bar.show(row)
-                stop = plan.watch.asks_to_stop(step, row)
+                stop = plan.watch.asks_to_stop(row, lambda: _result(run, return_best=False))
                 stop |= _out_of_patience(run, plan)
             bar.advance()
             last = stop or step == plan.steps
@@ -192,18 +210,13 @@ def _add_row(run: Run, plan: Plan) -> dict[str, Any]:
     for name in pending[0] if pending else ():
         row[f"train_{name}"] = float(np.mean([float(outcome[name]) for outcome in pending]))
     if plan.watch.valid is not None:
-        figures = assess(run.progress.model, plan.watch.valid, plan.rule.loss, 256)
+        average = averaged(run.progress)
+        model = run.progress.model if average is None else average
+        figures = assess(model, plan.watch.valid, plan.rule.loss, 256)
         row |= {f"valid_{name}": figure for name, figure in figures.items()}
-        _note_best(run, row["valid_loss"])
+        run.note(row["valid_loss"])
     run.history.append(row)
     return row
-
-
-def _note_best(run: Run, valid_loss: float) -> None:
-    if valid_loss < run.best_loss:
-        run.best_model, run.best_loss, run.waited = run.progress.model, valid_loss, 0
-    else:
-        run.waited += 1
 
 
 def _out_of_patience(run: Run, plan: Plan) -> bool:
@@ -244,8 +257,13 @@ def _fail(run: Run, plan: Plan) -> None:
     )
 
 
+def _require_a_best(run: Run, plan: Plan) -> None:
+    """NonFiniteLossError where the best validation loss decides, and none was finite."""
+    if plan.watch.seeks_best and not math.isfinite(run.best_loss):
+        raise no_best(plan, _result(run, return_best=False))
+
+
 def _result(run: Run, return_best: bool) -> FitResult:
     progress = run.progress
-    best = return_best and math.isfinite(run.best_loss)
-    model = run.best_model if best else progress.model
-    return FitResult(model, run.history, progress.opt_state, int(progress.step))
+    model, average = run.best if return_best else (progress.model, averaged(progress))
+    return FitResult(model, list(run.history), progress.opt_state, int(progress.step), average)

@@ -5,19 +5,21 @@ their defaults are filled in.
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
 
 from ..data.batches import Batch
-from .losses import check_batch
+from .losses import check_batch, fault_of
 from .step import UpdateRule, check_truncate
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class FitResult:
     """What training gives.
 
@@ -26,7 +28,9 @@ class FitResult:
     - `history`: a dict for each evaluation: step, epoch, seconds, train_loss and the training
       metrics (`train_accuracy`, ...; means over the steps since the row before),
       valid_loss and the validation metrics; `interrupted` where Ctrl-C ended the run.
-    - `opt_state`: the optimiser's state; `step`: the number of steps done.
+    - `opt_state`: the optimiser's state after the last step; `step`: the number of steps done.
+    - `ema_model`: with `ema`, the model with the averaged parameters, of the same moment as
+      `model`; else None.
 
     Of a population, the arrays of `model` and of `opt_state` have the members on axis 0, and a
     figure of the history is an array with a number for each member.
@@ -36,6 +40,34 @@ class FitResult:
     history: list[dict[str, Any]]
     opt_state: Any
     step: int
+    ema_model: Any = None
+
+    def __repr__(self) -> str:
+        arrays = jax.tree.leaves(eqx.filter(self.model, eqx.is_inexact_array))
+        row = self.history[-1] if self.history else {}
+        lines = [
+            f"FitResult after {self.step} steps, {len(self.history)} rows of history",
+            f"  model: {type(self.model).__name__}, {sum(a.size for a in arrays):,} numbers that "
+            f"train{'' if self.ema_model is None else ', and their average in ema_model'}",
+            f"  last row: {', '.join(f'{name}={_short(value)}' for name, value in row.items())}",
+        ]
+        return "\n".join(lines if row else lines[:-1])
+
+
+def _short(value: Any) -> str:
+    if np.ndim(value):
+        return f"{np.size(value)} numbers"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+class NonFiniteLossError(FloatingPointError):
+    """A loss or its gradient became NaN or infinite; `result` is the run up to that step."""
+
+    result: FitResult
+
+    def __init__(self, message: str, result: FitResult):
+        self.args = (message,)
+        self.result = result
 
 
 class Feed(NamedTuple):
@@ -61,9 +93,28 @@ class Watch(NamedTuple):
     callback: Callable[..., Any] | None
     show_progress: bool
 
-    def asks_to_stop(self, step: int, row: dict[str, Any]) -> bool:
+    def asks_to_stop(self, row: dict[str, Any], so_far: Callable[[], FitResult]) -> bool:
         """Tell the callback of a row of the history; True where it wants training to end."""
-        return self.callback is not None and self.callback(step, row) is True
+        if self.callback is None:
+            return False
+        more = (so_far(),) if _takes_result(self.callback) else ()
+        return self.callback(row["step"], row, *more) is True
+
+    @property
+    def seeks_best(self) -> bool:
+        """Whether something depends on which validation loss is the best."""
+        return self.return_best or self.max_patience is not None
+
+
+def _takes_result(callback: Callable[..., Any]) -> bool:
+    """Whether a callback has three parameters that must be given: defaults are its own affair."""
+    try:
+        parameters = inspect.signature(callback).parameters.values()
+    except ValueError:  # of some functions in C
+        return False
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    required = [p for p in parameters if p.kind in positional and p.default is p.empty]
+    return len(required) == 3
 
 
 class Length(NamedTuple):
@@ -117,7 +168,7 @@ def make_plan(
     check_batch(rule.loss, model, feed.data)
     if watch.valid is not None:
         check_batch(rule.loss, model, watch.valid)
-    elif watch.return_best or watch.max_patience is not None:
+    elif watch.seeks_best:
         raise ValueError("return_best and max_patience look at the validation loss: give valid")
     check_truncate(model, rule, feed.data, key)
     samples = len(feed.data)
@@ -131,6 +182,18 @@ def make_plan(
     steps = length.total(feed.per_epoch)
     eval_every = at_least_one("eval_every", watch.eval_every, feed.per_epoch)
     return Plan(rule, feed, watch, steps, eval_every, key)
+
+
+def no_best(plan: Plan, result: FitResult) -> NonFiniteLossError:
+    """What is said where `return_best` or `max_patience` have no finite loss to go by."""
+    fault = None if plan.watch.valid is None else fault_of(plan.watch.valid)
+    data = "the inputs of valid are finite" if fault is None else f"in valid: {fault}"
+    return NonFiniteLossError(
+        f"no validation loss was finite up to step {result.step} ({data}), so that no model is "
+        "the best: mend valid or the loss, or leave out return_best and max_patience; "
+        "`error.result` has the last model",
+        result,
+    )
 
 
 def at_least_one(name: str, given: int | None, default: int) -> int:
