@@ -177,7 +177,7 @@ def test_no_finite_validation_loss(options):
         train(model_for(), data, data, blind, steps=6, eval_every=1, **options)
     result = raised.value.result
     assert result.step == (2 if "max_patience" in options else 6)
-    assert "the inputs of valid are finite" in str(raised.value)
+    assert "the validation data are finite" in str(raised.value)
     assert same(result.model, train(model_for(), data, steps=result.step).model)
 
 
@@ -192,7 +192,7 @@ def test_data_that_make_the_validation_loss_not_finite():
     data = sign_task()
     x = np.array(data.x)
     x[3, 2] = np.nan
-    with pytest.raises(NonFiniteLossError, match="in valid: .*nan at sample 3, step 2"):
+    with pytest.raises(NonFiniteLossError, match="in the validation data: .*nan at sample 3, step 2"):
         train(model_for(), data, Batch(x, data.y), steps=2, return_best=True)
 
 

@@ -46,6 +46,10 @@ class Run:
     pending: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     """Losses and metrics of the steps since the last row of the history."""
     seconds: float = 0.0
+    position: Any = None
+    """Where the source of the data was when the run was written."""
+    stream: Any = None
+    """The batches that are still to come; it is not written, but its position is."""
 
     def note(self, valid_loss: float) -> None:
         """Keep the models if this is the best loss so far."""
@@ -70,6 +74,7 @@ def write_run(directory: Path, run: Run, settings: dict) -> None:
         "history": run.history,
         "pending": run.pending,
         "seconds": run.seconds,
+        "position": None if run.stream is None else run.stream.position(),
         "leaves": _format.describe(tree),
     }
     directory.mkdir(parents=True, exist_ok=True)
@@ -115,4 +120,5 @@ def read_run(directory: Path, run: Run, settings: dict) -> Run:
         progress,
         (best, None if average is None else eqx.combine(average, best)),
         **{name: header[name] for name in ("best_loss", "waited", "history", "pending", "seconds")},
+        position=header.get("position"),
     )

@@ -12,14 +12,14 @@ import jax
 import jax.random as jr
 import numpy as np
 
-from ..data import batches
 from ..data.batches import Batch
 from ._old_fit import takes_old_arguments
 from .checkpoint import Checkpoints, Run, read_run, write_run
 from .evaluate import assess
+from .feeds import feed_of
 from .losses import fault_of
 from .plan import (
-    Feed,
+    DataSourceError,
     FitResult,
     Length,
     NonFiniteLossError,
@@ -49,7 +49,7 @@ def fit(
     key: Any,
     steps: int | None = None,
     epochs: int | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     lengths: Sequence[int] | None = None,
     eval_every: int | None = None,
     max_patience: int | None = None,
@@ -69,16 +69,21 @@ def fit(
     **Arguments:**
 
     - `model`: any Equinox module; what `trainable` names is trained.
-    - `train`, `valid`: `rnn_zoo.data.Batch`es with all the samples.
+    - `train`, `valid`: `rnn_zoo.data.Batch`es with all the samples, in memory or in mapped files.
+      `train` may also be any iterable of `Batch`es, which are trained on as they come; one that
+      can be gone through again begins anew when it ends.
     - `loss(model, batch, *, key)`: a scalar, or (scalar, dict of scalars).
     - `optimizer`: any optax transformation.
     - `key`: the order of the data depends on it and on the epoch alone, the randomness of a step
       on it and on the step alone.
     - `steps` or `epochs`: exactly one. An epoch is as many full batches as there are; what
-      remains of its permutation is left out, other samples in each epoch.
+      remains of its permutation is left out, other samples in each epoch. Of an iterable it is a
+      pass, and epochs need its length (`len`).
+    - `batch_size`: 32 by default; not for an iterable, nor are `lengths`.
     - `lengths`: batches of padded samples are cut to the smallest of these that fits
       (`rnn_zoo.data.batches`).
-    - `eval_every`: steps between rows of the history; by default an epoch.
+    - `eval_every`: steps between rows of the history; by default an epoch, or the whole run where
+      the length of an epoch is not known.
     - `max_patience`: training stops after so many evaluations without a better validation loss.
     - `return_best`: give back the model with the best validation loss.
     - `augment(batch, key) -> batch`: is applied inside the jitted step, to training data only.
@@ -104,12 +109,13 @@ def fit(
 
     **Raises:** NonFiniteLossError at the first step whose loss or gradient is not finite, and at
     the end where `return_best` or `max_patience` saw no validation loss that is; ValueError or
-    TypeError for arguments and data that do not fit, before anything runs.
+    TypeError for arguments and data that do not fit, before anything runs; DataSourceError where
+    `train` fails or ends later.
     """
     plan = make_plan(
         model,
         UpdateRule(loss, optimizer, augment, truncate, _checked_ema(ema)),
-        Feed(train, batch_size, lengths),
+        feed_of(train, batch_size, lengths, epochs),
         Watch(valid, eval_every, max_patience, return_best, callback, show_progress),
         Length(steps, epochs),
         key,
@@ -119,10 +125,23 @@ def fit(
     run = Run(progress, (model, averaged(progress)))
     if checkpoints is not None and checkpoints.resume:
         run = read_run(Path(checkpoints.directory), run, plan.settings())
+    _open(run, plan, checkpoints)
     with ProgressBar(show_progress, plan.steps, int(run.progress.step)) as bar:
         _train(run, plan, checkpoints, bar)
     _require_a_best(run, plan)
     return _result(run, return_best)
+
+
+def _open(run: Run, plan: Plan, checkpoints: Checkpoints | None) -> None:
+    """Begin to go through the data, where the run goes on."""
+    order, _ = jr.split(plan.key)
+    run.stream = plan.feed.open(order, int(run.progress.step), run.position)
+    if checkpoints is not None and run.stream.position is None:
+        raise ValueError(
+            "checkpoints need a train that can say where it is, or the run would go on with other "
+            "data: a Batch, a list of them, or an iterable whose iterator has get_state() and "
+            "set_state(state), as those of Grain"
+        )
 
 
 def _checked_ema(ema: Any) -> Any:
@@ -168,12 +187,13 @@ def _train(run: Run, plan: Plan, checkpoints: Checkpoints | None, bar: ProgressB
 
 def _steps(run: Run, plan: Plan) -> Iterator[int]:
     """Take the steps that are left, and yield the number of each."""
-    key_order, key_steps = jr.split(plan.key)
+    _, key_steps = jr.split(plan.key)
     first = int(run.progress.step)
     if first >= plan.steps or _out_of_patience(run, plan):
         return
     under_way: collections.deque = collections.deque()
-    for step, batch in zip(range(first + 1, plan.steps + 1), _stream(plan.feed, key_order, first)):
+    for step in range(first + 1, plan.steps + 1):
+        batch = _next(run, plan, step == first + 1)
         run.progress, outcome = update(run.progress, batch, key_steps, plan.rule)
         run.pending.append(outcome)
         under_way.append(run.progress.finite)
@@ -182,30 +202,30 @@ def _steps(run: Run, plan: Plan) -> Iterator[int]:
         yield step
 
 
-def _stream(feed: Feed, key: Any, first: int) -> Iterator[Batch]:
-    """Batches without end, after the `first` ones."""
-    # The order of an epoch depends on the key and its number alone, so a run that goes on finds
-    # its place without the epochs before.
-    epoch, skip = divmod(first, feed.per_epoch)
-    while True:
-        order = batches(
-            feed.data,
-            feed.batch_size,
-            key=jr.fold_in(key, epoch),
-            drop_last=True,
-            lengths=feed.lengths,
-        )
-        for i, batch in enumerate(order):
-            if i >= skip:
-                yield batch
-        epoch, skip = epoch + 1, 0
+def _next(run: Run, plan: Plan, first: bool) -> Batch:
+    """The next batch, checked. DataSourceError, with the run so far, where there is none."""
+    try:
+        batch = next(run.stream.batches)
+        return batch if plan.check is None else plan.check(batch)
+    except Exception as error:
+        # Before anything ran there is nothing to keep, and the error is best as it is.
+        if first:
+            raise
+        raise DataSourceError(
+            f"train failed at step {int(run.progress.step) + 1}: {type(error).__name__}: {error} "
+            f"(`error.result` has the model as it was after step {int(run.progress.step)})",
+            _result(run, return_best=False),
+        ) from error
 
 
 def _add_row(run: Run, plan: Plan) -> dict[str, Any]:
     """Evaluate, and add a row to the history."""
     _require_finite(run, plan)
     step = int(run.progress.step)
-    row = {"step": step, "epoch": step / plan.feed.per_epoch, "seconds": run.seconds}
+    row: dict[str, Any] = {"step": step}
+    if plan.feed.per_epoch is not None:
+        row["epoch"] = step / plan.feed.per_epoch
+    row["seconds"] = run.seconds
     pending, run.pending = jax.device_get(run.pending), []
     for name in pending[0] if pending else ():
         row[f"train_{name}"] = float(np.mean([float(outcome[name]) for outcome in pending]))
@@ -247,8 +267,7 @@ def _require_finite(run: Run, plan: Plan) -> None:
 
 def _fail(run: Run, plan: Plan) -> None:
     step = int(run.progress.step) + 1
-    fault = fault_of(plan.feed.data)
-    data = "the training data are finite" if fault is None else fault
+    data = fault_of("the training data", plan.feed.data)
     raise NonFiniteLossError(
         f"the loss or its gradient is not finite at step {step} ({data}): lower the learning rate, "
         "clip the gradient (optax.clip_by_global_norm) or mend the data; `error.result` has "

@@ -6,7 +6,7 @@ their defaults are filled in.
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -14,8 +14,9 @@ import jax
 import jax.random as jr
 import numpy as np
 
-from ..data.batches import Batch
-from .losses import check_batch, fault_of
+from ..data.batches import Batch, on_host
+from .feeds import Feed, Source, in_memory
+from .losses import BatchCheck, check_batch, fault_of
 from .step import UpdateRule, check_truncate
 
 
@@ -70,17 +71,14 @@ class NonFiniteLossError(FloatingPointError):
         self.result = result
 
 
-class Feed(NamedTuple):
-    """The training data, and how they are cut into batches."""
+class DataSourceError(RuntimeError):
+    """`train` failed in the middle of a run; `result` is the run up to there."""
 
-    data: Batch
-    batch_size: int
-    lengths: Sequence[int] | None
+    result: FitResult
 
-    @property
-    def per_epoch(self) -> int:
-        """Steps in an epoch: only full batches count."""
-        return len(self.data) // self.batch_size
+    def __init__(self, message: str, result: FitResult):
+        self.args = (message,)
+        self.result = result
 
 
 class Watch(NamedTuple):
@@ -123,12 +121,17 @@ class Length(NamedTuple):
     steps: int | None
     epochs: int | None
 
-    def total(self, per_epoch: int) -> int:
-        """The steps of the whole run. ValueError for both, neither, or none to take."""
+    def total(self, per_epoch: int | None) -> int:
+        """The steps of the whole run. ValueError for both, neither, or none to take, and for epochs
+        of unknown length."""
         steps, epochs = self
         if (steps is None) == (epochs is None):
             raise ValueError(f"expected exactly one of steps and epochs, got {steps=}, {epochs=}")
-        total = steps if epochs is None else epochs * per_epoch
+        if epochs is not None and per_epoch is None:
+            raise ValueError(
+                f"{epochs=} need a train that says how many batches a pass has (len): give steps"
+            )
+        total = steps if epochs is None else epochs * (per_epoch or 0)
         if total is None or total < 1:
             raise ValueError(f"expected at least one step or epoch, got {steps=}, {epochs=}")
         return total
@@ -139,11 +142,14 @@ class Plan:
     """What does not change while training runs, checked and with its defaults."""
 
     rule: UpdateRule
-    feed: Feed
+    feed: Any
+    """A `Feed` or a `Source`."""
     watch: Watch
     steps: int
     eval_every: int
     key: Any
+    check: BatchCheck | None
+    """Of batches that could not be checked before."""
 
     def evaluates_at(self, step: int) -> bool:
         """Whether a row of the history is due after this step."""
@@ -153,41 +159,52 @@ class Plan:
         """What a checkpoint must agree on, because the order of the data depends on it."""
         return {
             "key": np.asarray(jr.key_data(self.key)).tolist(),
-            "batch_size": self.feed.batch_size,
-            "samples": len(self.feed.data),
+            **self.feed.settings(),
         }
 
 
 def make_plan(
-    model: Any, rule: UpdateRule, feed: Feed, watch: Watch, length: Length, key: Any
+    model: Any, rule: UpdateRule, feed: Feed | Source, watch: Watch, length: Length, key: Any
 ) -> Plan:
     """The plan for a model, one member where there are many.
 
     ValueError or TypeError for arguments and data that do not fit, before anything runs.
     """
-    check_batch(rule.loss, model, feed.data)
+
+    def check(batch: Batch) -> tuple[int, ...] | None:
+        shape = check_batch(rule.loss, model, batch)
+        check_truncate(model, rule, batch, key)
+        return shape
+
+    if isinstance(feed, Feed):
+        feed = _checked_feed(feed, check)
     if watch.valid is not None:
         check_batch(rule.loss, model, watch.valid)
     elif watch.seeks_best:
         raise ValueError("return_best and max_patience look at the validation loss: give valid")
-    check_truncate(model, rule, feed.data, key)
+    if watch.valid is not None:
+        watch = watch._replace(valid=on_host(watch.valid))
+    steps = length.total(feed.per_epoch)
+    eval_every = at_least_one("eval_every", watch.eval_every, feed.per_epoch or steps)
+    known = isinstance(feed, Feed) and in_memory(feed.data)
+    later = None if known else BatchCheck(check, rule.loss)
+    return Plan(rule, feed, watch, steps, eval_every, key, later)
+
+
+def _checked_feed(feed: Feed, check: Callable[[Batch], Any]) -> Feed:
+    check(feed.data)
     samples = len(feed.data)
     if not 1 <= feed.batch_size <= samples:
         raise ValueError(
             f"expected batch_size from 1 to the {samples} samples of train, got {feed.batch_size}"
         )
     # Batches are gathered on the host, so the data are brought there once.
-    feed = feed._replace(data=jax.tree.map(np.asarray, feed.data))
-    watch = watch._replace(valid=jax.tree.map(np.asarray, watch.valid))
-    steps = length.total(feed.per_epoch)
-    eval_every = at_least_one("eval_every", watch.eval_every, feed.per_epoch)
-    return Plan(rule, feed, watch, steps, eval_every, key)
+    return feed._replace(data=on_host(feed.data))
 
 
 def no_best(plan: Plan, result: FitResult) -> NonFiniteLossError:
     """What is said where `return_best` or `max_patience` have no finite loss to go by."""
-    fault = None if plan.watch.valid is None else fault_of(plan.watch.valid)
-    data = "the inputs of valid are finite" if fault is None else f"in valid: {fault}"
+    data = fault_of("the validation data", plan.watch.valid)
     return NonFiniteLossError(
         f"no validation loss was finite up to step {result.step} ({data}), so that no model is "
         "the best: mend valid or the loss, or leave out return_best and max_patience; "

@@ -15,8 +15,9 @@ from jaxtyping import Array, PyTree
 
 from .._common.numbers import exactly
 from ..data.batches import Batch, gather, orders
+from .feeds import Feed
 from .members import assess_members, member, over_members, population_size
-from .plan import Feed, FitResult, Length, Plan, Watch, make_plan, no_best
+from .plan import FitResult, Length, Plan, Watch, make_plan, no_best
 from .progress_bar import ProgressBar
 from .step import Progress, UpdateRule, choose, start, take_step
 
@@ -80,7 +81,7 @@ def fit_population(
     plan = make_plan(
         member(models, 0),
         UpdateRule(loss, optimizer, augment, truncate),
-        Feed(train, batch_size, lengths),
+        _feed(train, batch_size, lengths),
         Watch(valid, eval_every, max_patience, return_best, callback, show_progress),
         Length(steps, epochs),
         key,
@@ -90,6 +91,12 @@ def fit_population(
     if plan.watch.seeks_best:
         _require_a_best(members, plan)
     return _result(members, return_best)
+
+
+def _feed(train: Any, batch_size: int, lengths: Sequence[int] | None) -> Feed:
+    if not isinstance(train, Batch):
+        raise TypeError(f"expected train as a rnn_zoo.data.Batch, got {type(train).__name__}")
+    return Feed(train, batch_size, lengths)
 
 
 def _check_settings(models: Any, optimizer: Any, settings: Settings | None) -> dict[str, Array]:
