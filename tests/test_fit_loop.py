@@ -192,7 +192,8 @@ def test_data_that_make_the_validation_loss_not_finite():
     data = sign_task()
     x = np.array(data.x)
     x[3, 2] = np.nan
-    with pytest.raises(NonFiniteLossError, match="in the validation data: .*nan at sample 3, step 2"):
+    message = "in the validation data: .*nan at sample 3, step 2"
+    with pytest.raises(NonFiniteLossError, match=message):
         train(model_for(), data, Batch(x, data.y), steps=2, return_best=True)
 
 
