@@ -15,6 +15,7 @@ import numpy as np
 from ..data.batches import Batch
 from ._old_fit import takes_old_arguments
 from .checkpoint import Checkpoints, Run, read_run, write_run
+from .devices import place, replicate, require_parts, sharding_of
 from .evaluate import assess
 from .feeds import feed_of
 from .losses import fault_of
@@ -61,6 +62,7 @@ def fit(
     checkpoints: Checkpoints | None = None,
     opt_state: Any = None,
     ema: Any = None,
+    mesh: Any = None,
 ) -> FitResult:
     """Train a model: `fit(model, train, valid, loss=cross_entropy, optimizer=..., key=...)`.
 
@@ -101,6 +103,10 @@ def fit(
     - `ema`: an optax transformation that averages, `optax.ema(0.999)`. It is given the parameters
       after each update, the validation loss is that of their average, and the result has it as
       `ema_model`.
+    - `mesh`: a `jax.sharding.Mesh`, over all axes of which the samples of each batch are spread,
+      or a `NamedSharding(mesh, P("data"))` that names the axes. The model is on every device. The
+      loss has to be a mean over targets, as those here are and as `evaluate` needs it; the run is
+      the one of one device but for rounding, of a `PredictionLoss` with its dropout too.
 
     The step is compiled for these very `loss`, `optimizer`, `augment` and `ema` objects: give the
     same ones again and the next run does not compile.
@@ -114,7 +120,7 @@ def fit(
     """
     plan = make_plan(
         model,
-        UpdateRule(loss, optimizer, augment, truncate, _checked_ema(ema)),
+        UpdateRule(loss, optimizer, augment, truncate, _checked_ema(ema), sharding_of(mesh)),
         feed_of(train, batch_size, lengths, epochs),
         Watch(valid, eval_every, max_patience, return_best, callback, show_progress),
         Length(steps, epochs),
@@ -125,6 +131,7 @@ def fit(
     run = Run(progress, (model, averaged(progress)))
     if checkpoints is not None and checkpoints.resume:
         run = read_run(Path(checkpoints.directory), run, plan.settings())
+    run.progress = replicate(run.progress, plan.rule.sharding)
     _open(run, plan, checkpoints)
     with ProgressBar(show_progress, plan.steps, int(run.progress.step)) as bar:
         _train(run, plan, checkpoints, bar)
@@ -206,7 +213,11 @@ def _next(run: Run, plan: Plan, first: bool) -> Batch:
     """The next batch, checked. DataSourceError, with the run so far, where there is none."""
     try:
         batch = next(run.stream.batches)
-        return batch if plan.check is None else plan.check(batch)
+        if plan.check is not None:
+            plan.check(batch)
+        if plan.rule.sharding is not None:
+            require_parts(plan.rule.sharding, len(batch), "a batch of train")
+        return place(batch, plan.rule.sharding)
     except Exception as error:
         # Before anything ran there is nothing to keep, and the error is best as it is.
         if first:
@@ -232,7 +243,7 @@ def _add_row(run: Run, plan: Plan) -> dict[str, Any]:
     if plan.watch.valid is not None:
         average = averaged(run.progress)
         model = run.progress.model if average is None else average
-        figures = assess(model, plan.watch.valid, plan.rule.loss, 256)
+        figures = assess(model, plan.watch.valid, plan.rule.loss, 256, plan.rule.sharding)
         row |= {f"valid_{name}": figure for name, figure in figures.items()}
         run.note(row["valid_loss"])
     run.history.append(row)

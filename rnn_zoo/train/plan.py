@@ -13,8 +13,10 @@ import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
+from jax.sharding import NamedSharding
 
 from ..data.batches import Batch, on_host
+from .devices import require_parts
 from .feeds import Feed, Source, in_memory
 from .losses import BatchCheck, check_batch, fault_of
 from .step import UpdateRule, check_truncate
@@ -178,6 +180,8 @@ def make_plan(
 
     if isinstance(feed, Feed):
         feed = _checked_feed(feed, check)
+    if rule.sharding is not None:
+        _check_sharding(rule, rule.sharding, feed)
     if watch.valid is not None:
         check_batch(rule.loss, model, watch.valid)
     elif watch.seeks_best:
@@ -189,6 +193,13 @@ def make_plan(
     known = isinstance(feed, Feed) and in_memory(feed.data)
     later = None if known else BatchCheck(check, rule.loss)
     return Plan(rule, feed, watch, steps, eval_every, key, later)
+
+
+def _check_sharding(rule: UpdateRule, sharding: NamedSharding, feed: Feed | Source) -> None:
+    if rule.truncate is not None:
+        raise ValueError("truncate runs on one device: leave out mesh or truncate")
+    if isinstance(feed, Feed):
+        require_parts(sharding, feed.batch_size, "a batch_size")
 
 
 def _checked_feed(feed: Feed, check: Callable[[Batch], Any]) -> Feed:

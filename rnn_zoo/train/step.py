@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import jax.random as jr
 import optax
 from jax import Array, lax
+from jax.sharding import NamedSharding
 from jaxtyping import PyTree
 
 from ..data.batches import Batch
 from ..layers.batching import batch as batched
+from .devices import gradient_over, keys_of_samples, replicate
 from .losses import PredictionLoss, count_targets
 
 
@@ -40,6 +42,8 @@ class UpdateRule(NamedTuple):
     """Steps of a segment of truncated backpropagation through time; None for whole sequences."""
     ema: Any = None
     """An optax transformation that turns the parameters of each update into their average."""
+    sharding: NamedSharding | None = None
+    """How the samples of a batch lie on devices."""
 
 
 def trainable(model: PyTree) -> PyTree:
@@ -102,11 +106,30 @@ def take_step(
         return _in_segments(progress, batch, key, rule, rule.truncate)
     batch, key_loss = _augmented(rule, batch, jr.fold_in(key, progress.step))
 
-    def objective(params, rest):
-        return split_loss(rule.loss(eqx.combine(params, rest), batch, key=key_loss))
+    def of_part(params, rest, batch, key):
+        return split_loss(rule.loss(eqx.combine(params, rest), batch, key=key))
 
-    progress, value, metrics = _descend(progress, objective, rule)
-    return progress, {"loss": value, **metrics}
+    def objective(params, rest):
+        return of_part(params, rest, batch, key_loss)
+
+    gradient = None
+    if rule.sharding is not None:
+        gradient = _over_devices(rule, rule.sharding, of_part, batch, key_loss)
+    progress, value, metrics = _descend(progress, objective, rule, gradient=gradient)
+    return replicate(progress, rule.sharding), {"loss": value, **metrics}
+
+
+def _over_devices(
+    rule: UpdateRule, sharding: NamedSharding, of_part: Callable, batch: Batch, key: Any
+) -> Callable:
+    """The gradient of a loss over a batch that several devices share."""
+
+    def one(params, rest, batch, keys):
+        own = keys if isinstance(rule.loss, PredictionLoss) else keys[0]
+        return of_part(params, rest, batch, own)
+
+    keys = keys_of_samples(rule.loss, key, len(batch), sharding)
+    return gradient_over(sharding, one, batch, keys)
 
 
 def _augmented(rule: UpdateRule, batch: Batch, key: Any) -> tuple[Batch, Any]:
@@ -122,12 +145,19 @@ def split_loss(returned: Any) -> tuple[Array, dict[str, Array]]:
     return jnp.asarray(value), metrics
 
 
-def _descend(progress: Progress, objective: Callable, rule: UpdateRule, wanted: Any = True):
+def _descend(
+    progress: Progress,
+    objective: Callable,
+    rule: UpdateRule,
+    wanted: Any = True,
+    gradient: Callable | None = None,
+):
     """The progress after an update along the gradient of `objective(params, rest) -> (loss,
     more)`, the loss, and what else the objective gives. Where it is not `wanted`, or is not
     finite, nothing changes."""
     params, rest = eqx.partition(progress.model, trainable(progress.model))
-    gradient = eqx.filter_value_and_grad(objective, has_aux=True)
+    if gradient is None:
+        gradient = eqx.filter_value_and_grad(objective, has_aux=True)
     (value, more), grads = gradient(params, rest)
     # The device alone knows whether this is finite: the update is made there and dropped there, by
     # `choose`, so that the host need not wait for each step.
