@@ -38,6 +38,7 @@ from reference_pages import (
 import rnn_zoo as rz
 from rnn_zoo._common import notation as equations
 from rnn_zoo._common.fixed import Fixed
+from rnn_zoo.declared import AbstractDeclaredCell
 
 
 HERE = Path(__file__).parent
@@ -100,10 +101,19 @@ def entries() -> dict[str, Entry]:
 def _room(value: Any) -> str:
     if getattr(value, "__name__", "") in FIRST:
         return FIRST[value.__name__]
+    if value.__module__ in _families():  # the state of a cell, beside it
+        return _families()[value.__module__]
     rooms = [prefix for prefix in ROOMS if (value.__module__ + ".").startswith(prefix + ".")]
     if not rooms:
         raise ValueError(f"no page for {value!r} of {value.__module__}: give ROOMS a row")
     return ROOMS[max(rooms, key=len)]
+
+
+@functools.cache
+def _families() -> dict[str, str]:
+    """The family of the cells of each file."""
+    every = map(rz.cell_info, rz.list_cells())
+    return {info.cls.__module__: info.family for info in every}
 
 
 def on_page(page: str) -> list[Entry]:
@@ -156,14 +166,20 @@ def constant_doc(entry: Entry) -> str:
     raise ValueError(f"no docstring below the assignment of {entry.name}")
 
 
-def signature(name: str, node: ast.ClassDef | ast.FunctionDef | None) -> str:
-    """As one line where it fits, else a line for each argument."""
+def signature(name: str, node: ast.ClassDef | ast.FunctionDef | None, value: Any = None) -> str:
+    """As one line where it fits, else a line for each argument.
+
+    `value` is the class itself where its fields may declare its constructor.
+    """
     if node is None or (isinstance(node, ast.ClassDef) and node.name.startswith("Abstract")):
         return ""
     back = ""
     if isinstance(node, ast.ClassDef):
         made = _method(node, "__init__")
-        arguments = _arguments(made.args)[1:] if made else _fields(node)
+        if _is_declared(value):
+            arguments = _declared(value, node)
+        else:
+            arguments = _arguments(made.args)[1:] if made else _fields(node)
     else:
         method = bool(node.args.args) and node.args.args[0].arg == "self"
         arguments = _arguments(node.args)[method:]
@@ -200,6 +216,40 @@ def _argument(argument: ast.arg, default: ast.expr | None) -> str:
     if default is not None:
         text += f"{' = ' if argument.annotation else '='}{_text(default)}"
     return text
+
+
+def _is_declared(value: Any) -> bool:
+    """Whether the fields of this class declare its constructor."""
+    derived = inspect.isclass(value) and issubclass(value, AbstractDeclaredCell)
+    return derived and "__init__" in vars(value) and value is not AbstractDeclaredCell
+
+
+GIVEN = {
+    "input_size": "int",
+    "hidden_size": "int",
+    "use_bias": "bool",
+    "dtype": "Any",
+    "key": "PRNGKeyArray",
+}
+
+
+def _declared(value: Any, node: ast.ClassDef) -> list[str]:
+    """The arguments of a constructor that the fields of a class declare."""
+    fields = {_text(f.target): f for f in node.body if isinstance(f, ast.AnnAssign)}
+    texts = []
+    for name, parameter in inspect.signature(value).parameters.items():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and "*" not in texts:
+            texts.append("*")
+        if name in GIVEN:
+            text = f"{name}: {GIVEN[name]}"
+            known = parameter.default is not inspect.Parameter.empty
+            texts.append(f"{text} = {parameter.default!r}" if known else text)
+        else:
+            field = fields[name]
+            annotation = re.sub(r"^ClassVar\[(.*)\]$", r"\1", _text(field.annotation))
+            assert isinstance(field.value, ast.Call)
+            texts.append(f"{name}: {annotation} = {_text(field.value.args[0])}")
+    return texts
 
 
 def _fields(node: ast.ClassDef) -> list[str]:
@@ -319,9 +369,9 @@ def section(entry: Entry) -> str:
         parts.append(prose(constant_doc(entry), entry.page))
     elif isinstance(node, ast.ClassDef):
         parts.append(prose(entry.value.__doc__ or "", entry.page))
-        if call := _call(name, node):
+        if call := _call(name, node, entry.value):
             parts.append(f"<h3>Made by</h3>{call}")
-        parts += _class_rest(node, entry.page)
+        parts += _class_rest(node, entry)
     else:
         parts.append(_call(name, node))
         parts.append(prose(entry.value.__doc__ or "", entry.page))
@@ -330,17 +380,19 @@ def section(entry: Entry) -> str:
     return "\n".join([*(part for part in parts if part), "</section>"])
 
 
-def _call(name: str, node: ast.ClassDef | ast.FunctionDef) -> str:
-    text = signature(name, node)
+def _call(name: str, node: ast.ClassDef | ast.FunctionDef, value: Any = None) -> str:
+    text = signature(name, node, value)
     return f"<pre><code>{escape(text, quote=False)}</code></pre>" if text else ""
 
 
-def _class_rest(node: ast.ClassDef, page: str) -> list[str]:
+def _class_rest(node: ast.ClassDef, entry: Entry) -> list[str]:
     """What the constructor says, documented fields, documented methods."""
-    parts = []
+    parts, page = [], entry.page
     made = _method(node, "__init__")
     if made and (doc := ast.get_docstring(made)):
         parts.append(prose(doc, page))
+    elif _is_declared(entry.value):
+        parts.append(prose(entry.value.__init__.__doc__, page))
     fields = []
     for one, two in zip(node.body, node.body[1:]):
         if not isinstance(one, ast.AnnAssign) or not isinstance(two, ast.Expr):
@@ -354,6 +406,8 @@ def _class_rest(node: ast.ClassDef, page: str) -> list[str]:
         if not isinstance(method, ast.FunctionDef) or not (doc := ast.get_docstring(method)):
             continue
         if method.name.startswith("_") and method.name != "__call__":
+            continue
+        if entry.cell and method.name in STEP:  # shown as a whole, further down
             continue
         parts.append(f"<h3><code>.{method.name}</code></h3>")
         kinds = [_text(decorator) for decorator in method.decorator_list]
@@ -404,7 +458,18 @@ def _instance(entry: Entry) -> list[str]:
     shapes = f"x is {_shape((cell.input_size,))}, y {_shape((cell.output_size,))}"
     kept += f"\n<p><code>{call} -&gt; (state, y)</code>: {shapes}.</p>"
     example = f"<h3>Example</h3>\n<pre><code>{escape(cell_example(entry.cell), False)}</code></pre>"
-    return [_in_full(entry), made, kept, example]
+    return [_in_code(entry), _in_full(entry), made, kept, example]
+
+
+STEP = ("constants", "transition", "readout", "equation", "step")
+
+
+def _in_code(entry: Entry) -> str:
+    """The constants and the formula, as they stand in the class."""
+    methods = [vars(entry.value)[name] for name in STEP if name in vars(entry.value)]
+    here = [m for m in methods if inspect.isfunction(m) and m.__module__ == entry.value.__module__]
+    code = "\n".join(textwrap.dedent(inspect.getsource(method)) for method in here)
+    return f"<h3>The step in code</h3>\n<pre><code>{escape(code, quote=False)}</code></pre>"
 
 
 def _in_full(entry: Entry) -> str:

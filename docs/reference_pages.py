@@ -53,9 +53,10 @@ PAGES = {
 }
 
 # Where the names of a module stand; the longest prefix counts. A registered cell stands in its
-# family.
+# family, and so does what its file offers beside it.
 ROOMS = {
     "rnn_zoo.base": "own",
+    "rnn_zoo.declared": "own",
     "rnn_zoo.init": "own",
     "rnn_zoo.linear": "own",
     "rnn_zoo._common.activations": "own",
@@ -65,16 +66,7 @@ ROOMS = {
     "rnn_zoo.scan": "evaluators",
     "rnn_zoo.wrappers": "wrappers",
     "rnn_zoo.graphs": "wrappers",
-    "rnn_zoo.cells.vanilla": "vanilla",
-    "rnn_zoo.cells.wilson_cowan": "vanilla",
-    "rnn_zoo.cells.gated": "gated",
-    "rnn_zoo.cells.clockwork": "clockwork",
-    "rnn_zoo.cells.oscillatory": "oscillatory",
     "rnn_zoo.cells.wired_elman": "liquid",
-    "rnn_zoo.cells.liquid": "liquid",
-    "rnn_zoo.cells.ltc": "liquid",
-    "rnn_zoo.cells.wired": "liquid",
-    "rnn_zoo.cells.echo_state": "reservoir",
     "rnn_zoo.cells.discretise": "own",
     "rnn_zoo.cells": "state-space",
     "rnn_zoo._common.dropout": "layers",
@@ -216,6 +208,23 @@ state, ys = rz.scan.unroll(Decay(jnp.full(3, 0.9)), xs)
 }
 
 # Of the files that are no rooms, what a cell of one's own may need.
-HELPERS = {"base": ("StateMatrix", "replace")}
+HELPERS = {
+    "base": ("StateMatrix", "replace"),
+    "declared": (
+        "AbstractDeclaredCell",
+        "Given",
+        "drawn",
+        "drawn_from",
+        "computed",
+        "filled",
+        "option",
+        "derived",
+        "positive",
+        "non_negative",
+        "one_of",
+        "said",
+        "at_least_one",
+    ),
+}
 # Rooms whose names are plain words, such as `ring`, that mean other things elsewhere.
-PLAIN = ("base.", "init.", "cells.discretise.", "linear.")
+PLAIN = ("base.", "declared.", "init.", "cells.discretise.", "linear.")

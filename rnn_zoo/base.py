@@ -49,14 +49,21 @@ class AbstractCell(eqx.Module):
     flags depend on the instance, such as a wrapper, gives them itself, as properties or fields.
     """
 
-    input_size: eqx.AbstractVar[int]
-    output_size: eqx.AbstractVar[int]
-    timed: eqx.AbstractVar[bool]
-    """Has a physical time: a step takes `dt`, the time since the last one."""
-    linear: eqx.AbstractVar[bool]
-    """The step is h' = A h + b with A and b independent of h."""
-    stochastic: eqx.AbstractVar[bool]
-    """A step takes a keyword `key`."""
+    if TYPE_CHECKING:  # A type checker would take them for fields, and ask constructors for them.
+        input_size: ClassVar[int]
+        output_size: ClassVar[int]
+        timed: ClassVar[bool]
+        linear: ClassVar[bool]
+        stochastic: ClassVar[bool]
+    else:
+        input_size: eqx.AbstractVar[int]
+        output_size: eqx.AbstractVar[int]
+        timed: eqx.AbstractVar[bool]
+        """Has a physical time: a step takes `dt`, the time since the last one."""
+        linear: eqx.AbstractVar[bool]
+        """The step is h' = A h + b with A and b independent of h."""
+        stochastic: eqx.AbstractVar[bool]
+        """A step takes a keyword `key`."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         read_formula(cls, AbstractCell)

@@ -17,12 +17,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, get_args, get_origin
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import AbstractArray, Array, PRNGKeyArray
 
 from ._common.checks import check_choice, check_positive, check_sizes, one_like
-from ._common.dtypes import working_float
+from ._common.dtypes import working_float, zero_state
 from ._common.formulas import read_formula
 from .base import AbstractCell
 
@@ -195,6 +196,8 @@ def one_of(*known: str) -> Callable[[str, Any, Given], str]:
 class AbstractDeclaredCell(AbstractCell):
     """A cell whose constructor its class body declares; see the head of this file.
 
+    Its state is one vector, (hidden,), zero at the start, unless the class gives `init_state`.
+
     `init=False` behind it tells a type checker that the fields are no arguments.
     """
 
@@ -207,13 +210,23 @@ class AbstractDeclaredCell(AbstractCell):
             self, input_size: int, hidden_size: int, *, key: PRNGKeyArray, **options: Any
         ): ...
 
+        def init_state(self) -> Any: ...
+
     else:
 
         def __init_subclass__(cls, **keywords: Any) -> None:
             read_formula(cls, AbstractCell)
             declared = _declarations(cls)
+            if declared and getattr(cls.init_state, "__isabstractmethod__", False):
+                cls.init_state = _zeros
             if declared:
                 cls.__init__ = _constructor(declared, inspect.get_annotations(cls))
+
+
+def _zeros(self: AbstractCell) -> Array:
+    """h, (hidden,), zeros in the dtype of a carry beside the parameters."""
+    real = (p for p in jax.tree.leaves(self) if jnp.issubdtype(p.dtype, jnp.floating))
+    return zero_state(self.output_size, next(real))
 
 
 def _declarations(cls: type) -> dict[str, Option | Start]:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from numpy.typing import NDArray
 
+from ._common.checks import check_bounds as _check_bounds
 from ._common.dtypes import working_float as working_float
 from ._common.moved import listing as _listing, moved as _moved
 from ._common.old_names import INIT as _OLD
@@ -103,16 +104,8 @@ def log_uniform(
 
     ValueError unless 0 < low <= high.
     """
-    low, high = check_bounds(bounds)
+    low, high = _check_bounds(bounds)
     return uniform(key, shape, dtype, low=math.log(low), high=math.log(high))
-
-
-def check_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
-    """The bounds of a log-uniform number, or a ValueError."""
-    low, high = bounds
-    if not 0 < low <= high:
-        raise ValueError(f"expected a range (low, high) with 0 < low <= high, got {bounds}")
-    return low, high
 
 
 def hippo_legs(size: int) -> tuple[NDArray[np.complexfloating], NDArray[np.complexfloating]]:

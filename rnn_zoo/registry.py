@@ -67,7 +67,7 @@ class CellInfo:
 
     @property
     def complex_state(self) -> bool:
-        leaves = jax.tree.leaves(jax.eval_shape(_built(self.cls).init_state))
+        leaves = jax.tree.leaves(_state(self.cls))
         return any(jnp.issubdtype(leaf.dtype, jnp.complexfloating) for leaf in leaves)
 
     def _flag(self, name: str) -> bool:
@@ -79,6 +79,12 @@ class CellInfo:
 def _built(make: Callable) -> Any:
     """The default-built cell, its arrays as shapes alone."""
     return eqx.filter_eval_shape(lambda key: make(2, 8, key=key), jr.key(0))
+
+
+@functools.cache
+def _state(make: Callable) -> Any:
+    """Its state, as shapes alone: `init_state` may read dtypes off arrays, so they are traced."""
+    return eqx.filter_eval_shape(lambda key: make(2, 8, key=key).init_state(), jr.key(0))
 
 
 def register(

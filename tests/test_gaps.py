@@ -52,7 +52,7 @@ def test_a_longer_gap_keeps_less_and_turns_no_sign(case):
     """The bilinear rule, whose docstring says that it turns them, is no part of this."""
     cell, x = build(case), draw(1, (I,))
     dts = jnp.array([0.0, 0.3, 1.0, 4.0, 50.0, 1e4, 1e8])
-    linear = jax.vmap(lambda dt: cell.transition(x, dt).linear)(dts)
+    linear = jax.vmap(lambda dt: cell.transition(cell.constants(), x, dt).linear)(dts)
     assert isinstance(linear, Diagonal)
     kept = np.asarray(linear.a)
     np.testing.assert_allclose(kept[0], 1)
@@ -65,7 +65,7 @@ def test_negative_eigenvalues_take_no_time():
     cell = rz.cells.MambaCell(I, 4, negative_eigenvalues=True, key=jax.random.key(0))
     assert not cell.timed
     assert rz.cells.MambaCell(I, 4, key=jax.random.key(0)).timed
-    message = "MambaCell has no physical time and takes no dt"
+    message = "has no physical time and takes no dt"
     with pytest.raises(TypeError, match=message):
         cell.step(cell.init_state(), jnp.ones(I), 2.0)
     model = rz.make_model(

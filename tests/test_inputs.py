@@ -59,7 +59,7 @@ BAD = {
     "mask dtype": (lambda: layer()(X, mask=jnp.ones(7)), TypeError, "mask of dtype bool, got float32.*lengths_to_mask"),
     "reset length": (lambda: layer()(X, reset=jnp.ones((7, 1), bool)), ValueError, r"reset of shape \(7,\)"),
     "reset dtype": (lambda: layer()(X, reset=jnp.ones(7, int)), TypeError, "reset of dtype bool, got int32"),
-    "dt for no time": (lambda: layer()(X, dt=0.1), TypeError, "GRUCell has no physical time.*LeakyElmanCell"),
+    "dt for no time": (lambda: layer()(X, dt=0.1), TypeError, r"GRUCell has no physical time.*list_cells\(timed=True\)"),
     "dt for no time, model": (lambda: model()(X, dt=0.1), TypeError, "no physical time"),
     "dt for no time, step": (lambda: gru().step(jnp.zeros(4), X[0], 0.1), TypeError, "GRUCell has no physical time"),
     "dt for no time, stack": (lambda: rz.Stacked([gru()]).step((jnp.zeros(4),), X[0], dt=0.1), TypeError, "no physical time"),

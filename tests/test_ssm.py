@@ -264,7 +264,7 @@ def test_eigenvalues_stay_inside_the_unit_circle(name, options):
 def test_s5_eigenvalues_are_clipped_and_come_back():
     cell = rz.cells.S5Cell(I, 6, key=KEY)
     outside = rz.base.replace(cell, Lambda_re=jnp.array([0.5, 0.0, -0.5]))
-    eigenvalues = outside.constants().eigenvalues
+    eigenvalues = outside.constants().system.eigenvalues
     np.testing.assert_allclose(eigenvalues.real, [-1e-4, -1e-4, -0.5])
     assert (abs(np.asarray(transition(outside, jnp.ones(I)).linear.a)) < 1).all()
     xs = draw(1, (T, I))
@@ -277,7 +277,7 @@ def test_s5_eigenvalues_are_clipped_and_come_back():
     np.testing.assert_allclose(ahead[2], -back[2])
     assert (np.maximum(ahead, back)[:2] > 0).all()
     assert (np.minimum(ahead, back)[:2] == 0).all()
-    free = rz.base.replace(outside, clip_eigs=False).constants().eigenvalues
+    free = rz.base.replace(outside, clip_eigs=False).constants().system.eigenvalues
     np.testing.assert_allclose(free.real, [0.5, 0.0, -0.5])
 
 

@@ -219,7 +219,15 @@ def check_positive(name: str, value: float, *, zero: bool = False) -> float:
     return float(value)
 
 
-def check_choice(name: str, value: str, known: Any) -> str:
+def check_bounds(bounds: tuple[float, float]) -> tuple[float, float]:
+    """The bounds of a log-uniform number, or a ValueError."""
+    low, high = bounds
+    if not 0 < low <= high:
+        raise ValueError(f"expected a range (low, high) with 0 < low <= high, got {bounds}")
+    return low, high
+
+
+def check_choice(name: str, value: Any, known: Any) -> Any:
     """`value` where it is one of the known, or a ValueError."""
     if value not in known:
         raise ValueError(f"expected {name} to be one of {tuple(known)}, got {value!r}")

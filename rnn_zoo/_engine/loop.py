@@ -22,7 +22,7 @@ from .chunks import Way, in_chunks
 from .known import is_known
 from .mesh import in_mesh, repeat, vary_as
 from .plain import scan, trace
-from .program import perform, read_program
+from .program import perform, read_program, total
 from .recall import push, smooth, smooth_alone
 from .run import Operands, Run
 from .tangents import Derivative
@@ -68,8 +68,8 @@ def loop(step: Callable, state: Any, inputs: Any, way: Way) -> tuple[Any, Any]:
     for op in program.outside:
         perform(op, values)
     operands = Operands(
-        [site.constants(values) for site in program.sites],
         [[values[p.matrix.number] for p in site.products] for site in program.sites],
+        [total(values[ref.number] for ref in site.offsets) for site in program.sites],
         [values[ref.number] for ref in program.needed],
         leaves,
         columns,

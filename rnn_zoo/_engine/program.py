@@ -105,23 +105,16 @@ class Site(NamedTuple):
         size = sum(p.matrix.shape[0] * p.matrix.shape[1] for p in self.products if p.plain)
         return all(p.plain for p in self.products) and size <= tuned("matrix")
 
-    def constants(self, values: dict[int, Value]) -> tuple[tuple[Value, ...], Value | None]:
-        """What the site multiplies with and what it adds, from the values of constants."""
-        matrices = tuple(values[p.matrix.number] for p in self.products)
-        if self.merged:
-            matrices = (_joined([matrix.T for matrix in matrices]),)
-        return matrices, total(values[ref.number] for ref in self.offsets)
+    def laid_out(self, matrices: Sequence[Value]) -> list[Value]:
+        """What `value` multiplies with."""
+        return [_joined([matrix.T for matrix in matrices])] if self.merged else list(matrices)
 
-    def value(self, constants: tuple, vectors: Sequence[Value]) -> Array:
-        """The site at one step, from what `constants` gives and the vectors."""
-        matrices, offset = constants
-        return total([self.of_one(matrices, vectors), offset])
-
-    def of_one(self, matrices: Sequence, vectors: Sequence[Value]) -> Array:
-        """The sum of the products at one step."""
+    def value(self, laid_out: Sequence, offset: Value | None, vectors: Sequence[Value]) -> Array:
+        """The site at one step, from what `laid_out` gives and the vectors."""
         if self.merged:
-            return _joined(vectors) @ matrices[0]
-        return total(p(m, v) for p, m, v in zip(self.products, matrices, vectors))
+            return total([_joined(vectors) @ laid_out[0], offset])
+        products = [p(m, v) for p, m, v in zip(self.products, laid_out, vectors)]
+        return total([total(products), offset])
 
 
 def _joined(parts: Sequence[Value]) -> Array:

@@ -16,8 +16,8 @@ from .program import Program
 class Operands(NamedTuple):
     """What a loop works on, or one thing for each: a tangent, an axis."""
 
-    sites: list  # what `Site.constants` gives
-    originals: list  # the matrices as the step has them; the derivative is written with them
+    matrices: list  # of every site, as the step has them
+    offsets: list  # what every site adds, or None
     constants: list
     state: list
     columns: list  # the inputs of all steps
@@ -60,6 +60,31 @@ class Run:
             function = jax.vmap(function, in_axes=arguments(axes))
         return function
 
+    def laid_out(self, operands: Operands) -> list:
+        """For each site what it multiplies with and what it adds.
+
+        The matrices of one site become one here, and not outside of the loop's primitive, so that
+        each gets a gradient of its own: the parts of a gradient for all of them would be cut out,
+        turned, and compiled into everything that reads them.
+        """
+        matrices = []
+        for number, site in enumerate(self.program.sites):
+            lay_out = site.laid_out
+            for axes in self.axes() if site.merged else ():
+                if any(axis == 0 for axis in axes.matrices[number]):
+                    lay_out = jax.vmap(lay_out, in_axes=(axes.matrices[number],))
+            matrices.append(lay_out(operands.matrices[number]))
+        return list(zip(matrices, operands.offsets))
+
+    def axes_laid_out(self, axes: Operands) -> list:
+        """The axes at one level of what `laid_out` gives."""
+        found = []
+        for site, matrices, offset in zip(self.program.sites, axes.matrices, axes.offsets):
+            if site.merged:
+                matrices = [0 if any(axis == 0 for axis in matrices) else None]
+            found.append((matrices, offset))
+        return found
+
     def forward(self, operands: Operands) -> list:
         """The last state and all outputs."""
         return self._forward(operands, None)[0]
@@ -78,7 +103,7 @@ class Run:
             sums, activations = [], {}
 
             def product(number, vectors):
-                sums.append(program.sites[number].value(sites[number], vectors))
+                sums.append(program.sites[number].value(*sites[number], vectors))
                 return sums[-1]
 
             def activation(op, operand):
@@ -94,10 +119,13 @@ class Run:
             outputs = [r for i, r in enumerate(results[size:]) if i not in shared]
             return after, outputs, kept
 
-        of_all = self.over_batch(at_step, lambda a: (a.sites, a.constants, 0, a.columns))
+        sites = self.laid_out(operands)
+        of_all = self.over_batch(
+            at_step, lambda a: (self.axes_laid_out(a), a.constants, 0, a.columns)
+        )
 
         def body(state, columns):
-            after, outputs, kept = of_all(operands.sites, operands.constants, state, columns)
+            after, outputs, kept = of_all(sites, operands.constants, state, columns)
             return after, (outputs, kept)
 
         # The columns say the length themselves, where there are any: also one that is a symbol.

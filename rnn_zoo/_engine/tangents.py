@@ -111,11 +111,11 @@ class Derivative(NamedTuple):
             results, _ = recall_step(program, matrices, constants, values)
             return smooth_alone(results[:size]), smooth_alone(results[size:])
 
-        of_all = self.run.over_batch(recalled, lambda a: (a.originals, a.constants, _axes(a)))
+        of_all = self.run.over_batch(recalled, lambda a: (a.matrices, a.constants, _axes(a)))
         values = self.at.constants, at.values
         known = dict.fromkeys(at.values.known)
         moved = self.moved.constants, Values(moving, at.pushed, known, at.moved)
-        return push(lambda now: of_all(self.at.originals, *now), values, moved)[1]
+        return push(lambda now: of_all(self.at.matrices, *now), values, moved)[1]
 
     def _values(self, values: Values) -> tuple[list, list]:
         """For all steps, the vectors that the sites multiply with, and the sums of all sites.
@@ -138,7 +138,7 @@ class Derivative(NamedTuple):
                 elif number in plan.unread:
                     sums.append(beside(_zeros(site), *values.state[:1]))
                 else:
-                    sums.append(site.value(sites[number], vectors))
+                    sums.append(site.value(*sites[number], vectors))
                 return sums[-1]
 
             def activation(op, operand):
@@ -148,9 +148,10 @@ class Derivative(NamedTuple):
             program.run(constants, values.state, values.inputs, product, activation)
             return seen, sums
 
-        of_all = self.run.over_batch(at_step, lambda a: (a.sites, a.constants, _axes(a)))
+        run = self.run
+        of_all = run.over_batch(at_step, lambda a: (run.axes_laid_out(a), a.constants, _axes(a)))
         of_all = jax.vmap(of_all, in_axes=(None, None, 0))
-        return of_all(self.at.sites, self.at.constants, values)
+        return of_all(run.laid_out(self.at), self.at.constants, values)
 
     def _pushed(self, vectors: list, values: Values, moved_inputs: list) -> list:
         """For each site and step, the part of its tangent that constants and inputs give."""
@@ -196,24 +197,23 @@ class Derivative(NamedTuple):
     def _push(self, number: int, vectors: Vectors) -> Array | None:
         """d(W) v + W d(v) + d(b), for the vectors of all steps; None where it is zero."""
         site = self.run.program.sites[number]
-        matrices, offset = self.moved.sites[number]
+        matrices, offset = self.moved.matrices[number], self.moved.offsets[number]
         if offset is None and not vectors.moving and all(m is None for m in matrices):
             return None
 
-        def at_step(matrices, offset, originals, values, tangents):
-            factors = zip(vectors.moving, originals, tangents)
+        def at_step(matrices, offset, constant, values, tangents):
+            factors = zip(vectors.moving, constant, tangents)
             terms = [site.products[i].row(m, v) for i, m, v in factors]
-            if not site.merged:
-                factors = zip(site.products, matrices, values)
-                terms += [p.row(m, v) for p, m, v in factors if m is not None]
-            elif matrices[0] is not None:
-                terms.append(site.of_one(matrices, values))
+            factors = zip(site.products, matrices, values)
+            terms += [p.row(m, v) for p, m, v in factors if m is not None]
             return total([*terms, offset])
 
         def own(a: Operands) -> list:
-            return [a.originals[number][i] for i in vectors.moving]
+            return [a.matrices[number][i] for i in vectors.moving]
 
-        of_all = self.run.over_batch(at_step, lambda a: (*a.sites[number], own(a), 0, 0))
+        of_all = self.run.over_batch(
+            at_step, lambda a: (a.matrices[number], a.offsets[number], own(a), 0, 0)
+        )
         of_all = jax.vmap(of_all, in_axes=(None, None, None, 0, 0))
         return of_all(matrices, offset, own(self.at), vectors.values, vectors.tangents)
 

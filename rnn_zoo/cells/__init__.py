@@ -1,4 +1,4 @@
-"""Cells: one sample, one time step. One family per file."""
+"""Cells: one sample, one time step. A family has a file, whose `__all__` names what stands here."""
 
 from .._common.activations import LeCunTanh as LeCunTanh, lecun_tanh as lecun_tanh
 from .._common.moved import listing as _listing, moved as _moved
@@ -9,43 +9,26 @@ from .antisymmetric import (
     GatedAntisymmetricCell as GatedAntisymmetricCell,
 )
 from .clockwork import ClockworkCell as ClockworkCell, ClockworkState as ClockworkState
-from .echo_state import EchoStateCell as EchoStateCell
-from .gated import (
-    GRUCell as GRUCell,
-    LSTMCell as LSTMCell,
-    LSTMState as LSTMState,
-    MGUCell as MGUCell,
-    MinGRUCell as MinGRUCell,
-    MinLSTMCell as MinLSTMCell,
-)
+from .echo_state import *
+from .gated import *
 from .linoss import LinOSSCell as LinOSSCell
 from .lipschitz import LipschitzCell as LipschitzCell
-from .liquid import CfCCell as CfCCell
+from .liquid import *
 from .lru import LRUCell as LRUCell
-from .ltc import LTCCell as LTCCell
+from .ltc import *
 from .mamba import MambaCell as MambaCell
-from .oscillatory import (
-    CoRNNCell as CoRNNCell,
-    HCoRNNCell as HCoRNNCell,
-    LEMCell as LEMCell,
-    OscillatorState as OscillatorState,
-    UnICORNNCell as UnICORNNCell,
-)
+from .min_gated import *
+from .oscillatory import *
 from .projected import LSTMPCell as LSTMPCell
 from .rglru import RGLRUCell as RGLRUCell
 from .s4d import S4DCell as S4DCell
 from .s5 import S5Cell as S5Cell
 from .short_conv import ShortConv as ShortConv
 from .unitary import ExpRNNCell as ExpRNNCell, UnitaryCell as UnitaryCell
-from .vanilla import (
-    ElmanCell as ElmanCell,
-    IndRNNCell as IndRNNCell,
-    LeakyElmanCell as LeakyElmanCell,
-    LinearIndRNNCell as LinearIndRNNCell,
-)
+from .vanilla import *
 from .wilson_cowan import WilsonCowanCell as WilsonCowanCell
-from .wired import WiredCfCCell as WiredCfCCell
-from .wired_elman import WiredElmanCell as WiredElmanCell
+from .wired import *
+from .wired_elman import *
 
 
 __getattr__ = _moved(__name__, _OLD)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from .._common.dtypes import state_dtype, zero_state
+from .._common.dtypes import state_dtype
 from .._common.terms import plus
 from ..base import StateMatrix
 from ..declared import (
@@ -77,9 +77,6 @@ class AntisymmetricCell(AbstractDeclaredCell, init=False):
     epsilon: float = option(0.1, positive)
     gamma: float = option(1.0, non_negative)
 
-    def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return zero_state(self.output_size, self.weight_ih)
-
     def constants(self) -> StateMatrix:
         return StateMatrix(_damped(self.weight_hh, self.output_size, self.gamma))
 
@@ -124,9 +121,6 @@ class GatedAntisymmetricCell(AbstractDeclaredCell, init=False):
     triangle: ClassVar[int] = derived(above_diagonal)
     epsilon: float = option(0.1, positive)
     gamma: float = option(1.0, non_negative)
-
-    def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return zero_state(self.output_size, self.weight_ih)
 
     def constants(self) -> StateMatrix:
         return StateMatrix(_damped(self.weight_hh, self.output_size, self.gamma))

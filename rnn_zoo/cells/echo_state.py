@@ -1,6 +1,8 @@
 """Reservoirs: recurrent networks whose weights are drawn once and never trained."""
 
-from typing import Any, ClassVar, NamedTuple
+__all__ = ["EchoStateCell"]
+
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from .._common.checks import check_choice, check_positive, check_sizes, check_traced
-from .._common.dtypes import state_dtype, working_float
+from .._common.dtypes import working_float, zero_state
 from .._common.fixed import Fixed
 from ..base import AbstractCell
 from ..init import orthogonal, uniform
@@ -101,8 +103,6 @@ class EchoStateCell(AbstractCell):
     radius_of: str = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = True
-    linear: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -132,19 +132,15 @@ class EchoStateCell(AbstractCell):
         wide = jnp.promote_types(dtype, jnp.float32)
         matrix = TOPOLOGIES[topology](hidden_size, connectivity, key_hh)
         matrix, eigenvalues = _to_radius_one(matrix.astype(wide))
-        scale = _scaling("bias_scaling", bias_scaling)
-        self.weight_ih = Fixed(
-            uniform(key_ih, (hidden_size, input_size), dtype, low=-1.0, high=1.0)
-        )
         self.weight_hh = Fixed(matrix.astype(dtype))
-        bias = uniform(key_bias, (hidden_size,), dtype, low=-1.0, high=1.0)
-        self.bias = Fixed((scale * bias).astype(dtype))
+        self.weight_ih = Fixed(_symmetric(key_ih, (hidden_size, input_size), dtype))
+        bias = _symmetric(key_bias, (hidden_size,), dtype)
+        self.bias = Fixed((_scaling("bias_scaling", bias_scaling) * bias).astype(dtype))
         self.eigenvalues = Fixed(jnp.stack([eigenvalues.real, eigenvalues.imag]))
-        radius = check_traced(spectral_radius, spectral_radius > 0, "spectral_radius above 0")
-        self.spectral_radius = Fixed(jnp.asarray(radius, wide))
+        self.spectral_radius = Fixed(jnp.asarray(_radius(spectral_radius), wide))
         self.leak = Fixed(jnp.asarray(_share("leak", leak), wide))
         self.input_scaling = Fixed(jnp.asarray(_scaling("input_scaling", input_scaling), wide))
-        check_positive("noise", noise, zero=True)
+        noise = check_positive("noise", noise, zero=True)
         self.noise = Noise(noise, inference=inference) if noise else None
         self.input_size, self.output_size = input_size, hidden_size
 
@@ -153,7 +149,7 @@ class EchoStateCell(AbstractCell):
         return self.noise is not None
 
     def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return jnp.zeros(self.output_size, state_dtype(self.weight_hh.value))
+        return zero_state(self.output_size, self.weight_hh.value)
 
     def constants(self) -> EchoStateConstants:
         leak, gain = self.leak.value, self.spectral_radius.value
@@ -224,7 +220,12 @@ def _cluster(size: int, connectivity: float, key: PRNGKeyArray) -> Array:
 
 
 def _weighted(present: Bool[Array, "size size"], key: PRNGKeyArray) -> Array:
-    return jnp.where(present, uniform(key, present.shape, jnp.float32, low=-1.0, high=1.0), 0.0)
+    return jnp.where(present, _symmetric(key, present.shape, jnp.float32), 0.0)
+
+
+def _symmetric(key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any) -> Array:
+    """From U(-1, 1)."""
+    return uniform(key, shape, dtype, low=-1.0, high=1.0)
 
 
 TOPOLOGIES = {
@@ -254,6 +255,10 @@ def _to_radius_one(matrix: Float[Array, "size size"]) -> tuple[Array, Array]:
 
 def _share(name: str, value: Any) -> Any:
     return check_traced(value, (value > 0) & (value <= 1), f"{name} in (0, 1]")
+
+
+def _radius(value: Any) -> Any:
+    return check_traced(value, value > 0, "spectral_radius above 0")
 
 
 def _scaling(name: str, value: Any) -> Any:

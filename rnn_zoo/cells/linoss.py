@@ -1,6 +1,7 @@
 """Linear oscillators."""
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -66,19 +67,19 @@ def _on_ring(given: Given) -> bool:
 
 def _ring(given: Given, shape: Any, key: PRNGKeyArray) -> Ring:
     units, keys = (given.state_size,), jr.split(key, 3)
-    wide = jnp.promote_types(given.dtype, jnp.float32)
-    squared = uniform(keys[0], units, wide, low=given.r_min**2, high=given.r_max**2)
-    phase = uniform(keys[1], units, wide, low=0.0, high=min(given.max_phase, WIDEST))
-    step_logit = normal(keys[2], units, wide, std=0.5)
+    dtype = jnp.promote_types(given.dtype, jnp.float32)
+    squared = uniform(keys[0], units, dtype, low=given.r_min**2, high=given.r_max**2)
+    phase = uniform(keys[1], units, dtype, low=0.0, high=min(given.max_phase, WIDEST))
+    step_logit = normal(keys[2], units, dtype, std=0.5)
     step = jax.nn.sigmoid(step_logit)
     # From the determinant r^2 = 1 / (1 + step G), and |1 - lambda|^2 = step^2 A r^2.
     modulus = jnp.sqrt(squared)
     distance = (1 - modulus) ** 2 + 4 * modulus * jnp.sin(phase / 2) ** 2
-    drawn = distance / (step**2 * squared), (1 / squared - 1) / step, step_logit
-    return Ring(*(p.astype(given.dtype) for p in drawn))
+    parts = distance / (step**2 * squared), (1 / squared - 1) / step, step_logit
+    return Ring(*(p.astype(given.dtype) for p in parts))
 
 
-def _of(part: str):
+def _of(part: str) -> Callable[[Given, Any, Any], Array]:
     """This part of the ring, or what is uniform on (0, 1)."""
 
     def start(given: Given, shape: tuple[int, ...], key: Any) -> Array:
@@ -125,11 +126,11 @@ class LinOSSCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
 
     Forced oscillators $\ddot y = -A y - G \dot y + B x$. `scheme` "imex": $y^\ast = y$ and
     G = 0, which keeps volume and forgets nothing; "im": $y^\ast = y'$ and G = 0, which
-    forgets; "damped": $y^\ast = y$ and G learned, which learns to forget. State: (2, units),
-    the rows z and y, zero at the start. A = relu(`A`), G = relu(`G`), `step_logit` s. "imex"
-    and "damped" also hold A to where the eigenvalues of the step are a conjugate pair of
-    modulus $(1 + \Delta G)^{-1/2}$, with angles of at most 63/64 pi (at pi the state would
-    grow), so that every scheme is stable whatever is learned.
+    forgets; "damped": $y^\ast = y$ and G learned, which learns to forget. State: (2, state_size),
+    the rows z and y of so many oscillators, zero at the start. A = relu(`A`), G = relu(`G`),
+    `step_logit` s. "imex" and "damped" also hold A to where the eigenvalues of the step are a
+    conjugate pair of modulus $(1 + \Delta G)^{-1/2}$, with angles of at most 63/64 pi (at pi the
+    state would grow), so that every scheme is stable whatever is learned.
 
     The equation is the step of dt = 1, $(z', y') = M (z, y) + g B x$. Another dt takes the
     real power $M^{dt}$ and the gain $(I - M)^{-1} (I - M^{dt}) g$: steps compose, and states

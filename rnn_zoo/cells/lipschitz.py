@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._common.checks import check_positive
-from .._common.dtypes import state_dtype, zero_state
+from .._common.dtypes import state_dtype
 from .._common.terms import plus
 from ..declared import (
     AbstractDeclaredCell,
@@ -107,9 +107,6 @@ class LipschitzCell(AbstractDeclaredCell, init=False):
     init_std: ClassVar[float] = option(1.0, non_negative)
     method: str = option("euler", one_of("euler", "rk2"))
 
-    def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return zero_state(self.output_size, self.weight_ih)
-
     def constants(self) -> LipschitzConstants:
         A, W = map(_symmetric_skew, (self.M_A, self.M_W), self.beta, self.gamma)
         return LipschitzConstants(A, W)
@@ -121,8 +118,7 @@ class LipschitzCell(AbstractDeclaredCell, init=False):
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[Float[Array, " {self.output_size}"], Float[Array, " {self.output_size}"]]:
-        drive = self.weight_ih @ x
-        drive = plus(drive, self.bias)
+        drive = plus(self.weight_ih @ x, self.bias)
 
         def f(h):
             return c.A @ h + jnp.tanh(c.W @ h + drive)

@@ -1,5 +1,7 @@
 """Closed-form continuous-time networks (CfC)."""
 
+__all__ = ["CfCCell"]
+
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -10,15 +12,94 @@ import jax.random as jr
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._common.activations import lecun_tanh, portable
-from .._common.checks import check_positive, check_sizes
-from .._common.dropout import Dropout, make_dropout
-from .._common.dtypes import state_dtype, working_float
-from ..base import AbstractCell, replace
+from .._common.dropout import Dropout
+from ..base import replace
+from ..declared import (
+    AbstractDeclaredCell,
+    Given,
+    at_least_one,
+    computed,
+    filled,
+    one_of,
+    option,
+    positive,
+)
 from ..init import glorot
 from ..registry import register
 
 
 MODES = ("default", "pure", "no_gate")
+
+
+# --- the start ------------------------------------------------------------------------------------
+
+
+def _layers(name: str, value: int, given: Given) -> int:
+    """an integer of at least 1, or 0 for no backbone"""
+    return value if value == 0 else at_least_one(name, value, given)
+
+
+def _units(name: str, value: int, given: Given) -> int:
+    """an integer of at least 1"""
+    return value if given.backbone_layers == 0 else at_least_one(name, value, given)
+
+
+def _dropout(name: str, value: float, given: Given) -> float:
+    """in [0, 1), and 0 without a backbone"""
+    if value and given.backbone_layers == 0:
+        raise ValueError(
+            f"{name}={value} acts in the backbone and backbone_layers is 0: give the "
+            "cell a backbone, or drop features between layers with rz.Stacked(..., dropout=)"
+        )
+    return value
+
+
+def _is_pure(given: Given) -> bool:
+    return given.mode == "pure"
+
+
+def _drops(given: Given) -> bool:
+    return given.backbone_dropout != 0
+
+
+def _first_dropout(given: Given, shape: None) -> Dropout:
+    return Dropout(given.backbone_dropout)
+
+
+def _first_backbone(given: Given, shape: None) -> tuple[eqx.nn.Linear, ...]:
+    sizes = _widths(given)
+    keys = jr.split(given.key, len(sizes))[1:]
+    return tuple(_dense(given, k, 1, *pair) for k, pair in zip(keys, zip(sizes[1:], sizes)))
+
+
+def _first_heads(given: Given, shape: None) -> eqx.nn.Linear:
+    sizes = _widths(given)
+    blocks = 1 if given.mode == "pure" else 4
+    key = jr.split(given.key, len(sizes))[0]
+    return _dense(given, key, blocks, given.hidden_size, sizes[-1])
+
+
+def _widths(given: Given) -> list[int]:
+    """Of [x, h] and of the layers of the backbone."""
+    return [
+        given.input_size + given.hidden_size,
+        *[given.backbone_units] * given.backbone_layers,
+    ]
+
+
+def _dense(given: Given, key: PRNGKeyArray, blocks: int, rows: int, columns: int) -> eqx.nn.Linear:
+    key_weight, key_bias = jr.split(key)
+    layer = eqx.nn.Linear(columns, blocks * rows, dtype=given.dtype, key=key_bias)
+    weight = glorot(key_weight, (blocks * rows, columns), given.dtype, blocks=blocks)
+    return replace(layer, weight=given.init_gain * weight)
+
+
+# --- the cell -------------------------------------------------------------------------------------
+
+
+def _pure(f_1, A, w_tau, time):
+    # JAX gives |w| the slope 1 at 0; with PyTorch's slope 0, w_tau would never leave its start.
+    return A - A * jnp.exp(-time * (jnp.abs(w_tau) + jnp.abs(f_1))) * f_1
 
 
 @register(
@@ -42,7 +123,7 @@ MODES = ("default", "pure", "no_gate")
               phi = activation; kappa = time_scale_factor; h = state
     """,
 )
-class CfCCell(AbstractCell):
+class CfCCell(AbstractDeclaredCell, init=False):
     r"""Closed-form continuous-time network (Hasani et al. 2022, arXiv:2106.13898).
 
     $$u = \mathrm{backbone}([x, h]), \qquad f_1, f_2, a, b = W u + c, \qquad
@@ -64,64 +145,22 @@ class CfCCell(AbstractCell):
     irregular samples, where an ODE solver is too slow.
     """
 
-    backbone: tuple[eqx.nn.Linear, ...]
-    heads: eqx.nn.Linear
-    A: Float[Array, " hidden"] | None
-    w_tau: Float[Array, " hidden"] | None
-    dropout: Dropout | None
-    mode: str = eqx.field(static=True)
-    activation: Callable = eqx.field(static=True, converter=portable)
-    time_scale_factor: float = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-    output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = True
-    linear: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        *,
-        mode: str = "default",
-        backbone_units: int = 128,
-        backbone_layers: int = 1,
-        activation: Callable = lecun_tanh,
-        backbone_dropout: float = 0.0,
-        time_scale_factor: float = 1.0,
-        init_gain: float = 1.0,
-        dtype: Any = None,
-        key: PRNGKeyArray,
-    ):
-        """`mode`: "default", "pure" or "no_gate"; `backbone_layers` may be 0.
-
-        ValueError for another mode, a dropout without backbone, a factor or gain that is not
-        positive.
-        """
-        check_sizes(input_size=input_size, hidden_size=hidden_size)
-        _check_options(mode, backbone_units, backbone_layers, backbone_dropout)
-        dtype = working_float(dtype)
-        key_heads, *keys = jr.split(key, 1 + backbone_layers)
-        sizes = [input_size + hidden_size] + [backbone_units] * backbone_layers
-        gain = check_positive("init_gain", init_gain)
-        self.backbone = tuple(
-            _dense(k, 1, rows, columns, dtype, gain)
-            for k, rows, columns in zip(keys, sizes[1:], sizes)
-        )
-        blocks = 1 if mode == "pure" else 4
-        self.heads = _dense(key_heads, blocks, hidden_size, sizes[-1], dtype, gain)
-        self.A = jnp.ones(hidden_size, dtype) if mode == "pure" else None
-        self.w_tau = jnp.zeros(hidden_size, dtype) if mode == "pure" else None
-        self.dropout = make_dropout(backbone_dropout)
-        self.mode, self.activation = mode, activation
-        self.time_scale_factor = check_positive("time_scale_factor", time_scale_factor)
-        self.input_size, self.output_size = input_size, hidden_size
+    backbone: tuple[eqx.nn.Linear, ...] = computed(_first_backbone)
+    heads: eqx.nn.Linear = computed(_first_heads)
+    A: Float[Array, " hidden"] | None = filled(1.0, when=_is_pure)
+    w_tau: Float[Array, " hidden"] | None = filled(0.0, when=_is_pure)
+    dropout: Dropout | None = computed(_first_dropout, when=_drops)
+    mode: str = option("default", one_of(*MODES))
+    activation: Callable = option(lecun_tanh, converter=portable)
+    time_scale_factor: float = option(1.0, positive)
+    backbone_layers: ClassVar[int] = option(1, _layers)
+    backbone_units: ClassVar[int] = option(128, _units)
+    backbone_dropout: ClassVar[float] = option(0.0, _dropout)
+    init_gain: ClassVar[float] = option(1.0, positive)
 
     @property
     def stochastic(self) -> bool:
         return self.dropout is not None
-
-    def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return jnp.zeros(self.output_size, state_dtype(self.heads.weight))
 
     def equation(
         self,
@@ -136,10 +175,11 @@ class CfCCell(AbstractCell):
         time = self.time_scale_factor * dt
         if self.mode == "pure":
             h = _pure(z, self.A, self.w_tau, time)
-        elif self.mode == "no_gate":
-            h = _no_gate(z, time)
-        else:
-            h = _gated(z, time)
+            return h, h
+        f_1, f_2, a, b = jnp.split(z, 4)
+        s = jax.nn.sigmoid(a * time + b)
+        first = jnp.tanh(f_1) if self.mode == "no_gate" else (1 - s) * jnp.tanh(f_1)
+        h = first + s * jnp.tanh(f_2)
         return h, h
 
     def _features(self, x: Array, h: Array, key: Any) -> Array:
@@ -150,41 +190,3 @@ class CfCCell(AbstractCell):
             u = self.activation(layer(u))
             u = u if self.dropout is None else self.dropout(u, key=k)
         return u
-
-
-def _gated(z, time):
-    f_1, f_2, a, b = jnp.split(z, 4)
-    s = jax.nn.sigmoid(a * time + b)
-    return (1 - s) * jnp.tanh(f_1) + s * jnp.tanh(f_2)
-
-
-def _no_gate(z, time):
-    f_1, f_2, a, b = jnp.split(z, 4)
-    return jnp.tanh(f_1) + jax.nn.sigmoid(a * time + b) * jnp.tanh(f_2)
-
-
-def _pure(f_1, A, w_tau, time):
-    # JAX gives |w| the slope 1 at 0; with PyTorch's slope 0, w_tau would never leave its start.
-    return A - A * jnp.exp(-time * (jnp.abs(w_tau) + jnp.abs(f_1))) * f_1
-
-
-def _dense(
-    key: PRNGKeyArray, blocks: int, rows: int, columns: int, dtype: Any, gain: float
-) -> eqx.nn.Linear:
-    key_weight, key_bias = jr.split(key)
-    layer = eqx.nn.Linear(columns, blocks * rows, dtype=dtype, key=key_bias)
-    return replace(
-        layer, weight=gain * glorot(key_weight, (blocks * rows, columns), dtype, blocks=blocks)
-    )
-
-
-def _check_options(mode: str, units: int, layers: int, dropout: float) -> None:
-    if mode not in MODES:
-        raise ValueError(f"expected mode to be one of {MODES}, got {mode!r}")
-    if layers != 0:
-        check_sizes(backbone_units=units, backbone_layers=layers)
-    elif dropout:
-        raise ValueError(
-            f"backbone_dropout={dropout} acts in the backbone and backbone_layers is 0: give the "
-            "cell a backbone, or drop features between layers with rz.Stacked(..., dropout=)"
-        )

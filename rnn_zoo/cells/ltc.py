@@ -1,8 +1,10 @@
 """Liquid time-constant networks: neurons with conductances, wired by a neuron map."""
 
+__all__ = ["LTCCell"]
+
 import functools
 import math
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,8 +13,8 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from .._common.checks import check_positive, check_sizes
-from .._common.dtypes import state_dtype, working_float
+from .._common.checks import check_choice, check_positive, check_sizes
+from .._common.dtypes import state_dtype, working_float, zero_state
 from .._common.ranges import held
 from ..base import AbstractCell
 from ..init import uniform
@@ -24,6 +26,7 @@ from .wired import check_inputs
 
 MAPPINGS = ("affine", "linear", None)
 CONSTRAINTS = ("implicit", "explicit")
+INITIALISATIONS = ("effective", "ncps", "original")
 LEAST_CAPACITY = 1e-5
 
 
@@ -149,9 +152,6 @@ class LTCCell(AbstractCell):
     epsilon: float = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = True
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -172,41 +172,30 @@ class LTCCell(AbstractCell):
         `ode_unfolds` >= 1; mappings "affine", "linear" or None; `constraint` "implicit" or
         "explicit"; `initialisation` "effective", "ncps" or "original"; ValueError otherwise.
         """
-        if isinstance(hidden_size, NeuronMap):
-            wiring = check_inputs(hidden_size, input_size)
-        else:
-            check_sizes(input_size=input_size, hidden_size=hidden_size)
-            wiring = FullyConnectedMap(input_size, hidden_size)
-        _check_choice("input_mapping", input_mapping, MAPPINGS)
-        _check_choice("output_mapping", output_mapping, MAPPINGS)
-        _check_choice("constraint", constraint, CONSTRAINTS)
-        _check_choice("initialisation", initialisation, ("effective", "ncps", "original"))
+        self.wiring = wiring = _as_map(input_size, hidden_size)
+        check_choice("input_mapping", input_mapping, MAPPINGS)
+        check_choice("output_mapping", output_mapping, MAPPINGS)
+        check_choice("initialisation", initialisation, INITIALISATIONS)
+        self.constraint = check_choice("constraint", constraint, CONSTRAINTS)
         check_sizes(ode_unfolds=ode_unfolds)
+        self.ode_unfolds = ode_unfolds
         dtype = working_float(dtype)
         inverse = constraint == "implicit" and initialisation != "ncps"
-        original = initialisation == "original"
-        least = 0.01 if original else 0.001
-
-        def raw(value: Array) -> Array:
-            return jnp.log(jnp.expm1(value)) if inverse else value
-
-        keys = jr.split(key, 5)
-        units = (wiring.units,)
+        raw = _under_softplus if inverse else _as_it_is
+        least, g_leak, c_m = _ranges(initialisation, ode_unfolds)
+        keys, units = jr.split(key, 5), (wiring.units,)
         self.recurrent = Synapses(wiring.adjacency, least, raw, dtype, keys[0])
         self.sensory = Synapses(wiring.sensory_adjacency, least, raw, dtype, keys[1])
-        c_m = (0.5 / ode_unfolds, 0.5 / ode_unfolds) if original else (0.4, 0.6)
-        self.g_leak = raw(uniform(keys[2], units, dtype, low=1.0 if original else 0.001, high=1.0))
+        self.g_leak = raw(uniform(keys[2], units, dtype, low=g_leak[0], high=g_leak[1]))
         self.v_leak = uniform(keys[3], units, dtype, low=-0.2, high=0.2)
         self.c_m = raw(uniform(keys[4], units, dtype, low=c_m[0], high=c_m[1]))
         self.input_weight, self.input_bias = _mapping(input_mapping, input_size, dtype)
         self.output_weight, self.output_bias = _mapping(output_mapping, wiring.output_size, dtype)
-        self.wiring = wiring
-        self.ode_unfolds, self.constraint = ode_unfolds, constraint
         self.epsilon = check_positive("epsilon", epsilon, zero=True)
         self.input_size, self.output_size = input_size, wiring.output_size
 
     def init_state(self) -> Float[Array, " units"]:
-        return jnp.zeros(self.wiring.units, state_dtype(self.g_leak))
+        return zero_state(self.wiring.units, self.g_leak)
 
     def constants(self) -> LTCConstants:
         g_leak = self._in_range(self.g_leak)
@@ -285,9 +274,31 @@ def _layout(wiring: NeuronMap, sensory: bool) -> Layout:
     return Layout(None if len(sources) == adjacency.size else source, entry, row)
 
 
-def _check_choice(name: str, given: Any, choices: tuple) -> None:
-    if given not in choices:
-        raise ValueError(f"expected {name} to be one of {choices}, got {given!r}")
+# --- the start ------------------------------------------------------------------------------------
+
+
+def _as_map(input_size: int, hidden_size: Any) -> NeuronMap:
+    """A map as it is, a number of neurons as the fully connected map of that size."""
+    if isinstance(hidden_size, NeuronMap):
+        return check_inputs(hidden_size, input_size)
+    check_sizes(input_size=input_size, hidden_size=hidden_size)
+    return FullyConnectedMap(input_size, hidden_size)
+
+
+def _ranges(initialisation: str, unfolds: int) -> tuple[float, tuple, tuple]:
+    """The least w, and (low, high) of g_leak and of c_m: values in use, see `LTCCell`."""
+    if initialisation == "original":
+        return 0.01, (1.0, 1.0), (0.5 / unfolds, 0.5 / unfolds)
+    return 0.001, (0.001, 1.0), (0.4, 0.6)
+
+
+def _under_softplus(value: Array) -> Array:
+    """What softplus makes this value of."""
+    return jnp.log(jnp.expm1(value))
+
+
+def _as_it_is(value: Array) -> Array:
+    return value
 
 
 def _mapping(kind: str | None, size: int, dtype: Any) -> tuple[Array | None, Array | None]:

@@ -157,7 +157,7 @@ class MambaCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
         """Whether the state decays with time: not where eigenvalues are negative."""
         return not self.negative_eigenvalues
 
-    def init_state(self) -> Inexact[Array, " state"]:
+    def init_state(self) -> Inexact[Array, " modes"]:
         zeros = zero_modes if self.A_imag is not None else zero_state
         return zeros(self.A_log.size, self.A_log)
 
@@ -186,7 +186,7 @@ class MambaCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     def readout(
         self,
         c: Inexact[Array, "hidden state"],
-        state: Inexact[Array, " state"],
+        state: Inexact[Array, " modes"],
         x: Float[Array, " {self.input_size}"],
     ) -> Float[Array, " {self.output_size}"]:
         u = affine(self.weight_ih, x, self.bias)

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Complex, Float
 
-from .._common.checks import check_choice
+from .._common.checks import check_bounds, check_choice
 from .._common.dtypes import state_dtype, zero_state
 from ..declared import Given
-from ..init import check_bounds, log_uniform
+from ..init import log_uniform
 from .discretise import DISCRETISATIONS
 
 
@@ -56,7 +56,8 @@ def wide(*parameters: Array) -> tuple[Array, ...]:
 
 
 def not_both(name: str, value: bool, given: Given) -> bool:
-    """whether eigenvalues are complex, in the unit disc; not with `negative_eigenvalues`"""
+    """whether eigenvalues lie in the unit disc, with twice the state; not with
+    `negative_eigenvalues`"""
     if value and given.negative_eigenvalues:
         raise ValueError(
             "expected one of negative_eigenvalues and complex_eigenvalues, got both: complex ones "

@@ -1,5 +1,7 @@
 """Networks of oscillators, and the multiscale network made from them."""
 
+__all__ = ["CoRNNCell", "HCoRNNCell", "LEMCell", "OscillatorState", "UnICORNNCell"]
+
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -146,12 +148,11 @@ class HCoRNNCell(AbstractDeclaredCell, init=False):
     $$z' = z + \Delta \big[\tanh(W_{hh} h + W_{ih} x + b) - \gamma \odot h
     - \epsilon \odot z\big], \qquad h' = h + \Delta z', \qquad y = h'$$
 
-    A coRNN whose units have each their own stiffness and damping and no coupling through
-    the velocities. `gamma` and `epsilon` are ranges (low, high): each unit draws its number once
-    from U(low, high), and no optimiser changes it. The defaults are those of the authors'
-    sequential MNIST. $W_{ih}$ and b are from U(±1/sqrt(input)), $W_{hh}$ from U(±1/sqrt(hidden)),
-    as their two linear layers. State and time are those of `CoRNNCell`; `random_oscillators` is
-    the reservoir.
+    A coRNN whose units have each their own stiffness and damping and no coupling through the
+    velocities: drawn once from U(low, high), the ranges `gamma` and `epsilon`, and changed by no
+    optimiser. The defaults are those of the authors' sequential MNIST. $W_{ih}$ and b are from
+    U(±1/sqrt(input)), $W_{hh}$ from U(±1/sqrt(hidden)), as their two linear layers. State and time
+    are those of `CoRNNCell`; `random_oscillators` is the reservoir.
     """
 
     weight_ih: Float[Array, "hidden input"] = drawn(fan_in_uniform)
@@ -177,8 +178,7 @@ class HCoRNNCell(AbstractDeclaredCell, init=False):
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[OscillatorState, Float[Array, " {self.output_size}"]]:
         h, z = state
-        u = c @ h + self.weight_ih @ x
-        force = jnp.tanh(plus(u, self.bias))
+        force = jnp.tanh(plus(c @ h + self.weight_ih @ x, self.bias))
         delta = jnp.asarray(dt) * self.delta
         z = z + delta * (force - self.stiffness.value * h - self.damping.value * z)
         h = h + delta * z
@@ -238,8 +238,7 @@ class LEMCell(AbstractDeclaredCell, init=False):
         dt: Float[ArrayLike, ""] = 1.0,
     ) -> tuple[OscillatorState, Float[Array, " {self.output_size}"]]:
         h, z = state
-        from_x = self.weight_ih @ x
-        from_x = plus(from_x, self.bias)
+        from_x = plus(self.weight_ih @ x, self.bias)
         pre = from_x[: -self.output_size] + c.W_hh @ h
         one, two, pre_z = jnp.split(pre, 3)
         delta = jnp.asarray(dt) * self.delta

@@ -87,8 +87,8 @@ def _units(given: Given) -> int:
 
 def _first_decay(given: Given, shape: tuple[int, ...], key: Any) -> Array:
     dtype, (low, high) = jnp.promote_types(given.dtype, jnp.float32), given.decay_range
-    drawn, root = (2, 2) if given.initialisation == "ring" else (1, SHARPNESS)
-    decay = uniform(key, shape, dtype, low=low**drawn, high=high**drawn)
+    power, root = (2, 2) if given.initialisation == "ring" else (1, SHARPNESS)
+    decay = uniform(key, shape, dtype, low=low**power, high=high**power)
     # The inverse of softplus at -log of the decay, which is this root of what is drawn.
     return jnp.log(jnp.expm1(-jnp.log(decay) / root)).astype(given.dtype)
 

@@ -94,10 +94,10 @@ class UnitaryCell(AbstractDeclaredCell, init=False):
     reflections $I - 2 v v^* / \|v\|^2$, F is the unitary discrete Fourier transform, $\Pi$ a fixed
     random permutation: $\|W h\| = \|h\|$ whatever the parameters, at O(hidden log hidden) cost.
     `hidden_size` is the number of complex units and of outputs. Complex parameters are real pairs
-    (of the given `dtype`) with the pair on the leading axis. $\omega$ is from
-    U(-pi, pi), v, $W_{ih}$ and U are Glorot-uniform, the modReLU's bias is from U(-0.01, 0.01), as
-    in the authors' code. There the angles and the imaginary parts of v enter with the other sign:
-    trained weights come over as omega = -theta and the conjugate of their v.
+    (of the given `dtype`) with the pair on the leading axis. $\omega$ is from U(-pi, pi), v,
+    $W_{ih}$ and U are Glorot-uniform, the modReLU's bias is from U(-0.01, 0.01), as in the authors'
+    code. There the angles and the imaginary parts of v enter with the other sign: trained weights
+    come over as omega = -theta and the conjugate of their v.
 
     modReLU takes $|z| \approx \sqrt{|z|^2 + 10^{-10}}$, where theirs divides by
     $|z| + 10^{-5}$. It jumps at z = 0, where it has no slope: the gradient there is 0, so long
@@ -228,9 +228,6 @@ class ExpRNNCell(AbstractDeclaredCell, init=False):
     parametrisation: str = option("exp", one_of("exp", "cayley"))
     initialisation: ClassVar[str] = option("cayley", one_of("cayley", "henaff"))
     negative_ones: int = option(None, _signs)
-
-    def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return zero_state(self.output_size, self.weight_ih)
 
     def constants(self) -> StateMatrix:
         A = skew(self.weight_hh.astype(state_dtype(self.weight_hh)), self.output_size)

@@ -1,5 +1,7 @@
 """The classic cells: Elman, leaky Elman, IndRNN."""
 
+__all__ = ["ElmanCell", "IndRNNCell", "LeakyElmanCell", "LinearIndRNNCell"]
+
 import math
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -9,7 +11,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from .._common.activations import portable
-from .._common.dtypes import zero_state
 from .._common.ranges import held
 from .._common.terms import plus
 from ..base import AbstractLinearCell, StateMatrix
@@ -82,9 +83,6 @@ class ElmanCell(AbstractDeclaredCell, init=False):
     bias: Float[Array, " hidden"] | None = filled(0.0)
     activation: Callable = option(jnp.tanh, converter=portable)
 
-    def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return zero_state(self.output_size, self.weight_hh)
-
     def constants(self) -> StateMatrix:
         return StateMatrix(self.weight_hh)
 
@@ -127,9 +125,6 @@ class LeakyElmanCell(AbstractDeclaredCell, init=False):
     bias: Float[Array, " hidden"] | None = filled(0.0)
     leak: float = option(0.5, leaking)
     activation: Callable = option(jnp.tanh, converter=portable)
-
-    def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return zero_state(self.output_size, self.weight_hh)
 
     def constants(self) -> StateMatrix:
         return StateMatrix(self.weight_hh)
@@ -182,9 +177,6 @@ class IndRNNCell(AbstractDeclaredCell, init=False):
     recurrent_range: tuple[float, float] = option((0.0, 1.0), _checked_range)
     activation: Callable = option(jax.nn.relu, converter=portable)
 
-    def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return zero_state(self.output_size, self.weight_hh)
-
     def constants(self) -> Float[Array, " hidden"]:
         """u, held to its range."""
         high = self.recurrent_range[1]
@@ -230,9 +222,6 @@ class LinearIndRNNCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     bias: Float[Array, " hidden"] | None = filled(0.0)
     recurrent_range: tuple[float, float] = option((0.0, 1.0), _checked_range)
     ssm_parameters: ClassVar[tuple[str, ...]] = ("weight_hh",)
-
-    def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return zero_state(self.output_size, self.weight_hh)
 
     def constants(self) -> Float[Array, " hidden"]:
         """u, held to its range."""

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._common.checks import check_positive
-from .._common.dtypes import state_dtype, zero_state
+from .._common.dtypes import state_dtype
 from .._common.terms import plus
 from ..base import StateMatrix
 from ..declared import AbstractDeclaredCell, Given, computed, drawn, drawn_from, option
@@ -125,9 +125,6 @@ class WilsonCowanCell(AbstractDeclaredCell, init=False):
     gain: tuple[float, float] = option((1.3, 2.0), _positive_pair)
     threshold: tuple[float, float] = option((4.0, 3.7), _pair)
     refractory: float = option(0.0, _share)
-
-    def init_state(self) -> Float[Array, " {self.output_size}"]:
-        return zero_state(self.output_size, self.weight_ih)
 
     def constants(self) -> StateMatrix:
         raw = self.raw_weight_hh.astype(state_dtype(self.raw_weight_hh))

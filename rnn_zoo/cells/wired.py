@@ -1,6 +1,8 @@
 """Closed-form continuous-time networks whose neurons are wired by a map."""
 
-from typing import Any, ClassVar
+__all__ = ["WiredCfCCell"]
+
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -67,9 +69,6 @@ class WiredCfCCell(AbstractCell):
     fully_recurrent: bool = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = True
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -1,7 +1,9 @@
 """A plain recurrent network on the synapses of a neuron map."""
 
+__all__ = ["WiredElmanCell"]
+
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,11 +11,19 @@ import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._common.activations import portable
-from .._common.dtypes import state_dtype, working_float
+from .._common.dtypes import working_float, zero_state
+from .._common.terms import plus
 from ..base import AbstractCell, StateMatrix
 from ..init import glorot
 from ..wiring.base import NeuronMap
 from ..wiring.ncp import AutoNCPMap
+
+
+class WiredMatrices(NamedTuple):
+    """The weights of a `WiredElmanCell`, with zeros where its map has no synapse."""
+
+    W_ih: Float[Array, "units input"]
+    W_hh: StateMatrix
 
 
 class WiredElmanCell(AbstractCell):
@@ -34,9 +44,6 @@ class WiredElmanCell(AbstractCell):
     wiring: NeuronMap = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
     output_size: int = eqx.field(static=True)
-    timed: ClassVar[bool] = False
-    linear: ClassVar[bool] = False
-    stochastic: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -63,23 +70,25 @@ class WiredElmanCell(AbstractCell):
         self.input_size, self.output_size = inputs, wiring.output_size
 
     def init_state(self) -> Float[Array, " units"]:
-        return jnp.zeros(self.wiring.units, state_dtype(self.weight_hh))
+        return zero_state(self.wiring.units, self.weight_hh)
 
-    def constants(self) -> tuple[StateMatrix, Array]:
-        masks = (self.wiring.adjacency.T != 0, self.wiring.sensory_adjacency.T != 0)
-        matrix, input_matrix = (
-            jnp.where(mask, weight, 0.0)
-            for mask, weight in zip(masks, (self.weight_hh, self.weight_ih))
+    def constants(self) -> WiredMatrices:
+        W_hh = _masked(self.wiring.adjacency, self.weight_hh)
+        return WiredMatrices(
+            _masked(self.wiring.sensory_adjacency, self.weight_ih), StateMatrix(W_hh)
         )
-        return StateMatrix(matrix), input_matrix
 
     def equation(
-        self, c: Any, state: Float[Array, " units"], x: Float[Array, " {self.input_size}"]
+        self, c: WiredMatrices, state: Float[Array, " units"], x: Float[Array, " {self.input_size}"]
     ) -> tuple[Float[Array, " units"], Float[Array, " {self.output_size}"]]:
-        matrix, input_matrix = c
-        z = input_matrix @ x + matrix @ state
-        h = self.activation(z if self.bias is None else z + self.bias)
+        z = c.W_ih @ x + c.W_hh @ state
+        h = self.activation(plus(z, self.bias))
         return h, h[: self.output_size]
+
+
+def _masked(adjacency: Any, weight: Array) -> Array:
+    mask = adjacency.T != 0
+    return jnp.where(mask, weight, 0.0)
 
 
 def _signed(adjacency: Any, weight: Array) -> Array:
