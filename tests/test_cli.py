@@ -281,3 +281,18 @@ def test_the_default_model_tells_speakers_apart(tmp_path, capsys):
         accuracies.append(float(line.removeprefix("test_accuracy=")))
     assert np.mean(accuracies) >= 0.972
     assert min(accuracies) >= 0.955
+
+
+def test_train_over_devices(tmp_path, capsys):
+    figures = {}
+    for devices in ("1", "2"):
+        out = tmp_path / devices
+        assert main(["train", *TINY, "--devices", devices, "--out", str(out)]) == 0
+        figures[devices] = [float(row["train_loss"]) for row in rows(out / "history.csv")]
+    np.testing.assert_allclose(figures["1"], figures["2"], rtol=1e-5)
+    capsys.readouterr()
+    assert main(["train", "--devices", "64"]) == 2
+    assert "at most 2, the devices that JAX sees here, got 64" in capsys.readouterr().err
+    assert main(["train", "--devices", "2", "--batch-size", "15"]) == 2
+    assert "expected --batch-size that 2 devices share equally" in capsys.readouterr().err
+    assert main(["train", "--devices", "0"]) == 2

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..data.catalogue import list_datasets
 from ..registry import cell_info, list_cells
-from ..train.fitting import NonFiniteLossError
+from ..train.plan import NonFiniteLossError
 from . import compare, train
 from .recipes import load, recipe_for, say
 
@@ -47,7 +47,7 @@ def _check_names(options: argparse.Namespace) -> None:
     for cell in options.cells.split(",") if options.command == "compare" else [options.cell]:
         if cell is not None:
             cell_info(cell)
-    for name, least in (("steps", 1), ("batch_size", 1), ("seeds", 1)):
+    for name, least in (("steps", 1), ("batch_size", 1), ("seeds", 1), ("devices", 1)):
         value = getattr(options, name, None)
         if value is not None and value < least:
             raise ValueError(f"expected --{name.replace('_', '-')} of at least {least}")
@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--data", default="japanese_vowels", help="a name of `list data`")
     one.add_argument("--cell", help="a name of `list cells`")
     one.add_argument("--seed", type=int, help="of the weights and the order of the data")
+    one.add_argument("--devices", type=int, default=1, help="how many share each batch")
     _add_recipe(one, "japanese_vowels")
     many = commands.add_parser("compare", help="train several cells with the same budget")
     many.add_argument("--data", default="adding", help="a name of `list data`")

@@ -8,9 +8,11 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 
 from .. import train, viz
 from ..data.dataset import Dataset
+from ..train.devices import require_parts
 from ..viz._axes import matplotlib_module
 from .recipes import (
     build,
@@ -31,7 +33,24 @@ def prepare(options: argparse.Namespace) -> tuple:
     recipe = recipe_for(options.data, **given)
     dataset = load(options.data)
     model = build(recipe, dataset)
-    return recipe, model, fitting(model, dataset)
+    mesh = _mesh(options.devices, min(recipe.batch_size, len(dataset.train)))
+    return recipe, model, fitting(model, dataset), mesh
+
+
+def _mesh(devices: int, batch_size: int) -> Mesh | None:
+    """A mesh of the first devices; None for one."""
+    there = jax.devices()
+    if devices > len(there):
+        raise ValueError(
+            f"expected --devices of at most {len(there)}, the devices that JAX sees here, got "
+            f"{devices}; on a CPU XLA_FLAGS=--xla_force_host_platform_device_count={devices} makes "
+            "as many"
+        )
+    if devices == 1:
+        return None
+    mesh = Mesh(np.array(there[:devices]), ("data",))
+    require_parts(NamedSharding(mesh, P("data")), batch_size, "--batch-size")
+    return mesh
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -41,9 +60,9 @@ def recipe_names() -> tuple[str, ...]:
 
 def run(options: argparse.Namespace, prepared: tuple) -> None:
     """Train, print the figure of the test part, and write model, history and picture."""
-    recipe, model, dataset = prepared
+    recipe, model, dataset, mesh = prepared
     out = Path(options.out or f"runs/{options.data}-{recipe.cell}")
-    result = fit(recipe, model, dataset, show_progress=True)
+    result = fit(recipe, model, dataset, show_progress=True, mesh=mesh)
     name, value = test_figure(result.model, dataset)
     out.mkdir(parents=True, exist_ok=True)
     model, history, plot = (out / name for name in ("model.rz", "history.csv", "training.png"))

@@ -3,7 +3,9 @@
 All of it runs on the host with NumPy and hands over JAX arrays; none of it belongs inside a jit.
 """
 
+import mmap
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -29,6 +31,9 @@ class Batch(eqx.Module):
     - `mask`: (samples, time) bool, False where a step does not happen (padding, gaps).
     - `dt`: (samples, time) float, the time since the step before, in units of the nominal step.
     - `reset`: (samples, time) bool, True where a new document starts.
+
+    A field may be a mapped file (`np.memmap`) or something with `shape`, `dtype` and rows by index
+    (Zarr, HDF5): `batches`, `fit` and `evaluate` read the rows of each batch and never the whole.
 
     Fields that are None stay None everywhere. Raises ValueError when the shapes or the kinds of
     the fields do not fit each other.
@@ -83,7 +88,8 @@ class Batch(eqx.Module):
 
 
 def _check_numbers(name: str, value: AnyArray) -> None:
-    if isinstance(value, np.ndarray):
+    # What is only indexed is looked at when a batch of it is made.
+    if isinstance(value, np.ndarray) and not is_indexed(value):
         checked(name, value)
 
 
@@ -151,11 +157,21 @@ def batches(
             f"batch_size {batch_size} with drop_last leaves nothing of {samples} samples: "
             "lower batch_size or keep the last batch"
         )
-    host = jax.tree.map(np.asarray, data)
+    host = on_host(data)
     if lengths is not None:
         _check_lengths(host, lengths)
     parts = orders(samples, batch_size, key=key, drop_last=drop_last)
     return (gather(host, part, lengths) for part in parts)
+
+
+def is_indexed(array: Any) -> bool:
+    """Whether an array is not in memory: a mapped file, or something like an array."""
+    return isinstance(array, np.memmap) or not isinstance(array, np.ndarray | np.generic | Array)
+
+
+def on_host(data: Batch) -> Batch:
+    """Arrays of the host; what is only indexed stays what it is."""
+    return jax.tree.map(lambda leaf: leaf if is_indexed(leaf) else np.asarray(leaf), data)
 
 
 def orders(
@@ -186,14 +202,36 @@ def _longest(data: Batch) -> int:
 
 def gather(host: Batch, positions: np.ndarray, lengths: Sequence[int] | None) -> Batch:
     """Samples of a batch on the host, cut to one of these lengths, as JAX arrays."""
-    batch = host[positions]
+    batch = jax.tree.map(lambda leaf: _rows(leaf, positions), host)
     if lengths is not None:
         longest = _longest(batch)
         batch = _with_time(batch, min(length for length in lengths if length >= longest))
     return to_jax(batch)
 
 
+def _rows(array: Any, positions: np.ndarray) -> np.ndarray:
+    if isinstance(array, np.ndarray):
+        rows = np.asarray(array[positions])
+        if isinstance(array, np.memmap):
+            _let_go(array)
+        return rows
+    # Formats of files want positions that ascend.
+    ascending, places = np.unique(positions, return_inverse=True)
+    return np.asarray(array[ascending])[places]
+
+
+def _let_go(array: np.memmap) -> None:
+    """Give the pages of a mapped file back, which count as memory of this process once read."""
+    mapping = array
+    while isinstance(mapping, np.ndarray):
+        mapping = mapping.base
+    # Pages that are copied when they are written have no other place to be.
+    if array.mode != "c" and isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
 def to_jax(batch: Batch) -> Batch:
+    """The same batch in JAX arrays, whose numbers it holds exactly."""
     return jax.tree.map(lambda leaf: exactly("a field", leaf), batch)
 
 

@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from . import _format
-from .step import Progress
+from .step import Progress, averaged, trainable
 
 
 FORMAT, VERSION, NAME = "rnn_zoo.checkpoint", 1, "checkpoint.rzc"
@@ -36,7 +37,8 @@ class Run:
     """What changes while `fit` runs."""
 
     progress: Progress
-    best_model: Any
+    best: tuple[Any, Any]
+    """The best model, and with `ema` the one of the same moment with averaged parameters."""
     best_loss: float = math.inf
     waited: int = 0
     """Evaluations since the best one."""
@@ -44,6 +46,18 @@ class Run:
     pending: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     """Losses and metrics of the steps since the last row of the history."""
     seconds: float = 0.0
+    position: Any = None
+    """Where the source of the data was when the run was written."""
+    stream: Any = None
+    """The batches that are still to come; it is not written, but its position is."""
+
+    def note(self, valid_loss: float) -> None:
+        """Keep the models if this is the best loss so far."""
+        if valid_loss < self.best_loss:
+            self.best = (self.progress.model, averaged(self.progress))
+            self.best_loss, self.waited = valid_loss, 0
+        else:
+            self.waited += 1
 
 
 def write_run(directory: Path, run: Run, settings: dict) -> None:
@@ -60,6 +74,7 @@ def write_run(directory: Path, run: Run, settings: dict) -> None:
         "history": run.history,
         "pending": run.pending,
         "seconds": run.seconds,
+        "position": None if run.stream is None else run.stream.position(),
         "leaves": _format.describe(tree),
     }
     directory.mkdir(parents=True, exist_ok=True)
@@ -67,8 +82,16 @@ def write_run(directory: Path, run: Run, settings: dict) -> None:
 
 
 def _tree(run: Run) -> dict[str, Any]:
-    progress = run.progress
-    return {"model": progress.model, "best": run.best_model, "optimizer": progress.opt_state}
+    # Without `ema` there is no leaf of an average, and the file is the one of a release before it.
+    progress, (best, best_average) = run.progress, run.best
+    average = None if best_average is None else eqx.filter(best_average, trainable(best_average))
+    return {
+        "model": progress.model,
+        "best": best,
+        "optimizer": progress.opt_state,
+        "average": progress.average,
+        "best_average": average,
+    }
 
 
 def read_run(directory: Path, run: Run, settings: dict) -> Run:
@@ -89,8 +112,13 @@ def read_run(directory: Path, run: Run, settings: dict) -> Run:
             )
     tree = _format.unpack(path, payload, header["leaves"], _tree(run))
     step = jnp.asarray(header["step"], jnp.int32)
+    progress = Progress(
+        tree["model"], tree["optimizer"], step, run.progress.finite, tree["average"]
+    )
+    best, average = tree["best"], tree["best_average"]
     return Run(
-        Progress(tree["model"], tree["optimizer"], step, run.progress.finite),
-        tree["best"],
+        progress,
+        (best, None if average is None else eqx.combine(average, best)),
         **{name: header[name] for name in ("best_loss", "waited", "history", "pending", "seconds")},
+        position=header.get("position"),
     )

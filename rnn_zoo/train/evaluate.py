@@ -1,5 +1,6 @@
 """Losses and metrics of a model on data it is not trained on."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,9 @@ import jax
 
 from ..data import batches
 from ..data.batches import Batch
-from .losses import check_batch, count_targets
+from .devices import place
+from .feeds import in_memory
+from .losses import BatchCheck, check_batch, count_targets
 from .step import split_loss
 
 
@@ -25,10 +28,15 @@ def evaluate(
     return assess(model, data, loss, batch_size)
 
 
-def assess(model: Any, data: Batch, loss: Callable, batch_size: int) -> dict[str, float]:
-    """`evaluate` for data that are checked."""
+def assess(
+    model: Any, data: Batch, loss: Callable, batch_size: int, sharding: Any = None
+) -> dict[str, float]:
+    """`evaluate` for data that are checked, whose batches may lie on several devices."""
     model = eqx.nn.inference_mode(model)
-    outcomes = [_assess(model, part, loss) for part in batches(data, batch_size)]
+    parts = batches(data, batch_size)
+    if not in_memory(data):
+        parts = map(BatchCheck(functools.partial(check_batch, loss, model), loss), parts)
+    outcomes = [_assess(model, place(part, sharding), loss) for part in parts]
     parts = [(outcome, float(weight)) for outcome, weight in jax.device_get(outcomes)]
     total = sum(weight for _, weight in parts)
     if not total:

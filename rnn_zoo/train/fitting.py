@@ -12,30 +12,31 @@ import jax
 import jax.random as jr
 import numpy as np
 
-from ..data import batches
 from ..data.batches import Batch
 from ._old_fit import takes_old_arguments
 from .checkpoint import Checkpoints, Run, read_run, write_run
+from .devices import place, replicate, require_parts, sharding_of
 from .evaluate import assess
+from .feeds import feed_of
 from .losses import fault_of
-from .plan import Feed, FitResult, Length, Plan, Watch, at_least_one, make_plan
+from .plan import (
+    DataSourceError,
+    FitResult,
+    Length,
+    NonFiniteLossError,
+    Plan,
+    Watch,
+    at_least_one,
+    make_plan,
+    no_best,
+)
 from .progress_bar import ProgressBar
-from .step import UpdateRule, start, update
+from .step import UpdateRule, averaged, start, update
 
 
 # How many steps may be under way before the oldest one's loss is looked at: looking at once
 # would make the device wait for the host at every step.
 _LOOK_BACK = 8
-
-
-class NonFiniteLossError(FloatingPointError):
-    """The loss or its gradient became NaN or infinite; `result` is the run up to that step."""
-
-    result: FitResult
-
-    def __init__(self, message: str, result: FitResult):
-        self.args = (message,)
-        self.result = result
 
 
 @takes_old_arguments
@@ -49,7 +50,7 @@ def fit(
     key: Any,
     steps: int | None = None,
     epochs: int | None = None,
-    batch_size: int = 32,
+    batch_size: int | None = None,
     lengths: Sequence[int] | None = None,
     eval_every: int | None = None,
     max_patience: int | None = None,
@@ -59,6 +60,9 @@ def fit(
     callback: Callable[..., Any] | None = None,
     show_progress: bool = False,
     checkpoints: Checkpoints | None = None,
+    opt_state: Any = None,
+    ema: Any = None,
+    mesh: Any = None,
 ) -> FitResult:
     """Train a model: `fit(model, train, valid, loss=cross_entropy, optimizer=..., key=...)`.
 
@@ -67,50 +71,90 @@ def fit(
     **Arguments:**
 
     - `model`: any Equinox module; what `trainable` names is trained.
-    - `train`, `valid`: `rnn_zoo.data.Batch`es with all the samples.
+    - `train`, `valid`: `rnn_zoo.data.Batch`es with all the samples, in memory or in mapped files.
+      `train` may also be any iterable of `Batch`es, which are trained on as they come; one that
+      can be gone through again begins anew when it ends.
     - `loss(model, batch, *, key)`: a scalar, or (scalar, dict of scalars).
     - `optimizer`: any optax transformation.
     - `key`: the order of the data depends on it and on the epoch alone, the randomness of a step
       on it and on the step alone.
     - `steps` or `epochs`: exactly one. An epoch is as many full batches as there are; what
-      remains of its permutation is left out, other samples in each epoch.
+      remains of its permutation is left out, other samples in each epoch. Of an iterable it is a
+      pass, and epochs need its length (`len`).
+    - `batch_size`: 32 by default; not for an iterable, nor are `lengths`.
     - `lengths`: batches of padded samples are cut to the smallest of these that fits
       (`rnn_zoo.data.batches`).
-    - `eval_every`: steps between rows of the history; by default an epoch.
+    - `eval_every`: steps between rows of the history; by default an epoch, or the whole run where
+      the length of an epoch is not known.
     - `max_patience`: training stops after so many evaluations without a better validation loss.
     - `return_best`: give back the model with the best validation loss.
     - `augment(batch, key) -> batch`: is applied inside the jitted step, to training data only.
     - `truncate`: truncated backpropagation through time. Each batch is run in segments of so
       many steps with an update after each, and the state is carried on; a schedule counts
       segments. This needs a `PredictionLoss`, a target for each step and a model that can step.
-    - `callback(step, row)`: is called with each row; training stops when it returns True.
+    - `callback(step, row)` or `callback(step, row, result)`: is called with each row; training
+      stops when it returns True. `result` is a `FitResult` of the run so far: the model as it
+      is, the optimiser's state, the history.
     - `show_progress`: a progress bar on stderr (needs tqdm).
     - `checkpoints`: `Checkpoints(directory, every=None, resume=False)`, where and how often the run
       is written, and whether it goes on from what is there.
+    - `opt_state`: `result.opt_state` of a run before, to go on with its moments and its schedule.
+      Steps are counted from 0 again, so give another key, or the data come in the same order.
+    - `ema`: an optax transformation that averages, `optax.ema(0.999)`. It is given the parameters
+      after each update, the validation loss is that of their average, and the result has it as
+      `ema_model`.
+    - `mesh`: a `jax.sharding.Mesh`, over all axes of which the samples of each batch are spread,
+      or a `NamedSharding(mesh, P("data"))` that names the axes. The model is on every device. The
+      loss has to be a mean over targets, as those here are and as `evaluate` needs it; the run is
+      the one of one device but for rounding, of a `PredictionLoss` with its dropout too.
 
-    The step is compiled for these very `loss`, `optimizer` and `augment` objects: give the same
-    ones again and the next run does not compile.
+    The step is compiled for these very `loss`, `optimizer`, `augment` and `ema` objects: give the
+    same ones again and the next run does not compile.
 
     Ctrl-C stops, evaluates once more, writes a checkpoint and returns what there is.
 
-    **Raises:** NonFiniteLossError at the first step whose loss or gradient is not finite;
-    ValueError or TypeError for arguments and data that do not fit, before anything runs.
+    **Raises:** NonFiniteLossError at the first step whose loss or gradient is not finite, and at
+    the end where `return_best` or `max_patience` saw no validation loss that is; ValueError or
+    TypeError for arguments and data that do not fit, before anything runs; DataSourceError where
+    `train` fails or ends later.
     """
     plan = make_plan(
         model,
-        UpdateRule(loss, optimizer, augment, truncate),
-        Feed(train, batch_size, lengths),
+        UpdateRule(loss, optimizer, augment, truncate, _checked_ema(ema), sharding_of(mesh)),
+        feed_of(train, batch_size, lengths, epochs),
         Watch(valid, eval_every, max_patience, return_best, callback, show_progress),
         Length(steps, epochs),
         key,
     )
     checkpoints = _checked(checkpoints, plan)
-    run = Run(start(model, optimizer), model)
+    progress = start(model, optimizer, opt_state, ema)
+    run = Run(progress, (model, averaged(progress)))
     if checkpoints is not None and checkpoints.resume:
         run = read_run(Path(checkpoints.directory), run, plan.settings())
+    run.progress = replicate(run.progress, plan.rule.sharding)
+    _open(run, plan, checkpoints)
     with ProgressBar(show_progress, plan.steps, int(run.progress.step)) as bar:
         _train(run, plan, checkpoints, bar)
+    _require_a_best(run, plan)
     return _result(run, return_best)
+
+
+def _open(run: Run, plan: Plan, checkpoints: Checkpoints | None) -> None:
+    """Begin to go through the data, where the run goes on."""
+    order, _ = jr.split(plan.key)
+    run.stream = plan.feed.open(order, int(run.progress.step), run.position)
+    if checkpoints is not None and run.stream.position is None:
+        raise ValueError(
+            "checkpoints need a train that can say where it is, or the run would go on with other "
+            "data: a Batch, a list of them, or an iterable whose iterator has get_state() and "
+            "set_state(state), as those of Grain"
+        )
+
+
+def _checked_ema(ema: Any) -> Any:
+    if ema is not None and not hasattr(ema, "update"):
+        raise TypeError(f"expected ema as an optax transformation, optax.ema(0.999), got {ema!r}")
+    return ema
 
 
 def _checked(checkpoints: Checkpoints | None, plan: Plan) -> Checkpoints | None:
@@ -135,7 +179,7 @@ def _train(run: Run, plan: Plan, checkpoints: Checkpoints | None, bar: ProgressB
             if plan.evaluates_at(step):
                 row = _add_row(run, plan)
                 bar.show(row)
-                stop = plan.watch.asks_to_stop(step, row)
+                stop = plan.watch.asks_to_stop(row, lambda: _result(run, return_best=False))
                 stop |= _out_of_patience(run, plan)
             bar.advance()
             last = stop or step == plan.steps
@@ -150,12 +194,13 @@ def _train(run: Run, plan: Plan, checkpoints: Checkpoints | None, bar: ProgressB
 
 def _steps(run: Run, plan: Plan) -> Iterator[int]:
     """Take the steps that are left, and yield the number of each."""
-    key_order, key_steps = jr.split(plan.key)
+    _, key_steps = jr.split(plan.key)
     first = int(run.progress.step)
     if first >= plan.steps or _out_of_patience(run, plan):
         return
     under_way: collections.deque = collections.deque()
-    for step, batch in zip(range(first + 1, plan.steps + 1), _stream(plan.feed, key_order, first)):
+    for step in range(first + 1, plan.steps + 1):
+        batch = _next(run, plan, step == first + 1)
         run.progress, outcome = update(run.progress, batch, key_steps, plan.rule)
         run.pending.append(outcome)
         under_way.append(run.progress.finite)
@@ -164,46 +209,45 @@ def _steps(run: Run, plan: Plan) -> Iterator[int]:
         yield step
 
 
-def _stream(feed: Feed, key: Any, first: int) -> Iterator[Batch]:
-    """Batches without end, after the `first` ones."""
-    # The order of an epoch depends on the key and its number alone, so a run that goes on finds
-    # its place without the epochs before.
-    epoch, skip = divmod(first, feed.per_epoch)
-    while True:
-        order = batches(
-            feed.data,
-            feed.batch_size,
-            key=jr.fold_in(key, epoch),
-            drop_last=True,
-            lengths=feed.lengths,
-        )
-        for i, batch in enumerate(order):
-            if i >= skip:
-                yield batch
-        epoch, skip = epoch + 1, 0
+def _next(run: Run, plan: Plan, first: bool) -> Batch:
+    """The next batch, checked. DataSourceError, with the run so far, where there is none."""
+    try:
+        batch = next(run.stream.batches)
+        if plan.check is not None:
+            plan.check(batch)
+        if plan.rule.sharding is not None:
+            require_parts(plan.rule.sharding, len(batch), "a batch of train")
+        return place(batch, plan.rule.sharding)
+    except Exception as error:
+        # Before anything ran there is nothing to keep, and the error is best as it is.
+        if first:
+            raise
+        raise DataSourceError(
+            f"train failed at step {int(run.progress.step) + 1}: {type(error).__name__}: {error} "
+            f"(`error.result` has the model as it was after step {int(run.progress.step)})",
+            _result(run, return_best=False),
+        ) from error
 
 
 def _add_row(run: Run, plan: Plan) -> dict[str, Any]:
     """Evaluate, and add a row to the history."""
     _require_finite(run, plan)
     step = int(run.progress.step)
-    row = {"step": step, "epoch": step / plan.feed.per_epoch, "seconds": run.seconds}
+    row: dict[str, Any] = {"step": step}
+    if plan.feed.per_epoch is not None:
+        row["epoch"] = step / plan.feed.per_epoch
+    row["seconds"] = run.seconds
     pending, run.pending = jax.device_get(run.pending), []
     for name in pending[0] if pending else ():
         row[f"train_{name}"] = float(np.mean([float(outcome[name]) for outcome in pending]))
     if plan.watch.valid is not None:
-        figures = assess(run.progress.model, plan.watch.valid, plan.rule.loss, 256)
+        average = averaged(run.progress)
+        model = run.progress.model if average is None else average
+        figures = assess(model, plan.watch.valid, plan.rule.loss, 256, plan.rule.sharding)
         row |= {f"valid_{name}": figure for name, figure in figures.items()}
-        _note_best(run, row["valid_loss"])
+        run.note(row["valid_loss"])
     run.history.append(row)
     return row
-
-
-def _note_best(run: Run, valid_loss: float) -> None:
-    if valid_loss < run.best_loss:
-        run.best_model, run.best_loss, run.waited = run.progress.model, valid_loss, 0
-    else:
-        run.waited += 1
 
 
 def _out_of_patience(run: Run, plan: Plan) -> bool:
@@ -234,8 +278,7 @@ def _require_finite(run: Run, plan: Plan) -> None:
 
 def _fail(run: Run, plan: Plan) -> None:
     step = int(run.progress.step) + 1
-    fault = fault_of(plan.feed.data)
-    data = "the training data are finite" if fault is None else fault
+    data = fault_of("the training data", plan.feed.data)
     raise NonFiniteLossError(
         f"the loss or its gradient is not finite at step {step} ({data}): lower the learning rate, "
         "clip the gradient (optax.clip_by_global_norm) or mend the data; `error.result` has "
@@ -244,8 +287,13 @@ def _fail(run: Run, plan: Plan) -> None:
     )
 
 
+def _require_a_best(run: Run, plan: Plan) -> None:
+    """NonFiniteLossError where the best validation loss decides, and none was finite."""
+    if plan.watch.seeks_best and not math.isfinite(run.best_loss):
+        raise no_best(plan, _result(run, return_best=False))
+
+
 def _result(run: Run, return_best: bool) -> FitResult:
     progress = run.progress
-    best = return_best and math.isfinite(run.best_loss)
-    model = run.best_model if best else progress.model
-    return FitResult(model, run.history, progress.opt_state, int(progress.step))
+    model, average = run.best if return_best else (progress.model, averaged(progress))
+    return FitResult(model, list(run.history), progress.opt_state, int(progress.step), average)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -15,6 +16,7 @@ from ..data.batches import Batch
 from ..data.dataset import NO_TARGET
 from ..layers.batching import batch as batched
 from ..reservoir._samples import check_finite, check_targets
+from .feeds import in_memory
 
 
 Metrics = dict[str, Array]
@@ -169,25 +171,49 @@ A NaN in y is a target that was not observed: the mean is over the others, entry
 """
 
 
-def fault_of(batch: Batch) -> str | None:
-    """The first value of a batch, at a valid step, that is not finite, in words."""
+def fault_of(name: str, batch: Any) -> str:
+    """The first value of a batch, at a valid step, that is not finite, in words; or that there is
+    none."""
+    if not isinstance(batch, Batch) or not in_memory(batch):
+        return f"{name}, read batch by batch, were not searched for NaN"
     try:
         check_finite("x", batch.x, batch.mask, ("sample", "step", "feature"))
         if batch.dt is not None:
             check_finite("dt", batch.dt, batch.mask, ("sample", "step"))
     except ValueError as error:
-        return str(error)
-    return None
+        return f"in {name}: {error}"
+    return f"{name} are finite"
 
 
-def check_batch(loss: Any, model: Any, batch: Any) -> None:
-    """What a `PredictionLoss` can say of a batch before anything runs."""
+class BatchCheck:
+    """Checks batches as they come: the first of each shape entirely, the targets of all."""
+
+    def __init__(self, check: Callable[[Batch], tuple[int, ...] | None], loss: Any):
+        self.check, self.loss = check, loss
+        self.shapes: dict[Any, tuple[int, ...] | None] = {}
+
+    def __call__(self, batch: Batch) -> Batch:
+        form = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(batch))
+        form = (jax.tree.structure(batch), form)
+        if form not in self.shapes:
+            self.shapes[form] = self.check(batch)
+        elif (shape := self.shapes[form]) is not None and self.loss.check is not None:
+            self.loss.check(shape, batch)
+        return batch
+
+
+def check_batch(loss: Any, model: Any, batch: Any) -> tuple[int, ...] | None:
+    """What a `PredictionLoss` can say of a batch before anything runs. The shape of what the model
+    says of a sample, where it is known.
+
+    Targets that are only indexed are not read.
+    """
     if not isinstance(batch, Batch):
         raise TypeError(f"expected a rnn_zoo.data.Batch, got {type(batch).__name__}")
     if len(batch) == 0:
         raise ValueError("expected at least one sample, got an empty batch")
     if not isinstance(loss, PredictionLoss):
-        return
+        return None
     reads_tokens = getattr(model, "reads_tokens", None)
     if reads_tokens is False and np.ndim(batch.x) == 2:
         raise ValueError(
@@ -198,5 +224,6 @@ def check_batch(loss: Any, model: Any, batch: Any) -> None:
     model, one = eqx.nn.inference_mode(model), batch[:1]
     predictions = eqx.filter_eval_shape(predict, model, one)
     eqx.filter_eval_shape(loss.function, predictions, one)
-    if loss.check is not None:
+    if loss.check is not None and in_memory(batch):
         loss.check(predictions.shape[1:], batch)
+    return predictions.shape[1:]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,9 @@ from jaxtyping import Array, PyTree
 
 from .._common.numbers import exactly
 from ..data.batches import Batch, gather, orders
+from .feeds import Feed
 from .members import assess_members, member, over_members, population_size
-from .plan import Feed, FitResult, Length, Plan, Watch, make_plan
+from .plan import FitResult, Length, Plan, Watch, make_plan, no_best
 from .progress_bar import ProgressBar
 from .step import Progress, UpdateRule, choose, start, take_step
 
@@ -64,11 +66,13 @@ def fit_population(
     - `optimizer`: an optax transformation for all members, or with `settings` a function that
       makes one.
     - `settings`: numbers (members,) by name, with which each member calls `optimizer`.
-    - `callback(step, row)`: is called once for all members.
+    - `callback`: is called once for all members.
 
     A member whose loss is not finite stays as it was before that step, and the others go on; the
-    rows of the history say so under "finite". Training ends when no member goes on. Ctrl-C stops,
-    evaluates once more and returns what there is. A population writes no checkpoints.
+    rows of the history say so under "finite". Training ends when no member goes on. Of a member
+    without a finite validation loss the best model is the last one, and a warning says so;
+    NonFiniteLossError where that is so of all. Ctrl-C stops, evaluates once more and returns what
+    there is. A population writes no checkpoints.
 
     **Raises:** ValueError or TypeError for arguments and data that do not fit, before anything
     runs.
@@ -77,16 +81,22 @@ def fit_population(
     plan = make_plan(
         member(models, 0),
         UpdateRule(loss, optimizer, augment, truncate),
-        Feed(train, batch_size, lengths),
+        _feed(train, batch_size, lengths),
         Watch(valid, eval_every, max_patience, return_best, callback, show_progress),
         Length(steps, epochs),
         key,
     )
     with ProgressBar(show_progress, plan.steps, 0) as bar:
         members = _train(plan, models, own, bar)
-    progress = members.progress
-    trained = members.best_model if return_best else progress.model
-    return FitResult(trained, members.history, progress.opt_state, members.history[-1]["step"])
+    if plan.watch.seeks_best:
+        _require_a_best(members, plan)
+    return _result(members, return_best)
+
+
+def _feed(train: Any, batch_size: int, lengths: Sequence[int] | None) -> Feed:
+    if not isinstance(train, Batch):
+        raise TypeError(f"expected train as a rnn_zoo.data.Batch, got {type(train).__name__}")
+    return Feed(train, batch_size, lengths)
 
 
 def _check_settings(models: Any, optimizer: Any, settings: Settings | None) -> dict[str, Array]:
@@ -124,6 +134,27 @@ class _Members:
         return self.waited < max_patience
 
 
+def _result(members: _Members, return_best: bool) -> FitResult:
+    progress, last = members.progress, members.history[-1]
+    model = members.best_model if return_best else progress.model
+    return FitResult(model, list(members.history), progress.opt_state, last["step"])
+
+
+def _require_a_best(members: _Members, plan: Plan) -> None:
+    """Say which members have no finite validation loss; NonFiniteLossError where none has one."""
+    without = ~np.isfinite(members.best_loss)
+    if without.all():
+        raise no_best(plan, _result(members, return_best=False))
+    if without.any():
+        warnings.warn(
+            f"no validation loss of members {np.flatnonzero(without).tolist()} was finite: the "
+            "last model stands for their best one",
+            stacklevel=3,
+        )
+        last = members.progress.model
+        members.best_model = _best(jnp.asarray(without), last, members.best_model)
+
+
 def _train(plan: Plan, models: Any, settings: dict[str, Array], bar: ProgressBar) -> _Members:
     """Train all members for the steps of the plan."""
     rule, watch, size = plan.rule, plan.watch, population_size(models)
@@ -149,7 +180,7 @@ def _train(plan: Plan, models: Any, settings: dict[str, Array], bar: ProgressBar
             stop = False
             if plan.evaluates_at(step):
                 row = add_row()
-                stop = watch.asks_to_stop(step, row)
+                stop = watch.asks_to_stop(row, lambda: _result(members, return_best=False))
                 stop |= not (row["finite"] & members.active(watch.max_patience)).any()
             bar.advance()
             if stop:

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import jax.random as jr
 import optax
 from jax import Array, lax
+from jax.sharding import NamedSharding
 from jaxtyping import PyTree
 
 from ..data.batches import Batch
 from ..layers.batching import batch as batched
+from .devices import gradient_over, keys_of_samples, replicate
 from .losses import PredictionLoss, count_targets
 
 
@@ -25,6 +27,8 @@ class Progress(NamedTuple):
     """Updates done so far."""
     finite: Array
     """False from the first loss or gradient on that is not finite; then nothing changes."""
+    average: Any = None
+    """With `ema`, its state and the averaged parameters."""
 
 
 class UpdateRule(NamedTuple):
@@ -36,6 +40,10 @@ class UpdateRule(NamedTuple):
     augment: Callable | None
     truncate: int | None
     """Steps of a segment of truncated backpropagation through time; None for whole sequences."""
+    ema: Any = None
+    """An optax transformation that turns the parameters of each update into their average."""
+    sharding: NamedSharding | None = None
+    """How the samples of a batch lie on devices."""
 
 
 def trainable(model: PyTree) -> PyTree:
@@ -46,12 +54,38 @@ def trainable(model: PyTree) -> PyTree:
     return jax.tree.map(eqx.is_inexact_array, model)
 
 
-def start(model: Any, optimizer: optax.GradientTransformation, opt_state: Any = None) -> Progress:
-    """Progress before the first update."""
+def start(
+    model: Any, optimizer: optax.GradientTransformation, opt_state: Any = None, ema: Any = None
+) -> Progress:
+    """Progress before the first update. ValueError for the state of another optimiser."""
+    params = eqx.filter(model, trainable(model))
     if opt_state is None:
-        opt_state = optimizer.init(eqx.filter(model, trainable(model)))
+        opt_state = optimizer.init(params)
+    else:
+        _check_opt_state(optimizer, params, opt_state)
+    average = None if ema is None else (ema.init(params), params)
     step, finite = jnp.zeros((), jnp.int32), jnp.ones((), bool)
-    return Progress(_settle(model), _settle(opt_state), step, finite)
+    return Progress(_settle(model), _settle(opt_state), step, finite, _settle(average))
+
+
+def _check_opt_state(optimizer: Any, params: PyTree, given: PyTree) -> None:
+    def form(tree):
+        leaves, structure = jax.tree.flatten(tree)
+        return structure, [(jnp.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]
+
+    if form(given) != form(eqx.filter_eval_shape(optimizer.init, params)):
+        raise ValueError(
+            "expected opt_state as this optimizer makes it for this model, got one of another "
+            "structure, shape or dtype: give `result.opt_state` of a run with the same optimizer "
+            "and model, or leave it out to start anew"
+        )
+
+
+def averaged(progress: Progress) -> Any:
+    """The model with the averaged parameters; None without `ema`."""
+    if progress.average is None:
+        return None
+    return eqx.combine(progress.average[1], progress.model)
 
 
 def _settle(tree: PyTree) -> PyTree:
@@ -72,11 +106,30 @@ def take_step(
         return _in_segments(progress, batch, key, rule, rule.truncate)
     batch, key_loss = _augmented(rule, batch, jr.fold_in(key, progress.step))
 
-    def objective(params, rest):
-        return split_loss(rule.loss(eqx.combine(params, rest), batch, key=key_loss))
+    def of_part(params, rest, batch, key):
+        return split_loss(rule.loss(eqx.combine(params, rest), batch, key=key))
 
-    progress, value, metrics = _descend(progress, objective, rule.optimizer)
-    return progress, {"loss": value, **metrics}
+    def objective(params, rest):
+        return of_part(params, rest, batch, key_loss)
+
+    gradient = None
+    if rule.sharding is not None:
+        gradient = _over_devices(rule, rule.sharding, of_part, batch, key_loss)
+    progress, value, metrics = _descend(progress, objective, rule, gradient=gradient)
+    return replicate(progress, rule.sharding), {"loss": value, **metrics}
+
+
+def _over_devices(
+    rule: UpdateRule, sharding: NamedSharding, of_part: Callable, batch: Batch, key: Any
+) -> Callable:
+    """The gradient of a loss over a batch that several devices share."""
+
+    def one(params, rest, batch, keys):
+        own = keys if isinstance(rule.loss, PredictionLoss) else keys[0]
+        return of_part(params, rest, batch, own)
+
+    keys = keys_of_samples(rule.loss, key, len(batch), sharding)
+    return gradient_over(sharding, one, batch, keys)
 
 
 def _augmented(rule: UpdateRule, batch: Batch, key: Any) -> tuple[Batch, Any]:
@@ -92,17 +145,24 @@ def split_loss(returned: Any) -> tuple[Array, dict[str, Array]]:
     return jnp.asarray(value), metrics
 
 
-def _descend(progress: Progress, objective: Callable, optimizer: Any, wanted: Any = True):
+def _descend(
+    progress: Progress,
+    objective: Callable,
+    rule: UpdateRule,
+    wanted: Any = True,
+    gradient: Callable | None = None,
+):
     """The progress after an update along the gradient of `objective(params, rest) -> (loss,
     more)`, the loss, and what else the objective gives. Where it is not `wanted`, or is not
     finite, nothing changes."""
     params, rest = eqx.partition(progress.model, trainable(progress.model))
-    gradient = eqx.filter_value_and_grad(objective, has_aux=True)
+    if gradient is None:
+        gradient = eqx.filter_value_and_grad(objective, has_aux=True)
     (value, more), grads = gradient(params, rest)
     # The device alone knows whether this is finite: the update is made there and dropped there, by
     # `choose`, so that the host need not wait for each step.
     finite = progress.finite & jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(grads))
-    updates, opt_state = optax.with_extra_args_support(optimizer).update(
+    updates, opt_state = optax.with_extra_args_support(rule.optimizer).update(
         grads,
         progress.opt_state,
         params,
@@ -110,9 +170,12 @@ def _descend(progress: Progress, objective: Callable, optimizer: Any, wanted: An
         grad=grads,
         value_fn=lambda p: objective(p, rest)[0],
     )
-    taken = Progress(
-        eqx.apply_updates(progress.model, updates), opt_state, progress.step + 1, finite
-    )
+    model = eqx.apply_updates(progress.model, updates)
+    average = progress.average
+    if rule.ema is not None:
+        new, state = rule.ema.update(eqx.filter(model, trainable(model)), average[0])
+        average = (state, new)
+    taken = Progress(model, opt_state, progress.step + 1, finite, average)
     kept = progress._replace(finite=finite)
     return choose(finite & wanted, taken, kept), value, more
 
@@ -176,7 +239,7 @@ def _segment(progress: Progress, state: PyTree, at: tuple, rule: UpdateRule):
 
     count = jnp.asarray(count_targets(batch))
     # A segment of padding has nothing to learn from; momentum or decay must not move it.
-    progress, value, (metrics, state) = _descend(progress, objective, rule.optimizer, count > 0)
+    progress, value, (metrics, state) = _descend(progress, objective, rule, count > 0)
     return progress, state, ({"loss": value, **metrics}, count)
 
 
