@@ -131,7 +131,8 @@ def unroll(
     """
     with _engine(engine), _across.over(mesh_axis):
         steps = _checked(cell, (xs, dt, mask, reset, key), reverse)
-        state, _, ys = _evaluate(cell, steps, state, method, remat, _How(bool(reverse), False))
+        how = _How(_across.turned(reverse), False)
+        state, _, ys = _evaluate(cell, steps, state, method, remat, how)
     return state, ys
 
 
@@ -156,7 +157,8 @@ def trajectory(
     """
     with _engine(engine), _across.over(mesh_axis):
         steps = _checked(cell, (xs, dt, mask, reset, key), reverse)
-        _, states, ys = _evaluate(cell, steps, state, method, None, _How(bool(reverse), True))
+        how = _How(_across.turned(reverse), True)
+        _, states, ys = _evaluate(cell, steps, state, method, None, how)
     return states, ys
 
 
@@ -190,7 +192,7 @@ def _evaluate(cell, steps: Steps, state, method: str, remat, how: _How):
     algorithm = resolve_method(cell, method, steps.length, remat)
     how = how._replace(algorithm=algorithm, plain=_CHOSEN.value == "scan")
     if _across.chosen() is not None and steps.length != 0:
-        _check_devices(cell, method, remat)
+        _check_devices(cell, method, remat, how)
         return _spread(cell, state, steps, remat, how._replace(mesh_axis=_across.chosen()))
     if algorithm != "sequential":
         return _linear(cell, state, steps, how)
@@ -244,6 +246,11 @@ def _part(whole: tuple, steps: Steps, remat, how: _How) -> tuple[Any, Any]:
         # engine="scan" has no other form over devices.
         how = how._replace(algorithm=PLAIN if how.plain else how.algorithm)
         state, states, ys = _linear(cell, state, steps, how)
+    elif hasattr(cell, "scan"):
+        given = steps._asdict()
+        with _across.backwards() if how.reverse else contextlib.nullcontext():
+            state, ys = cell.scan(given.pop("x"), state, **given)
+        return state, (None, ys)
     else:
         own = steps.x, steps.mask, steps.reset
         if how.reverse:
@@ -255,15 +262,17 @@ def _part(whole: tuple, steps: Steps, remat, how: _How) -> tuple[Any, Any]:
     return _across.from_last(state, axis, how.reverse), (states, ys)
 
 
-def _check_devices(cell: Any, method: str, remat: Any) -> None:
-    name = type(cell).__name__
-    if not cell.linear and not hasattr(cell, "pushed"):
+def _check_devices(cell: Any, method: str, remat: Any, how: _How) -> None:
+    name, layer = type(cell).__name__, hasattr(cell, "scan") and not cell.linear
+    if layer and how.keep_states:
+        raise ValueError(f"{name} has no trajectory over devices: ask for those of its parts")
+    if not cell.linear and not hasattr(cell, "pushed") and not layer:
         raise ValueError(
             f"{name} is not a linear cell, so its steps cannot be spread over the devices of a "
             "mesh axis: rz.list_cells(linear=True) names the cells that can, besides them "
             "ShortConv; drop mesh_axis, or spread the batch instead"
         )
-    if cell.linear and (method == "sequential" or remat is not None):
+    if not hasattr(cell, "pushed") and (method == "sequential" or remat is not None):
         given = 'method="sequential"' if remat is None else "remat"
         raise ValueError(
             f"{given} goes through a sequence on one device: drop it, or drop mesh_axis"

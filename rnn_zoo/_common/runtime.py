@@ -6,6 +6,12 @@ from contextvars import ContextVar
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from .._engine.mesh import vary
+from .._engine.unstable import varying
 
 
 # Values are known when a program runs; to complain, it calls back into Python.
@@ -24,4 +30,12 @@ def without_runtime_errors() -> Iterator[None]:
 
 def runtime_error_if(value: Any, wrong: Any, message: str) -> Any:
     """`value`, with a runtime error where `wrong` holds."""
-    return eqx.error_if(value, wrong, message) if _CALLS_BACK.get() else value
+    if not _CALLS_BACK.get():
+        return value
+    axes = varying(jax.typeof(wrong)) | varying(jax.typeof(value))
+    if not axes:
+        return eqx.error_if(value, wrong, message)
+    # In `jax.shard_map` what calls back is the same on all devices, as one of them finds it.
+    wrong = lax.pmax(vary(jnp.asarray(wrong).astype(jnp.int32), axes), tuple(sorted(axes))) > 0
+    never = eqx.error_if(jnp.array(False), wrong, message)
+    return jnp.where(never, jnp.zeros_like(value), value)

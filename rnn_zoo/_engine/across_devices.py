@@ -21,6 +21,7 @@ from ..linear import select
 
 # Part of the key of jax's caches, as the engine's own choice is.
 _AXIS = jax.make_user_context(None)
+_BACKWARDS = jax.make_user_context(False)
 
 
 @contextlib.contextmanager
@@ -35,6 +36,18 @@ def over(axis: str | None) -> Iterator[None]:
         )
     with _AXIS(axis):
         yield
+
+
+@contextlib.contextmanager
+def backwards() -> Iterator[None]:
+    """Sequences inside run the other way: so a layer that steps is read from its end."""
+    with _BACKWARDS(not _BACKWARDS.value):
+        yield
+
+
+def turned(reverse: bool) -> bool:
+    """The way that a sequence runs which was asked to run so."""
+    return bool(reverse) != _BACKWARDS.value
 
 
 def chosen() -> str | None:
@@ -149,6 +162,20 @@ def from_device(tree: Any, index: Any, axis: str) -> Any:
 def from_last(tree: Any, axis: str, reverse: bool) -> Any:
     """What the device has that is processed last, on all."""
     return from_device(tree, 0 if reverse else lax.axis_size(axis) - 1, axis)
+
+
+def ends(first: Array, last: Array, mask: Array | None, axis: str) -> tuple[Array, Array]:
+    """What the first and the last device that has a valid step reads there, on all devices.
+
+    `first`, `last`: what this device reads at its first and its last valid step.
+    """
+    here, size = lax.axis_index(axis), lax.axis_size(axis)
+    if mask is None:
+        return from_device(first, 0, axis), from_device(last, size - 1, axis)
+    valid = mask.any()
+    one = lax.pmin(jnp.where(valid, here, size), axis)
+    other = lax.pmax(jnp.where(valid, here, -1), axis)
+    return from_device(first, one, axis), from_device(last, other, axis)
 
 
 def first_key(keys: Array, axis: str) -> Array:
