@@ -9,8 +9,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import get_abstract_mesh
 
-from .._engine.mesh import vary
+from .._engine.mesh import in_mesh, vary
 from .._engine.unstable import varying
 
 
@@ -33,9 +34,11 @@ def runtime_error_if(value: Any, wrong: Any, message: str) -> Any:
     if not _CALLS_BACK.get():
         return value
     axes = varying(jax.typeof(wrong)) | varying(jax.typeof(value))
-    if not axes:
+    if not axes and get_abstract_mesh().empty and not in_mesh([jax.typeof(value)]):
         return eqx.error_if(value, wrong, message)
-    # In `jax.shard_map` what calls back is the same on all devices, as one of them finds it.
-    wrong = lax.pmax(vary(jnp.asarray(wrong).astype(jnp.int32), axes), tuple(sorted(axes))) > 0
+    # What goes through a call back is on one device, so no more than a flag does. In
+    # `jax.shard_map` it is the same on all devices, as one of them finds it.
+    if axes:
+        wrong = lax.pmax(vary(jnp.asarray(wrong).astype(jnp.int32), axes), tuple(sorted(axes))) > 0
     never = eqx.error_if(jnp.array(False), wrong, message)
     return jnp.where(never, jnp.zeros_like(value), value)

@@ -90,9 +90,16 @@ def scan(step: Callable, state: Any, inputs: Any, *, length: Any, reverse: bool)
         return jax.tree.leaves(step(*now)[0])
 
     if in_mesh([jax.typeof(a) for a in (*leaves, *columns)]):
-        first = [jax.eval_shape(lambda a: a[0], column) for column in columns]
-        leaves = trace(flat, vary_as(leaves, columns), first)[1]
+        leaves = trace(flat, vary_as(leaves, columns), at_first_step(columns))[1]
     return lax.scan(step, jax.tree.unflatten(tree, leaves), inputs, length=length, reverse=reverse)
+
+
+def at_first_step(columns: list) -> list:
+    """The types of the inputs of one step.
+
+    What `jax.eval_shape` gives has lost its mesh where only some axes are manual.
+    """
+    return list(jax.make_jaxpr(lambda columns: [a[0] for a in columns])(columns).out_avals)
 
 
 def trace(step: Callable, leaves: list, first: list) -> tuple[Any, list]:

@@ -18,6 +18,7 @@ from .._common.keys import spread_keys
 from .._common.numbers import exactly
 from .._common.runtime import runtime_error_if
 from .._engine import across_devices
+from .._engine.mesh import looked_up
 from ..base import State
 from ..layers.base import AbstractLayer, Directions, hide, mixed, require_step
 from ..layers.deep import Mamba, deep
@@ -128,7 +129,8 @@ class SequenceModel(AbstractLayer):
             raise ValueError(f"expected x of shape {shape}, one step of one sample, got {x.shape}")
         steps = beside(self, self._check(x[None]), dt, None, None, None)
         keys = [None, None] if key is None else jr.split(key)
-        c, x_in = self.layer.constants(), self._encode(steps.x)[0]
+        tokens = self._known(steps.x) if self.reads_tokens else steps.x
+        c, x_in = self.layer.constants(), self._encode(tokens)[0]
         state, y = self.layer.advance(c, state, x_in, dt, keys[0])
         y = self.head(y if self.dropout is None else self.dropout(y, key=keys[1]))
         return state, half_as(x, y)
@@ -146,6 +148,8 @@ class SequenceModel(AbstractLayer):
         """The final state, and what the head gives: one output, or one per step with no pool."""
         with across_devices.over(self.mesh_axis):
             steps = beside(self, self._check(xs), dt, mask, reset, key)
+            if self.reads_tokens:  # here, where the mesh lets a program call back
+                steps = steps._replace(x=self._known(hide(steps.mask, steps.x)))
             if not across_devices.outside(steps.length):
                 return self._run(state, steps)
             (state, pooled), ys = across_devices.in_parts(_part, (self, state), steps)
@@ -175,12 +179,15 @@ class SequenceModel(AbstractLayer):
     def _check(self, xs: ArrayLike) -> Array:
         return check_tokens(xs) if self.reads_tokens else check_inputs(xs, self.input_size)
 
+    def _known(self, tokens: Array) -> Array:
+        """The tokens, with a runtime error for one that the embedding does not know."""
+        outside = jnp.any((tokens < 0) | (tokens >= self.input_size))
+        return runtime_error_if(tokens, outside, f"tokens must lie in [0, {self.input_size})")
+
     def _encode(self, xs: Array) -> Array:
-        if self.reads_tokens:
-            outside = jnp.any((xs < 0) | (xs >= self.input_size))
-            xs = runtime_error_if(xs, outside, f"tokens must lie in [0, {self.input_size})")
-        else:
-            xs = xs.astype(working_dtype(self, xs))
+        if isinstance(self.encoder, eqx.nn.Embedding):
+            return looked_up(self.encoder.weight, xs)
+        xs = xs.astype(working_dtype(self, xs))
         return xs if self.encoder is None else jax.vmap(self.encoder)(xs)
 
 
