@@ -245,7 +245,7 @@ def _part(whole: tuple, steps: Steps, remat, how: _How) -> tuple[Any, Any]:
     if cell.linear:
         # engine="scan" has no other form over devices.
         how = how._replace(algorithm=PLAIN if how.plain else how.algorithm)
-        state, states, ys = _linear(cell, state, steps, how)
+        state, states, ys = _linear(_across.own(cell), state, steps, how)
     elif hasattr(cell, "scan"):
         given = steps._asdict()
         with _across.backwards() if how.reverse else contextlib.nullcontext():
@@ -258,7 +258,7 @@ def _part(whole: tuple, steps: Steps, remat, how: _How) -> tuple[Any, Any]:
         window = cell.pushed(*own)
         before = _across.before(window, lambda b, a: b.compose(a), axis, how.reverse)
         state = state if before is None else before.apply(state)
-        state, states, ys = _stepwise(cell, state, steps, remat, how)
+        state, states, ys = _stepwise(_across.own(cell), state, steps, remat, how)
     return _across.from_last(state, axis, how.reverse), (states, ys)
 
 

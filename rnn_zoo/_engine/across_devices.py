@@ -17,6 +17,7 @@ from jax.sharding import AxisType, PartitionSpec, get_abstract_mesh, reshard
 from jaxtyping import Array
 
 from ..linear import select
+from .mesh import vary
 
 
 # Part of the key of jax's caches, as the engine's own choice is.
@@ -93,6 +94,16 @@ def in_parts(function: Callable, whole: Any, parts: Any, *options: Any) -> tuple
     return jax.shard_map(
         part, in_specs=(whole_spec, specs), out_specs=(whole_spec, time), axis_names={axis}
     )(arrays, parts)
+
+
+def own(cell: Any) -> Any:
+    """The cell as each device has it, by its type.
+
+    Otherwise the gradient of what is made of it for each step would be summed over the devices for
+    each step, and not once for each parameter.
+    """
+    axes = frozenset([chosen()])
+    return jax.tree.map(lambda a: vary(a, axes) if eqx.is_array(a) else a, cell)
 
 
 def _check_mesh(axis: str, length: int) -> None:

@@ -89,7 +89,7 @@ def scan(step: Callable, state: Any, inputs: Any, *, length: Any, reverse: bool)
         now = jax.tree.unflatten(tree, leaves), jax.tree.unflatten(of_inputs, columns)
         return jax.tree.leaves(step(*now)[0])
 
-    if in_mesh([jax.typeof(a) for a in (*leaves, *columns)]):
+    if length != 0 and in_mesh([jax.typeof(a) for a in (*leaves, *columns)]):
         leaves = trace(flat, vary_as(leaves, columns), at_first_step(columns))[1]
     return lax.scan(step, jax.tree.unflatten(tree, leaves), inputs, length=length, reverse=reverse)
 
