@@ -192,7 +192,7 @@ def _evaluate(cell, steps: Steps, state, method: str, remat, how: _How):
     algorithm = resolve_method(cell, method, steps.length, remat)
     how = how._replace(algorithm=algorithm, plain=_CHOSEN.value == "scan")
     if _across.chosen() is not None and steps.length != 0:
-        _check_devices(cell, method, remat, how)
+        _across.check_cell(cell, method, remat, how.keep_states)
         return _spread(cell, state, steps, remat, how._replace(mesh_axis=_across.chosen()))
     if algorithm != "sequential":
         return _linear(cell, state, steps, how)
@@ -260,23 +260,6 @@ def _part(whole: tuple, steps: Steps, remat, how: _How) -> tuple[Any, Any]:
         state = state if before is None else before.apply(state)
         state, states, ys = _stepwise(_across.own(cell), state, steps, remat, how)
     return _across.from_last(state, axis, how.reverse), (states, ys)
-
-
-def _check_devices(cell: Any, method: str, remat: Any, how: _How) -> None:
-    name, layer = type(cell).__name__, hasattr(cell, "scan") and not cell.linear
-    if layer and how.keep_states:
-        raise ValueError(f"{name} has no trajectory over devices: ask for those of its parts")
-    if not cell.linear and not hasattr(cell, "pushed") and not layer:
-        raise ValueError(
-            f"{name} is not a linear cell, so its steps cannot be spread over the devices of a "
-            "mesh axis: rz.list_cells(linear=True) names the cells that can, besides them "
-            "ShortConv; drop mesh_axis, or spread the batch instead"
-        )
-    if not hasattr(cell, "pushed") and (method == "sequential" or remat is not None):
-        given = 'method="sequential"' if remat is None else "remat"
-        raise ValueError(
-            f"{given} goes through a sequence on one device: drop it, or drop mesh_axis"
-        )
 
 
 @eqx.filter_jit

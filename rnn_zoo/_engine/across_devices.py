@@ -67,6 +67,24 @@ def outside(length: Any) -> str | None:
     return None if inside() or (isinstance(length, int) and length == 0) else chosen()
 
 
+def check_cell(cell: Any, method: str, remat: Any, keep_states: bool) -> None:
+    """A ValueError for what cannot be spread: a cell, or a way to run it."""
+    name, layer = type(cell).__name__, hasattr(cell, "scan") and not cell.linear
+    if layer and keep_states:
+        raise ValueError(f"{name} has no trajectory over devices: ask for those of its parts")
+    if not cell.linear and not hasattr(cell, "pushed") and not layer:
+        raise ValueError(
+            f"{name} is not a linear cell, so its steps cannot be spread over the devices of a "
+            "mesh axis: rz.list_cells(linear=True) names the cells that can, besides them "
+            "ShortConv; drop mesh_axis, or spread the batch instead"
+        )
+    if not hasattr(cell, "pushed") and (method == "sequential" or remat is not None):
+        given = 'method="sequential"' if remat is None else "remat"
+        raise ValueError(
+            f"{given} goes through a sequence on one device: drop it, or drop mesh_axis"
+        )
+
+
 # --- from the whole to its parts ------------------------------------------------------------------
 
 

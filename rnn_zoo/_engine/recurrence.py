@@ -23,7 +23,7 @@ from ..linear import AbstractLinearMap, Block2x2, Diagonal, select, varies
 from .across_devices import before, handed_on, power, product
 from .backends import tuned
 from .mesh import vary, vary_alike
-from .products import at_time, batched, product_over_time, shifted
+from .products import at_time, batched, ends, plus_at, product_over_time, shifted
 from .unstable import (
     as_array,
     define,
@@ -312,7 +312,7 @@ def _over_devices(steps: _Steps, offsets: Array, form: Form) -> Array:
     """The states of this device's steps: as if nothing came before, to know what it hands on; and
     again, with what it is handed."""
     axis, mesh_axis, reverse, late = steps.time, form.mesh_axis, form.reverse, form.late
-    first, last = _ends(offsets, axis, reverse)
+    first, last = ends(offsets, axis, reverse)
     states = ALGORITHMS[form.algorithm](steps, offsets, reverse, late)
     end = lax.slice_in_dim(states, last, last + 1, axis=axis)
     if late:
@@ -328,20 +328,8 @@ def _over_devices(steps: _Steps, offsets: Array, form: Form) -> Array:
     entering = before((whole.a, whole.flags, end), compose, mesh_axis, reverse)[2]
     if not late:
         entering = _handed_on(steps.cut(first), entering)
-    offsets = _plus_at(offsets, first, entering, axis)
+    offsets = plus_at(offsets, first, entering, axis)
     return ALGORITHMS[form.algorithm](steps, offsets, reverse, late)
-
-
-def _ends(offsets: Array, axis: int, reverse: bool) -> tuple[int, int]:
-    """The first and the last step to be processed."""
-    length = offsets.shape[axis]
-    return (length - 1, 0) if reverse else (0, length - 1)
-
-
-def _plus_at(x: Array, t: int, value: Array, axis: int) -> Array:
-    """x with something added at one step."""
-    sides = [(t, x.shape[axis] - 1 - t) if i == axis else (0, 0) for i in range(x.ndim)]
-    return x + jnp.pad(value, sides)
 
 
 def _recurrence_jvp(primals, tangents, *, form: Form):
@@ -355,12 +343,12 @@ def _recurrence_jvp(primals, tangents, *, form: Form):
     steps = _Steps(a_dot, tuple(flags), form.names, form.kind)
     ahead = -1 if form.reverse else 1
     moved = product_over_time(a_dot, states, form.kind, 0 if form.late else ahead)
-    first, last = _ends(states, steps.time, form.reverse)
+    first, last = ends(states, steps.time, form.reverse)
     if form.mesh_axis is not None and not form.late:
         entering = lax.slice_in_dim(states, last, last + 1, axis=steps.time)
         entering = handed_on(entering, form.mesh_axis, form.reverse)
         at_first = _Steps(a_dot, (), (), form.kind).cut(first)
-        moved = _plus_at(moved, first, _handed_on(at_first, entering), steps.time)
+        moved = plus_at(moved, first, _handed_on(at_first, entering), steps.time)
     # What a mask holds or a barrier forgets does not depend on A.
     moved = steps.finish(moved, jnp.zeros_like(moved))
     if form.late:
@@ -368,7 +356,7 @@ def _recurrence_jvp(primals, tangents, *, form: Form):
         moved = shifted(moved, ahead, steps.time)
         if form.mesh_axis is not None:
             entering = handed_on(end, form.mesh_axis, form.reverse)
-            moved = _plus_at(moved, first, entering, steps.time)
+            moved = plus_at(moved, first, entering, steps.time)
     forcing = moved if is_zero(offsets_dot) else moved + offsets_dot
     return states, _recurrence_p.bind(a, forcing, *flags, form=form)
 
