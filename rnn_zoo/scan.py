@@ -21,7 +21,7 @@ from ._common.dtypes import half_as, working_dtype
 from ._common.keys import step_keys
 from ._common.moved import listing as _listing, moved as _moved
 from ._common.old_names import SCAN as _OLD
-from ._engine import plain as _plain
+from ._engine import across_devices as _across, plain as _plain
 from ._engine.backends import PARALLEL, choose
 from ._engine.chunks import Length, Way
 from ._engine.loop import loop
@@ -56,6 +56,32 @@ def engine(name: str) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def over_devices(mesh_axis: str) -> Iterator[None]:
+    """One sequence over several devices: `with rz.scan.over_devices("time"):`, layers included.
+
+    Time is spread over that axis of the mesh in use (`jax.set_mesh`), whose devices divide the
+    number of steps, or, inside of a `jax.shard_map` over it, is spread already: there xs, dt, mask
+    and reset are this device's steps, in the order of the devices, the state before the first step
+    is the same on all, and so is the final state that comes back. Results are those of one device
+    but for rounding: `mask`, `reset`, `dt`, `reverse`, states and gradients mean what they mean
+    there.
+
+    For linear cells, what passes between devices is one map h -> A h + b of the state's size, in
+    log2(devices) rounds, for `ShortConv` the inputs that it remembers; never the sequence. The
+    price is a second pass: each device runs its part as if nothing came before, hands on what it
+    did, and runs it again from the state it is handed; in the gradient likewise. What is kept for a
+    gradient are the states of its own steps.
+
+    TypeError for what is not a name. ValueError, when a sequence runs, for an axis that the mesh
+    does not have, a number of steps that its devices do not divide, and a cell that is not linear.
+    """
+    if mesh_axis is None:
+        raise TypeError("expected mesh_axis to be the name of an axis of a mesh, got None")
+    with _across.over(mesh_axis):
+        yield
+
+
 def unroll(
     cell: Any,
     xs: ArrayLike,
@@ -69,6 +95,7 @@ def unroll(
     method: str = "auto",
     remat: int | str | None = None,
     engine: str | None = None,
+    mesh_axis: str | None = None,
 ) -> tuple[State, Array]:
     """Run a cell over a sequence: `state, ys = unroll(cell, xs)`.
 
@@ -93,15 +120,19 @@ def unroll(
       the memory of what is kept grows like sqrt(time). Runs the sequential loop.
     - `engine`: "auto" or "scan", as in `rz.scan.engine`, which reaches layers and models too.
       The first thing to try where a result, a gradient or a transformation surprises.
+    - `mesh_axis`: for linear cells and `ShortConv`, the axis of the mesh in use that time is spread
+      over, as in `rz.scan.over_devices`, which reaches layers too. Its devices divide the number of
+      steps.
 
     **Returns:** the final state, and the outputs (time, output_size).
 
     **Raises:** ValueError or TypeError for a wrong shape, dtype or structure, for a `dt`
     or a `method` that the cell does not have, for `remat` with method "parallel".
     """
-    with _engine(engine):
+    with _engine(engine), _across.over(mesh_axis):
         steps = _checked(cell, (xs, dt, mask, reset, key), reverse)
-        state, _, ys = _evaluate(cell, steps, state, method, remat, _How(bool(reverse), False))
+        how = _How(_across.turned(reverse), False)
+        state, _, ys = _evaluate(cell, steps, state, method, remat, how)
     return state, ys
 
 
@@ -117,15 +148,17 @@ def trajectory(
     key: Any = None,
     method: str = "auto",
     engine: str | None = None,
+    mesh_axis: str | None = None,
 ) -> tuple[State, Array]:
     """All states along a sequence: `states, ys = trajectory(cell, xs)`.
 
     Arguments as in `unroll`. Each leaf of `states` has a leading time axis and holds the
     state after that step, in the order of xs.
     """
-    with _engine(engine):
+    with _engine(engine), _across.over(mesh_axis):
         steps = _checked(cell, (xs, dt, mask, reset, key), reverse)
-        _, states, ys = _evaluate(cell, steps, state, method, None, _How(bool(reverse), True))
+        how = _How(_across.turned(reverse), True)
+        _, states, ys = _evaluate(cell, steps, state, method, None, how)
     return states, ys
 
 
@@ -141,6 +174,7 @@ class _How(NamedTuple):
     segment: int | None = None
     plain: bool = False
     algorithm: str = "sequential"
+    mesh_axis: str | None = None
 
 
 def _checked(cell: Any, given: tuple, reverse: bool) -> Steps:
@@ -157,8 +191,15 @@ def _evaluate(cell, steps: Steps, state, method: str, remat, how: _How):
     state = check_state(cell, state)
     algorithm = resolve_method(cell, method, steps.length, remat)
     how = how._replace(algorithm=algorithm, plain=_CHOSEN.value == "scan")
+    if _across.chosen() is not None and steps.length != 0:
+        _across.check_cell(cell, method, remat, how.keep_states)
+        return _spread(cell, state, steps, remat, how._replace(mesh_axis=_across.chosen()))
     if algorithm != "sequential":
         return _linear(cell, state, steps, how)
+    return _stepwise(cell, state, steps, remat, how)
+
+
+def _stepwise(cell, state, steps: Steps, remat, how: _How):
     segment = math.isqrt(max(steps.length - 1, 0)) + 1 if remat == "sqrt" else remat
     return _sequential(cell, state, steps, how._replace(segment=segment))
 
@@ -188,6 +229,37 @@ def resolve_method(
     if _CHOSEN.value == "scan":
         return PLAIN if method == "parallel" else "sequential"
     return PARALLEL if method == "parallel" else choose(jax.default_backend(), length)
+
+
+def _spread(cell, state, steps: Steps, remat, how: _How):
+    """A cell over the devices of a mesh axis; in `jax.shard_map` over it, this device's part."""
+    if _across.inside():
+        state, (states, ys) = _part((cell, state), steps, remat, how)
+    else:
+        state, (states, ys) = _across.in_parts(_part, (cell, state), steps, remat, how)
+    return state, states, ys
+
+
+def _part(whole: tuple, steps: Steps, remat, how: _How) -> tuple[Any, Any]:
+    (cell, state), axis = whole, how.mesh_axis
+    if cell.linear:
+        # engine="scan" has no other form over devices.
+        how = how._replace(algorithm=PLAIN if how.plain else how.algorithm)
+        state, states, ys = _linear(_across.own(cell), state, steps, how)
+    elif hasattr(cell, "scan"):
+        given = steps._asdict()
+        with _across.backwards() if how.reverse else contextlib.nullcontext():
+            state, ys = cell.scan(given.pop("x"), state, **given)
+        return state, (None, ys)
+    else:
+        own = steps.x, steps.mask, steps.reset
+        if how.reverse:
+            own = jax.tree.map(lambda a: a[::-1], own)
+        window = cell.pushed(*own)
+        before = _across.before(window, lambda b, a: b.compose(a), axis, how.reverse)
+        state = state if before is None else before.apply(state)
+        state, states, ys = _stepwise(_across.own(cell), state, steps, remat, how)
+    return _across.from_last(state, axis, how.reverse), (states, ys)
 
 
 @eqx.filter_jit
@@ -225,15 +297,17 @@ def _linear(cell, state, steps: Steps, how: _How):
     if how.algorithm == PLAIN:
         flags = {"mask": steps.mask, "reset": steps.reset}
         way = Way(steps.length, reverse)
+        flags["mesh_axis"] = how.mesh_axis
         states = _plain.states(maps, state, way, initial=cell.init_state(), **flags)
     else:
         states = solve(
             maps.linear,
-            _offsets(maps, cell, state, steps, reverse),
+            _offsets(maps, cell, state, steps, how),
             mask=steps.mask,
             barrier=steps.reset,
             reverse=reverse,
             algorithm=how.algorithm,
+            mesh_axis=how.mesh_axis,
         )
 
     def readout(state: Array, x: Array) -> Array:
@@ -274,7 +348,7 @@ def _visible(steps: Steps) -> list[Array]:
     return [x, jnp.where(steps.mask, steps.dt, jnp.ones_like(steps.dt))]
 
 
-def _offsets(maps: AffineMap, cell, state, steps: Steps, reverse: bool) -> Array:
+def _offsets(maps: AffineMap, cell, state, steps: Steps, how: _How) -> Array:
     """The offsets, with the state before the first step and the resets worked into them."""
     linear, offset = maps.linear, maps.offset
     if offset.ndim == jnp.ndim(state):  # an offset that does not depend on x
@@ -287,7 +361,7 @@ def _offsets(maps: AffineMap, cell, state, steps: Steps, reverse: bool) -> Array
         return linear.apply(h) if mask is None else select(mask, linear.apply(h), h)
 
     initial = cell.init_state()
-    first = steps.length - 1 if reverse else 0
+    first = steps.length - 1 if how.reverse else 0
     at_first = jax.tree.map(lambda a: a[first], linear) if varies(linear) else linear
     if steps.reset is not None:
         state = select(steps.reset[first], initial, state)
@@ -296,7 +370,10 @@ def _offsets(maps: AffineMap, cell, state, steps: Steps, reverse: bool) -> Array
     if steps.reset is not None:
         every = through(linear, steps.mask, jnp.broadcast_to(initial, offset.shape))
         offset = select(steps.reset, offset + every, offset)
-    return _with_first(offset, start, reverse)
+    if how.mesh_axis is not None:  # the first step of all is on one device
+        there = _across.place(how.mesh_axis, how.reverse) == 0
+        start = jnp.where(there, start, offset[first])
+    return _with_first(offset, start, how.reverse)
 
 
 def _with_first(offset: Array, start: Array, reverse: bool) -> Array:

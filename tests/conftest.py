@@ -14,7 +14,11 @@ import pytest
 
 # Compiling is most of what these tests do; unoptimised code compiles twice as fast, and the older
 # generator of code, where XLA still has it, two to three times faster again.
-FLAGS = ["--xla_backend_optimization_level=0", "--xla_force_host_platform_device_count=2"]
+DEVICES = os.environ.get("DEVICES", "2")
+FLAGS = [
+    "--xla_backend_optimization_level=0",
+    f"--xla_force_host_platform_device_count={DEVICES}",
+]
 if version("jax").startswith("0.10."):
     FLAGS += ["--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1"]
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FLAGS]).strip()

@@ -249,6 +249,55 @@ def test_cells_over_devices(name, kind):
                     assert_close(of(over, options)(spread, batch), expected, 1e-10)
 
 
+ONE_OF_A_KIND = {"lstm", "cfc", "lru"}
+REGISTRY = [
+    pytest.param(case, id=case.id, marks=() if case.id in ONE_OF_A_KIND else pytest.mark.slow)
+    for case in ALL
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "mapped"),
+    [
+        pytest.param(AxisType.Auto, False, id="auto", marks=pytest.mark.slow),
+        pytest.param(AxisType.Explicit, False, id="explicit"),
+        pytest.param(AxisType.Auto, True, id="shard_map", marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize("case", REGISTRY)
+def test_a_batch_over_devices_equals_one_device(case, kind, mapped):
+    """All cells and wrappers, with all that a sequence may have: values and gradients."""
+    with float64() as dtype:
+        cell = build(case, dtype)
+        xs, state, keywords = inputs(cell, time=4)
+        xs = jnp.stack([xs, 2 * xs, -xs, xs + 1])
+        params, rest = eqx.partition((cell, state), eqx.is_inexact_array)
+
+        def of(function):
+            def one(params, xs):
+                cell, state = eqx.combine(params, rest)
+                found = unroll(cell, xs, state, **keywords)
+                return [a for a in jax.tree.leaves(found) if eqx.is_inexact_array(a)]
+
+            def value(params, xs):
+                found = function(jax.vmap(one, (None, 0)))(params, xs)
+                return sum(jnp.sum(jnp.sin(a.real) + jnp.cos(a.imag)) for a in found), found
+
+            return jax.jit(jax.value_and_grad(value, (0, 1), has_aux=True))
+
+        mesh = jax.make_mesh((2,), ("data",), axis_types=(kind,))
+        same, data = PartitionSpec(), PartitionSpec("data")
+        specs = {"in_specs": (same, data), "out_specs": data}
+        over = (lambda run: jax.shard_map(run, **specs)) if mapped else lambda run: run
+        expected = of(lambda run: run)(params, xs)
+        with jax.set_mesh(mesh):
+            spread = jax.device_put(params, NamedSharding(mesh, same))
+            found = of(over)(spread, jax.device_put(xs, NamedSharding(mesh, data)))
+        for output in found[0][1]:
+            assert output.sharding.spec[0] == "data"
+        assert_close(jax.device_get(found), jax.device_get(expected), 1e-10)
+
+
 def test_pmap():
     cell, xs = rz.cells.GRUCell(I, H, key=jr.key(0)), jr.normal(jr.key(1), (2, 2, 6, I))
 

@@ -5,8 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+from jax import lax
 from jaxtyping import Array
 
+from .._engine import across_devices
 from .._engine.chunks import Length
 
 
@@ -31,7 +33,11 @@ def step_keys(key, length: Length, *, reverse: bool = False) -> Array | None:
         return None
     rank = key_rank(key)
     if rank == 0:
-        keys = jr.split(key, length)
+        axis = across_devices.inside()
+        if axis is None:
+            keys = jr.split(key, length)
+        else:  # those that these steps have in the whole sequence
+            keys = across_devices.own_part(jr.split(key, length * lax.axis_size(axis)), axis)
         return keys[::-1] if reverse else keys
     if rank == 1 and key.shape[0] == length:
         return key

@@ -6,6 +6,13 @@ from contextvars import ContextVar
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.sharding import get_abstract_mesh
+
+from .._engine.mesh import in_mesh, vary
+from .._engine.unstable import varying
 
 
 # Values are known when a program runs; to complain, it calls back into Python.
@@ -24,4 +31,14 @@ def without_runtime_errors() -> Iterator[None]:
 
 def runtime_error_if(value: Any, wrong: Any, message: str) -> Any:
     """`value`, with a runtime error where `wrong` holds."""
-    return eqx.error_if(value, wrong, message) if _CALLS_BACK.get() else value
+    if not _CALLS_BACK.get():
+        return value
+    axes = varying(jax.typeof(wrong)) | varying(jax.typeof(value))
+    if not axes and get_abstract_mesh().empty and not in_mesh([jax.typeof(value)]):
+        return eqx.error_if(value, wrong, message)
+    # What goes through a call back is on one device, so no more than a flag does. In
+    # `jax.shard_map` it is the same on all devices, as one of them finds it.
+    if axes:
+        wrong = lax.pmax(vary(jnp.asarray(wrong).astype(jnp.int32), axes), tuple(sorted(axes))) > 0
+    never = eqx.error_if(jnp.array(False), wrong, message)
+    return jnp.where(never, jnp.zeros_like(value), value)

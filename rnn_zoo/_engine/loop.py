@@ -21,7 +21,7 @@ from jaxtyping import Array
 from .chunks import Way, in_chunks
 from .known import is_known
 from .mesh import in_mesh, repeat, vary_as
-from .plain import scan, trace
+from .plain import at_first_step, scan, trace
 from .program import perform, read_program, total
 from .recall import push, smooth, smooth_alone
 from .run import Operands, Run
@@ -59,8 +59,7 @@ def loop(step: Callable, state: Any, inputs: Any, way: Way) -> tuple[Any, Any]:
         outputs, structure["outputs"] = jax.tree.flatten(outputs)
         return [*jax.tree.leaves(after), *outputs]
 
-    first = [jax.eval_shape(lambda a: a[0], column) for column in columns]
-    closed, leaves = trace(flat, vary_as(leaves, columns), first)
+    closed, leaves = trace(flat, vary_as(leaves, columns), at_first_step(columns))
     if structure["state"] != of_state or not _takes(closed, leaves):
         state = jax.tree.unflatten(of_state, leaves)
         return lax.scan(step, state, inputs, length=length, reverse=reverse)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jax import lax
-from jax.sharding import AxisType
+from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array
 
 from .unstable import varying
@@ -44,6 +44,15 @@ def repeat(array: Array, size: Any, like: Array, axis: int) -> Array:
     """The array `size` times along a new axis 0, spread over devices as `axis` of `like` is."""
     repeated = jnp.broadcast_to(array, (size, *array.shape))
     return beside(repeated, jnp.moveaxis(like, axis, 0), 1)
+
+
+def looked_up(table: Array, places: Array) -> Array:
+    """Rows of a table, spread over devices as the places are."""
+    sharding = jax.typeof(places).sharding
+    if AxisType.Explicit not in sharding.mesh.axis_types:
+        return table[places]
+    rest = (None,) * (table.ndim - 1)
+    return table.at[places].get(out_sharding=PartitionSpec(*sharding.spec, *rest))
 
 
 def beside(array: Array, like: Array | None = None, rank: int = 0) -> Array:

@@ -14,6 +14,7 @@ from jax import lax
 from jaxtyping import Array, Bool
 
 from ..linear import AffineMap, select, varies
+from .across_devices import before, place
 from .chunks import Way
 from .mesh import in_mesh, vary, vary_as
 from .unstable import varying
@@ -27,6 +28,7 @@ def states(
     initial: Array,
     mask: Bool[Array, " time"] | None,
     reset: Bool[Array, " time"] | None,
+    mesh_axis: str | None = None,
 ) -> Array:
     """All states of a linear cell: `lax.associative_scan` over `AffineMap.compose`.
 
@@ -37,11 +39,23 @@ def states(
         maps = select(mask, maps, maps.identity())
     if reset is None:
         prefixes = lax.associative_scan(_then, maps, reverse=way.reverse)
-        return prefixes.apply(state)
+        return prefixes.apply(_entering(prefixes, _then, state, way, mesh_axis))
     from_initial = maps.apply(jnp.broadcast_to(initial, maps.offset.shape))
     maps = AffineMap(maps.linear, select(reset, from_initial, maps.offset))
     since, prefixes = lax.associative_scan(_then_or_anew, (reset, maps), reverse=way.reverse)
+    state = _entering((since, prefixes), _then_or_anew, state, way, mesh_axis)
     return select(since, prefixes.offset, prefixes.apply(state))
+
+
+def _entering(prefixes: Any, then: Callable, state: Array, way: Way, mesh_axis: str | None):
+    """The state before the first step of this device."""
+    if mesh_axis is None or lax.axis_size(mesh_axis) == 1:
+        return state
+    total = jax.tree.map(lambda x: x[0 if way.reverse else -1], prefixes)
+    earlier = before(total, lambda b, a: then(a, b), mesh_axis, way.reverse)
+    since, maps = earlier if isinstance(earlier, tuple) else (jnp.array(False), earlier)
+    after = select(since, maps.offset, maps.apply(state))
+    return select(place(mesh_axis, way.reverse) == 0, state, after)
 
 
 def _then(earlier: AffineMap, later: AffineMap) -> AffineMap:
@@ -75,10 +89,17 @@ def scan(step: Callable, state: Any, inputs: Any, *, length: Any, reverse: bool)
         now = jax.tree.unflatten(tree, leaves), jax.tree.unflatten(of_inputs, columns)
         return jax.tree.leaves(step(*now)[0])
 
-    if in_mesh([jax.typeof(a) for a in (*leaves, *columns)]):
-        first = [jax.eval_shape(lambda a: a[0], column) for column in columns]
-        leaves = trace(flat, vary_as(leaves, columns), first)[1]
+    if length != 0 and in_mesh([jax.typeof(a) for a in (*leaves, *columns)]):
+        leaves = trace(flat, vary_as(leaves, columns), at_first_step(columns))[1]
     return lax.scan(step, jax.tree.unflatten(tree, leaves), inputs, length=length, reverse=reverse)
+
+
+def at_first_step(columns: list) -> list:
+    """The types of the inputs of one step.
+
+    What `jax.eval_shape` gives has lost its mesh where only some axes are manual.
+    """
+    return list(jax.make_jaxpr(lambda columns: [a[0] for a in columns])(columns).out_avals)
 
 
 def trace(step: Callable, leaves: list, first: list) -> tuple[Any, list]:

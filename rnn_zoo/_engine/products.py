@@ -29,6 +29,18 @@ def batched(arguments, dims):
     ]
 
 
+def ends(offsets: Array, axis: int, reverse: bool) -> tuple[int, int]:
+    """The first and the last step to be processed."""
+    length = offsets.shape[axis]
+    return (length - 1, 0) if reverse else (0, length - 1)
+
+
+def plus_at(x: Array, t: int, value: Array, axis: int) -> Array:
+    """x with something added at one step."""
+    sides = [(t, x.shape[axis] - 1 - t) if i == axis else (0, 0) for i in range(x.ndim)]
+    return x + jnp.pad(value, sides)
+
+
 def product_over_time(a: Array, states: Array, kind: type, shift: int) -> Array:
     """A_t h_{t - shift}, with zeros for what is before the first and after the last step."""
     if a.shape[a.ndim - 1 - kind.rank] > 1:

@@ -20,9 +20,10 @@ from jax import lax
 from jaxtyping import Array, Bool
 
 from ..linear import AbstractLinearMap, Block2x2, Diagonal, select, varies
+from .across_devices import before, handed_on, power, product
 from .backends import tuned
-from .mesh import vary_alike
-from .products import at_time, batched, product_over_time, shifted
+from .mesh import vary, vary_alike
+from .products import at_time, batched, ends, plus_at, product_over_time, shifted
 from .unstable import (
     as_array,
     define,
@@ -42,6 +43,7 @@ def solve(
     barrier: Bool[Array, " time"] | None,
     reverse: bool,
     algorithm: str,
+    mesh_axis: str | None = None,
 ) -> Array:
     """All states (time, ...) from the offsets (time, ...); the state before the first is 0.
 
@@ -53,6 +55,7 @@ def solve(
       passes.
     - `reverse`: runs from the last step to the first.
     - `algorithm`: a key of `ALGORITHMS`.
+    - `mesh_axis`: the axis of `jax.shard_map` that time is spread over; all else is this device's.
     """
     a = linear.a if varies(linear) else linear.a[None]
     given = {"mask": mask, "barrier": barrier}
@@ -60,7 +63,9 @@ def solve(
     names = tuple(flags)
     dtype = jnp.result_type(a, offsets)
     operands = vary_alike(a.astype(dtype), offsets.astype(dtype), *flags.values())
-    form = Form(names, type(linear), reverse, False, algorithm)
+    if mesh_axis is not None:
+        operands = [vary(x, frozenset([mesh_axis])) for x in operands]
+    form = Form(names, type(linear), reverse, False, algorithm, mesh_axis)
     return _recurrence_p.bind(*operands, form=form)
 
 
@@ -72,6 +77,7 @@ class Form(NamedTuple):
     reverse: bool
     late: bool  # A acts after its step, on h_t + b_t, and not before: so it is in the transpose
     algorithm: str
+    mesh_axis: str | None  # time is spread over it
 
 
 class _Steps:
@@ -102,6 +108,24 @@ class _Steps:
         """One step."""
         flags = tuple(at_time(flag, t, self.time) for flag in self.flags)
         return _Steps(at_time(self.a, t, self.time), flags, self.names, self.kind)
+
+    def cut(self, t: int) -> "_Steps":
+        """One step, with the axis of time."""
+        return self.map(lambda x: lax.slice_in_dim(x, t, t + 1, axis=self.time))
+
+    def whole(self, length: int) -> "_Steps":
+        """All steps as one."""
+        flags, axis = dict(zip(self.names, self.flags)), self.time
+        if self.a.shape[axis] > 1 or length == 1:
+            a = product(self.unmasked().a, self.kind, axis)
+        else:
+            count = jnp.full((1,) * (axis + 1), length)
+            if "mask" in flags:
+                count = jnp.sum(flags["mask"], axis, keepdims=True)
+            a = power(self.a, self.kind, count, length)
+        flags.pop("mask", None)
+        ever = tuple(flag.any(axis, keepdims=True) for flag in flags.values())
+        return _Steps(a, ever, tuple(flags), self.kind)
 
     def unmasked(self) -> "_Steps":
         """The same with the mask worked into A."""
@@ -279,7 +303,33 @@ ALGORITHMS = {
 
 def _run(a, offsets, *flags, form: Form):
     steps = _Steps(a, flags, form.names, form.kind)
+    if form.mesh_axis is not None and lax.axis_size(form.mesh_axis) > 1:
+        return _over_devices(steps, offsets, form)
     return ALGORITHMS[form.algorithm](steps, offsets, form.reverse, form.late)
+
+
+def _over_devices(steps: _Steps, offsets: Array, form: Form) -> Array:
+    """The states of this device's steps: as if nothing came before, to know what it hands on; and
+    again, with what it is handed."""
+    axis, mesh_axis, reverse, late = steps.time, form.mesh_axis, form.reverse, form.late
+    first, last = ends(offsets, axis, reverse)
+    states = ALGORITHMS[form.algorithm](steps, offsets, reverse, late)
+    end = lax.slice_in_dim(states, last, last + 1, axis=axis)
+    if late:
+        end = _handed_on(steps.cut(last), end)
+    whole = steps.whole(offsets.shape[axis])
+
+    def compose(later: tuple, earlier: tuple) -> tuple:
+        (a, flags, b), (a_earlier, flags_earlier, b_earlier) = later, earlier
+        b = _handed_on(_Steps(a, flags, whole.names, whole.kind), b_earlier) + b
+        flags = tuple(one | other for one, other in zip(flags, flags_earlier))
+        return whole.kind(a).compose(whole.kind(a_earlier)).a, flags, b
+
+    entering = before((whole.a, whole.flags, end), compose, mesh_axis, reverse)[2]
+    if not late:
+        entering = _handed_on(steps.cut(first), entering)
+    offsets = plus_at(offsets, first, entering, axis)
+    return ALGORITHMS[form.algorithm](steps, offsets, reverse, late)
 
 
 def _recurrence_jvp(primals, tangents, *, form: Form):
@@ -293,10 +343,20 @@ def _recurrence_jvp(primals, tangents, *, form: Form):
     steps = _Steps(a_dot, tuple(flags), form.names, form.kind)
     ahead = -1 if form.reverse else 1
     moved = product_over_time(a_dot, states, form.kind, 0 if form.late else ahead)
+    first, last = ends(states, steps.time, form.reverse)
+    if form.mesh_axis is not None and not form.late:
+        entering = lax.slice_in_dim(states, last, last + 1, axis=steps.time)
+        entering = handed_on(entering, form.mesh_axis, form.reverse)
+        at_first = _Steps(a_dot, (), (), form.kind).cut(first)
+        moved = plus_at(moved, first, _handed_on(at_first, entering), steps.time)
     # What a mask holds or a barrier forgets does not depend on A.
     moved = steps.finish(moved, jnp.zeros_like(moved))
     if form.late:
+        end = lax.slice_in_dim(moved, last, last + 1, axis=steps.time)
         moved = shifted(moved, ahead, steps.time)
+        if form.mesh_axis is not None:
+            entering = handed_on(end, form.mesh_axis, form.reverse)
+            moved = plus_at(moved, first, entering, steps.time)
     forcing = moved if is_zero(offsets_dot) else moved + offsets_dot
     return states, _recurrence_p.bind(a, forcing, *flags, form=form)
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._common.checks import check_sizes
 from .._common.dtypes import state_dtype, working_float
 from .._common.terms import plus
+from .._engine.window import Window, pushed
 from ..base import AbstractCell
 from ..init import fan_in_uniform
 
@@ -63,3 +64,8 @@ class ShortConv(AbstractCell):
         window = jnp.concatenate([state, x[None]])
         y = jnp.sum(self.weight[::-1] * window, axis=0)
         return window[1:], plus(y, self.bias)
+
+    def pushed(self, xs: Array, mask: Array | None, reset: Array | None) -> Window:
+        """What the steps of a sequence do to the state before them, as large as one state; so that
+        a sequence can be spread over devices."""
+        return pushed(xs, self.init_state(), mask, reset)

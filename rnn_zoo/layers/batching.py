@@ -10,6 +10,7 @@ from jaxtyping import ArrayLike
 
 from .._common.keys import key_rank
 from .._common.numbers import exactly
+from .._engine.mesh import beside
 from .base import AbstractLayer
 
 
@@ -36,7 +37,7 @@ def batch(function: Callable) -> Callable:
             raise ValueError(f"expected a batch, (batch, time, input_size), got {xs.shape}")
         _check_rank(function, xs)
         if key is not None and key_rank(key) == 0:
-            key = jr.split(key, xs.shape[0])
+            key = beside(jr.split(key, xs.shape[0]), xs, 1)
         arguments = {"xs": xs, "state": state, "dt": dt, "mask": mask, "reset": reset, "key": key}
         arguments = {
             name: jax.tree.map(lambda a, name=name: exactly(name, a), argument)

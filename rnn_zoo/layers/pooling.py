@@ -5,6 +5,7 @@ from jax import lax
 from jaxtyping import Array
 
 from .._common.checks import Steps
+from .._engine import across_devices
 from .base import Directions
 
 
@@ -21,10 +22,12 @@ def check_pool(name: str | None, known: tuple = POOLS) -> str | None:
 def pool_over_time(name: str, directions: Directions, ys: Array, steps: Steps) -> Array:
     """ "last": each direction's output at the last valid step that it processes; "mean": over
     the valid steps. Zeros where no step is valid. Outputs are zero where masked."""
-    mask = steps.mask
+    mask, axis = steps.mask, across_devices.inside()
     if name == "mean":
-        valid = steps.length if mask is None else jnp.sum(mask)
-        return jnp.sum(ys, axis=0) / jnp.maximum(valid, 1).astype(ys.dtype)
+        valid, total = steps.length if mask is None else jnp.sum(mask), jnp.sum(ys, axis=0)
+        if axis is not None:
+            valid, total = lax.psum((valid, total), axis)
+        return total / jnp.maximum(valid, 1).astype(ys.dtype)
     if steps.length == 0:
         return jnp.zeros(pooled_size(directions), ys.dtype)
     if mask is None:
@@ -33,6 +36,8 @@ def pool_over_time(name: str, directions: Directions, ys: Array, steps: Steps) -
         # Without a valid step both indices name a masked one, whose output is zero.
         last = steps.length - 1 - jnp.argmax(mask[::-1])
         first, last = jnp.take(ys, jnp.argmax(mask), axis=0), jnp.take(ys, last, axis=0)
+    if axis is not None:
+        first, last = across_devices.ends(first, last, mask, axis)
     ends = [(first if backward else last)[start:stop] for start, stop, backward in directions]
     return jnp.concatenate(ends)
 

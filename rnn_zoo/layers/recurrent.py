@@ -6,9 +6,10 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
-from .._common.checks import check_choice, check_parts, check_steps
+from .._common.checks import Steps, check_choice, check_parts, check_steps
 from .._common.dtypes import half_as, working_dtype
 from .._common.keys import spread_keys
+from .._engine import across_devices
 from ..base import AbstractCell, State, check_cell
 from ..scan import resolve_method, unroll
 from ..wrappers.base import AbstractTransparentWrapper
@@ -21,15 +22,25 @@ class Recurrent(AbstractTransparentWrapper, AbstractLayer):
     cell: Any
     method: str = eqx.field(static=True)
     remat: int | str | None = eqx.field(static=True)
+    mesh_axis: str | None = eqx.field(static=True)
 
-    def __init__(self, cell: Any, *, method: str = "auto", remat: int | str | None = None):
-        """Any cell, or a layer that steps. `method` and `remat` as in `rz.scan.unroll`.
+    def __init__(
+        self,
+        cell: Any,
+        *,
+        method: str = "auto",
+        remat: int | str | None = None,
+        mesh_axis: str | None = None,
+    ):
+        """Any cell, or a layer that steps. `method`, `remat` and `mesh_axis` as in
+        `rz.scan.unroll`.
 
         TypeError for what is not a cell, ValueError for a method that the cell lacks.
         """
         self.cell = _checked(cell, method, remat)
         self.method = method
         self.remat = remat
+        self.mesh_axis = mesh_axis
 
     def directions(self, before: Directions = ()) -> Directions:
         return ((0, self.output_size, False),)
@@ -58,6 +69,7 @@ class Recurrent(AbstractTransparentWrapper, AbstractLayer):
             key=key,
             method=self.method,
             remat=self.remat,
+            mesh_axis=self.mesh_axis,
         )
 
 
@@ -70,12 +82,21 @@ class Backward(AbstractLayer):
     cell: Any
     method: str = eqx.field(static=True)
     remat: int | str | None = eqx.field(static=True)
+    mesh_axis: str | None = eqx.field(static=True)
 
-    def __init__(self, cell: Any, *, method: str = "auto", remat: int | str | None = None):
+    def __init__(
+        self,
+        cell: Any,
+        *,
+        method: str = "auto",
+        remat: int | str | None = None,
+        mesh_axis: str | None = None,
+    ):
         """As `Recurrent`."""
         self.cell = _checked(cell, method, remat)
         self.method = method
         self.remat = remat
+        self.mesh_axis = mesh_axis
 
     @property
     def input_size(self) -> int:
@@ -121,6 +142,7 @@ class Backward(AbstractLayer):
             key=key,
             method=self.method,
             remat=self.remat,
+            mesh_axis=self.mesh_axis,
         )
 
 
@@ -206,11 +228,15 @@ class Bidirectional(AbstractLayer):
         """The pair of final states, and (time, output_size) outputs."""
         steps = check_steps(self, xs, dt, mask, reset, key)
         before = check_parts(state, 2, "Bidirectional")
+        if across_devices.outside(steps.length):
+            return across_devices.in_parts(_both, (self, before), steps)
+        return self._both(before, steps)
+
+    def _both(self, before: tuple, steps: Steps) -> tuple[State, Array]:
         keys = spread_keys(steps.key, 2)
         ended = steps.reset
         if ended is not None:
-            # A document ends where the next begins; the state given belongs to the last one.
-            ended = jnp.concatenate([ended[1:], jnp.zeros((1,), bool)])[: steps.length]
+            ended = _ends(ended)
         # Rounded once, at the end.
         xs = steps.x.astype(working_dtype(self, steps.x))
         after, outputs = [], []
@@ -227,3 +253,20 @@ class Bidirectional(AbstractLayer):
             outputs.append(ys)
         both = outputs[0] + outputs[1] if self.merge == "sum" else jnp.concatenate(outputs, axis=-1)
         return tuple(after), half_as(steps.x, both)
+
+
+def _both(whole: tuple, steps: Steps) -> tuple[State, Array]:
+    layer, before = whole
+    return layer._both(before, steps)
+
+
+def _ends(reset: Array) -> Array:
+    """The last step of each document: it ends where the next begins.
+
+    A state that is given belongs to the last one of all.
+    """
+    after = jnp.zeros((1,), bool)
+    axis = across_devices.inside()
+    if axis is not None:
+        after = across_devices.handed_on(reset[:1], axis, reverse=True)
+    return jnp.concatenate([reset[1:], after])[: len(reset)]

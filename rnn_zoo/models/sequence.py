@@ -11,12 +11,14 @@ import jax.random as jr
 from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
 from .._common.activations import portable
-from .._common.checks import beside, check_inputs, check_sizes, check_tokens, one_like
+from .._common.checks import Steps, beside, check_inputs, check_sizes, check_tokens, one_like
 from .._common.dropout import Dropout, make_dropout
 from .._common.dtypes import half_as, working_dtype
 from .._common.keys import spread_keys
 from .._common.numbers import exactly
 from .._common.runtime import runtime_error_if
+from .._engine import across_devices
+from .._engine.mesh import looked_up
 from ..base import State
 from ..layers.base import AbstractLayer, Directions, hide, mixed, require_step
 from ..layers.deep import Mamba, deep
@@ -47,6 +49,7 @@ class SequenceModel(AbstractLayer):
     dropout: Dropout | None
     head: eqx.nn.Linear
     pool: str | None = eqx.field(static=True)
+    mesh_axis: str | None = eqx.field(static=True)
     recipe: tuple[tuple[str, Any], ...] | None = eqx.field(static=True)
     """The arguments of `make_model`, kept so that a saved file can name its model."""
 
@@ -59,10 +62,15 @@ class SequenceModel(AbstractLayer):
         pool: str | None = "last",
         dropout: float = 0.0,
         dtype: Any = None,
+        mesh_axis: str | None = None,
         recipe: tuple[tuple[str, Any], ...] | None = None,
         key: PRNGKeyArray,
     ):
-        """The model of a layer or cell with so many outputs; `dropout` and `key` are the head's."""
+        """The model of a layer or cell with so many outputs; `dropout` and `key` are the head's.
+
+        `mesh_axis`: the axis of a mesh that the time of one sequence is spread over, as in
+        `rz.scan.over_devices`, for the whole model.
+        """
         check_sizes(output_size=output_size)
         layer = as_layer(layer)
         given = None if encoder is None else _encoder_sizes(encoder)[1]
@@ -76,6 +84,7 @@ class SequenceModel(AbstractLayer):
         read = layer.directions() if pool == "last" else ((0, layer.output_size, False),)
         self.head = eqx.nn.Linear(pooled_size(read), output_size, dtype=dtype, key=key)
         self.pool = check_pool(pool)
+        self.mesh_axis = mesh_axis
         self.recipe = recipe
 
     @property
@@ -120,7 +129,8 @@ class SequenceModel(AbstractLayer):
             raise ValueError(f"expected x of shape {shape}, one step of one sample, got {x.shape}")
         steps = beside(self, self._check(x[None]), dt, None, None, None)
         keys = [None, None] if key is None else jr.split(key)
-        c, x_in = self.layer.constants(), self._encode(steps.x)[0]
+        tokens = self._known(steps.x) if self.reads_tokens else steps.x
+        c, x_in = self.layer.constants(), self._encode(tokens)[0]
         state, y = self.layer.advance(c, state, x_in, dt, keys[0])
         y = self.head(y if self.dropout is None else self.dropout(y, key=keys[1]))
         return state, half_as(x, y)
@@ -136,7 +146,16 @@ class SequenceModel(AbstractLayer):
         key: Any = None,
     ) -> tuple[State, Array]:
         """The final state, and what the head gives: one output, or one per step with no pool."""
-        steps = beside(self, self._check(xs), dt, mask, reset, key)
+        with across_devices.over(self.mesh_axis):
+            steps = beside(self, self._check(xs), dt, mask, reset, key)
+            if self.reads_tokens:  # here, where the mesh lets a program call back
+                steps = steps._replace(x=self._known(hide(steps.mask, steps.x)))
+            if not across_devices.outside(steps.length):
+                return self._run(state, steps)
+            (state, pooled), ys = across_devices.in_parts(_part, (self, state), steps)
+            return state, ys if self.pool is None else pooled
+
+    def _run(self, state: Any, steps: Steps) -> tuple[State, Array]:
         keys = spread_keys(steps.key, 2)
         state, ys = self.layer.scan(
             self._encode(hide(steps.mask, steps.x)),
@@ -151,19 +170,32 @@ class SequenceModel(AbstractLayer):
             return state, hide(steps.mask, half_as(steps.x, jax.vmap(self.head)(ys)))
         pooled = pool_over_time(self.pool, self.layer.directions(), ys, steps)
         if self.dropout is not None and steps.length:
-            pooled = self.dropout(pooled, key=None if keys[1] is None else keys[1][0])
+            axis, key = across_devices.inside(), None
+            if keys[1] is not None:
+                key = keys[1][0] if axis is None else across_devices.first_key(keys[1], axis)
+            pooled = self.dropout(pooled, key=key)
         return state, half_as(steps.x, self.head(pooled))
 
     def _check(self, xs: ArrayLike) -> Array:
         return check_tokens(xs) if self.reads_tokens else check_inputs(xs, self.input_size)
 
+    def _known(self, tokens: Array) -> Array:
+        """The tokens, with a runtime error for one that the embedding does not know."""
+        outside = jnp.any((tokens < 0) | (tokens >= self.input_size))
+        return runtime_error_if(tokens, outside, f"tokens must lie in [0, {self.input_size})")
+
     def _encode(self, xs: Array) -> Array:
-        if self.reads_tokens:
-            outside = jnp.any((xs < 0) | (xs >= self.input_size))
-            xs = runtime_error_if(xs, outside, f"tokens must lie in [0, {self.input_size})")
-        else:
-            xs = xs.astype(working_dtype(self, xs))
+        if isinstance(self.encoder, eqx.nn.Embedding):
+            return looked_up(self.encoder.weight, xs)
+        xs = xs.astype(working_dtype(self, xs))
         return xs if self.encoder is None else jax.vmap(self.encoder)(xs)
+
+
+def _part(whole: tuple, steps: Steps) -> tuple[Any, Any]:
+    """A model on one device's steps: what is the same on all devices, and what has their time."""
+    model, state = whole
+    state, ys = model._run(state, steps)
+    return ((state, None), ys) if model.pool is None else ((state, ys), None)
 
 
 def _encoder_sizes(encoder: Any) -> tuple[int, int]:
@@ -202,6 +234,7 @@ def make_model(
     bidirectional: bool = False,
     dropout: float = 0.0,
     embedding_size: int | None = None,
+    mesh_axis: str | None = None,
     key: PRNGKeyArray,
     **options: Any,
 ) -> SequenceModel:
@@ -213,13 +246,15 @@ def make_model(
     is `SequenceModel(deep(MambaCell, ...), ...)`. `dropout` acts between layers (inside the
     blocks) and before the head. With `embedding_size` the model reads tokens, integers (time,) from
     0 to `input_size` - 1, through an `eqx.nn.Embedding` of so many features, drawn from a standard
-    normal. ValueError for an unknown name or a size below 1, TypeError for an unknown option.
+    normal. With `mesh_axis` the time of one sequence is spread over that axis of the mesh in use
+    (`rz.scan.over_devices`): for linear cells; a file does not keep it. ValueError for an unknown
+    name or a size below 1, TypeError for an unknown option.
     """
     info = cell_info(name)
     for option in options:
         if option not in _options(name):
             known = ("hidden_size", "num_layers", "pool", "bidirectional", "dropout")
-            known += ("embedding_size",)
+            known += ("embedding_size", "mesh_axis")
             hint = one_like(option, known + _options(name))
             raise TypeError(f"make_model({name!r}) has no option {option!r}{hint}")
     recipe = {
@@ -260,6 +295,7 @@ def make_model(
         pool=pool,
         dropout=dropout,
         dtype=dtype,
+        mesh_axis=mesh_axis,
         recipe=tuple((option, portable(value)) for option, value in recipe.items()),
         key=key_head,
     )

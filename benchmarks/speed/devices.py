@@ -1,0 +1,166 @@
+"""One sequence over devices against one device: traffic, gradients, memory per device, time.
+
+A gradient of `make_model(NAME)` with an output per step. For each length the compiled program says
+how many bytes one device sends and receives in collectives (which must not grow with the length)
+and how much memory a device needs; then both programs run once, after a run that is not timed.
+Devices that the machine lacks are forced on its CPU: what is measured there is the work, not the
+speed of several devices.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+import rnn_zoo as rz
+
+from .. import call
+from ..tables import machine
+
+
+INPUTS = 4
+COLLECTIVE = re.compile(
+    r"= (.*?) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter|"
+    r"collective-broadcast)(-start)?\("
+)
+BITS = {"pred": 8, "bf16": 16, "c64": 64, "c128": 128}
+
+
+def traffic(program: str) -> dict[str, int]:
+    """Bytes of the results of the collectives of a compiled program, by kind.
+
+    ValueError for a collective inside a loop, whose bytes are not known from the text.
+    """
+    total: dict[str, int] = {}
+    found: dict[str, list[tuple[str, int]]] = {}
+    calls: dict[str, set[str]] = {}
+    bodies: set[str] = set()
+    place = ""
+    for line in program.splitlines():
+        if line.endswith("{") and not line.startswith(" "):
+            place = line.replace("ENTRY", "").split()[0]
+            found[place], calls[place] = [], set()
+        if place:
+            calls[place].update(re.findall(r"=(%[\w.-]+)", line))
+            bodies.update(re.findall(r"body=(%[\w.-]+)", line))
+        if match := COLLECTIVE.search(line):
+            found[place].append((match[2], _bytes(match[1])))
+    looped: set[str] = set()
+    while bodies:
+        body = bodies.pop()
+        looped.add(body)
+        bodies |= calls.get(body, set()) - looped
+    for place, kinds in found.items():
+        if kinds and place in looped:
+            raise ValueError(f"expected collectives outside of loops, got {kinds} in {place}")
+        for kind, size in kinds:
+            total[kind] = total.get(kind, 0) + size
+    return total
+
+
+def _bytes(types: str) -> int:
+    """The size of a type, or of a tuple of them, in the text of a program."""
+    size = 0
+    for name, shape in re.findall(r"(\w+)\[([\d,]*)\]", types):
+        bits = BITS.get(name) or int(re.sub(r"\D", "", name))
+        size += bits // 8 * int(np.prod([int(n) for n in shape.split(",") if n], dtype=int))
+    return size
+
+
+def compiled(model: Any, length: int, devices: int) -> tuple[Any, Any]:
+    """The gradient of a squared error on so many devices, and the mesh; without an array."""
+    axes = {"axis_types": (AxisType.Auto,), "devices": jax.devices()[:devices]}
+    mesh = jax.make_mesh((devices,), ("time",), **axes)
+    params, rest = eqx.partition(model, eqx.is_inexact_array)
+
+    def loss(params, xs, targets):
+        return jnp.mean((eqx.combine(params, rest)(xs) - targets) ** 2)
+
+    with jax.set_mesh(mesh):
+        spread = NamedSharding(mesh, PartitionSpec("time"))
+        dtype = jax.dtypes.canonicalize_dtype(float)
+        of = [jax.ShapeDtypeStruct((length, n), dtype, sharding=spread) for n in (INPUTS, 1)]
+        whole = NamedSharding(mesh, PartitionSpec())
+        like = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=whole), params
+        )
+        return jax.jit(jax.value_and_grad(loss)).lower(like, *of).compile(), mesh
+
+
+def megabytes(program: Any) -> float:
+    """What one device needs for a program: arguments, results and all between."""
+    sizes = program.memory_analysis()
+    parts = ("temp_size_in_bytes", "argument_size_in_bytes", "output_size_in_bytes")
+    return sum(getattr(sizes, part) for part in parts) / 2**20
+
+
+def run(program: Any, mesh: Any, model: Any, length: int) -> tuple[Any, float]:
+    """The gradient, and the seconds that it took the second time."""
+    rng = np.random.default_rng(0)
+    dtype = jax.dtypes.canonicalize_dtype(float)
+    arrays = [rng.standard_normal((length, n), np.float32).astype(dtype) for n in (INPUTS, 1)]
+    arrays = jax.device_put(arrays, NamedSharding(mesh, PartitionSpec("time")))
+    params = eqx.filter(model, eqx.is_inexact_array)
+    params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
+    jax.block_until_ready(program(params, *arrays))
+    began = time.perf_counter()
+    _, gradient = jax.block_until_ready(program(params, *arrays))
+    return jax.device_get(gradient), time.perf_counter() - began
+
+
+def difference(one: Any, two: Any) -> float:
+    """The largest difference of two gradients, by the largest entry of each array."""
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True)
+    return max(float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-30)) for a, b in pairs)
+
+
+def main(arguments: list[str]) -> int:
+    parser = call.parser(__name__)
+    parser.add_argument("--devices", type=int, default=8)
+    parser.add_argument("--time", type=int, nargs="+", default=[2**16, 2**20], help="steps")
+    parser.add_argument("--name", default="lru", help="of a linear cell")
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--layers", type=int, default=1)
+    parser.add_argument("--float64", action="store_true", help="gradients equal to rounding")
+    options = parser.parse_args(arguments)
+    jax.config.update("jax_enable_x64", options.float64)
+    if jax.device_count() < options.devices:
+        if jax.default_backend() != "cpu":
+            parser.error(f"there are {jax.device_count()} devices, asked for {options.devices}")
+        flag = f"--xla_force_host_platform_device_count={options.devices}"
+        if flag in os.environ.get("XLA_FLAGS", ""):
+            parser.error("the CPU was not split into devices")
+        environment = {**os.environ, "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flag}"}
+        command = [sys.executable, "-m", "benchmarks", "devices", *arguments]
+        return subprocess.run(command, env=environment).returncode
+
+    def make(mesh_axis):
+        sizes = {"hidden_size": options.width, "num_layers": options.layers}
+        return rz.make_model(
+            options.name, INPUTS, 1, pool=None, mesh_axis=mesh_axis, key=jr.key(0), **sizes
+        )
+
+    print(machine(), f"{options.name}, width {options.width}, {options.devices} devices")
+    print(f"{'steps':>10}{'bytes':>9}{'MB one':>9}{'MB each':>9}{'ratio':>7}", end="")
+    print(f"{'gradients':>11}{'s one':>8}{'s all':>8}{'ratio':>7}")
+    for length in options.time:
+        spread, whole = make("time"), make(None)
+        program, mesh = compiled(spread, length, options.devices)
+        alone, one = compiled(whole, length, 1)
+        sent, least = sum(traffic(program.as_text()).values()), megabytes(program)
+        most = megabytes(alone)
+        print(f"{length:>10}{sent:>9}{most:>9.1f}{least:>9.1f}{least / most:>7.3f}", end="")
+        expected, seconds = run(alone, one, whole, length)
+        found, of_all = run(program, mesh, spread, length)
+        error = difference(expected, found)
+        print(f"{error:>11.1e}{seconds:>8.2f}{of_all:>8.2f}{of_all / seconds:>7.2f}", flush=True)
+    return 0
