@@ -249,7 +249,7 @@ MUTANTS = {
     "explicit constraints are not looked at": ("interop/ncps.py", "        _check_ranges(arrays, adjacency, sensory)\n", "        pass\n", "test_ncps_parity.py -k outside_its"),
     "two cells look like two directions": ("interop/keras_layers.py", "if stacked is None and one[0].ndim", "if False and one[0].ndim", "test_interop.py -k two_directions"),
     "to_torch puts a sum side by side": ("interop/torch_layers.py", 'part.merge != "concat"', "False", "test_interop.py -k 'bad_to_torch and sum'"),
-    "every step draws the same": ("train/step.py", "_augmented(rule, batch, jr.fold_in(key, progress.step))\n\n    def objective", "_augmented(rule, batch, key)\n\n    def objective", "test_train.py -k draws_anew"),
+    "every step draws the same": ("train/step.py", "_augmented(rule, batch, jr.fold_in(key, progress.step))\n\n    def of_part", "_augmented(rule, batch, key)\n\n    def of_part", "test_train.py -k draws_anew"),
     "esn keeps the radius of the draw": ("cells/echo_state.py", "return matrix / radius, eigenvalues / radius.astype(eigenvalues.dtype)", "return matrix, eigenvalues", "test_reservoir.py -k matrix_has"),
     "esn leaky radius of the matrix": ("cells/echo_state.py", 'if self.radius_of == "leaky":', "if False:", "test_reservoir.py -k leaky_form"),
     "esn trains its recurrence": ("cells/echo_state.py", "self.weight_hh = Fixed(matrix.astype(dtype))", "self.weight_hh = type('Open', (eqx.Module,), {'__annotations__': {'value': Array}})(matrix.astype(dtype))", "test_reservoir.py -k nothing_in"),
