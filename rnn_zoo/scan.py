@@ -242,6 +242,7 @@ def _spread(cell, state, steps: Steps, remat, how: _How):
 
 def _part(whole: tuple, steps: Steps, remat, how: _How) -> tuple[Any, Any]:
     (cell, state), axis = whole, how.mesh_axis
+    assert axis is not None
     if cell.linear:
         # engine="scan" has no other form over devices.
         how = how._replace(algorithm=PLAIN if how.plain else how.algorithm)
@@ -297,8 +298,9 @@ def _linear(cell, state, steps: Steps, how: _How):
     if how.algorithm == PLAIN:
         flags = {"mask": steps.mask, "reset": steps.reset}
         way = Way(steps.length, reverse)
-        flags["mesh_axis"] = how.mesh_axis
-        states = _plain.states(maps, state, way, initial=cell.init_state(), **flags)
+        states = _plain.states(
+            maps, state, way, initial=cell.init_state(), mesh_axis=how.mesh_axis, **flags
+        )
     else:
         states = solve(
             maps.linear,

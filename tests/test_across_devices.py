@@ -4,6 +4,7 @@ Here are two devices. `test_eight_devices` runs this file again with eight.
 """
 
 import os
+import re
 import subprocess
 import sys
 from functools import partial
@@ -405,6 +406,33 @@ def test_a_file_keeps_no_mesh(tmp_path):
     assert_close(
         again(jnp.ones((3, I))), rz.base.replace(model, mesh_axis=None)(jnp.ones((3, I))), 0
     )
+
+
+# --- what the README says -------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(HERE != 2, reason="once is enough")
+def test_the_readme_and_the_benchmark_run_on_forced_devices(tmp_path):
+    text = (Path(__file__).parent.parent / "README.md").read_text()
+    section = text.split("### One sequence over devices")[1].split("\n## ")[0]
+    flags = re.search(r"^XLA_FLAGS=(\S+) python train.py$", section, re.M)[1]
+    code = "import jax, jax.numpy as jnp, rnn_zoo as rz\nkey = jax.random.key(0)\n"
+    code += re.search(r"```python\n(.*?)```", section, re.S)[1]
+    code += "print(parts.sharding.spec[0], len(parts.addressable_shards))\n"
+    (tmp_path / "train.py").write_text(code)
+    environment = {**os.environ, "XLA_FLAGS": flags}
+    command = [sys.executable, str(tmp_path / "train.py")]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert run.stdout.splitlines() == ["True", "time 8"], run.stderr
+    command = [sys.executable, *"-m benchmarks devices --time 64 128 --devices 4 --width 4".split()]
+    del environment["XLA_FLAGS"]
+    run = subprocess.run(
+        command, env=environment, capture_output=True, text=True, cwd=Path(__file__).parent.parent
+    )
+    one, two = (line.split() for line in run.stdout.splitlines()[-2:])
+    assert one[1] == two[1], run.stderr  # bytes in collectives
+    assert float(one[5]) < 1e-5
 
 
 # --- more devices ---------------------------------------------------------------------------------

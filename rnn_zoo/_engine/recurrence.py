@@ -312,6 +312,7 @@ def _over_devices(steps: _Steps, offsets: Array, form: Form) -> Array:
     """The states of this device's steps: as if nothing came before, to know what it hands on; and
     again, with what it is handed."""
     axis, mesh_axis, reverse, late = steps.time, form.mesh_axis, form.reverse, form.late
+    assert mesh_axis is not None
     first, last = ends(offsets, axis, reverse)
     states = ALGORITHMS[form.algorithm](steps, offsets, reverse, late)
     end = lax.slice_in_dim(states, last, last + 1, axis=axis)
