@@ -38,8 +38,11 @@ SGD = optax.sgd(0.1, momentum=0.9)
         MESH,
         jax.make_mesh((2,), ("data",), devices=jax.devices()[:2]),
         NamedSharding(MESH, P("data")),
-        Mesh(np.array(jax.devices()[:2]).reshape(2, 1), ("data", "other")),
-        Mesh(np.array(jax.devices()[:1]), ("data",)),
+        pytest.param(
+            Mesh(np.array(jax.devices()[:2]).reshape(2, 1), ("data", "other")),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(Mesh(np.array(jax.devices()[:1]), ("data",)), marks=pytest.mark.slow),
     ],
     ids=["auto", "default", "sharding", "two axes", "one device"],
 )
@@ -112,7 +115,10 @@ def test_sources_averages_and_checkpoints_over_devices(tmp_path):
 COLLECTIVE = r" (all-reduce|all-gather|all-to-all|reduce-scatter|collective-permute)(?:-start)?\("
 
 
-@pytest.mark.parametrize("name", ["gru", "lstm", "lru", "mamba"])
+@pytest.mark.parametrize(
+    "name",
+    ["gru", *(pytest.param(name, marks=pytest.mark.slow) for name in ("lstm", "lru", "mamba"))],
+)
 def test_one_reduction_a_step(name):
     model = rz.make_model(name, 3, 2, hidden_size=4, key=KEY)
     sharding = sharding_of(MESH)
