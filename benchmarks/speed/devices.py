@@ -1,4 +1,4 @@
-"""One sequence over devices against one device: traffic, gradients, memory per device, time.
+"""One sequence over devices against one device: traffic, gradients, memory, time.
 
 A gradient of `make_model(NAME)` with an output per step. For each length the compiled program says
 how many bytes one device sends and receives in collectives (which must not grow with the length)
