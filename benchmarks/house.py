@@ -1,8 +1,8 @@
 """The figures of the house: how much ceremony a cell costs, and two builds side by side.
 
-    python benchmarks/house.py figures [PATH ...]     counts of one build or several
-    python benchmarks/house.py bits OLD NEW [CELL ...]    whether results are equal to the bit
-    python benchmarks/house.py times OLD NEW [CELL ... six]  tracing, compiling, running, in turn
+    python -m benchmarks house figures [PATH ...]     counts of one build or several
+    python -m benchmarks house bits OLD NEW [CELL ...]    whether results are equal to the bit
+    python -m benchmarks house times OLD NEW [CELL ... six]  tracing, compiling, running, in turn
 
 A PATH holds a folder `rnn_zoo`. Counts come from the text alone, but for the names that stand
 where a user sees them; those, and all results, come from a process of each build.
@@ -17,6 +17,8 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+
+from .call import one_of, parser
 
 
 HERE = Path(__file__).resolve()
@@ -351,18 +353,17 @@ def compare_times(old: str, new: str, chosen: list[str], repeats: int = 3) -> No
 
 
 def main(arguments: list[str]) -> int:
-    what, *rest = arguments or [""]
-    if what == "figures":
-        print_figures(rest or [str(ROOT)])
-    elif what == "bits" and len(rest) >= 2:
-        return min(compare_bits(rest[0], rest[1], rest[2:]), 1)
-    elif what == "times" and len(rest) >= 2:
-        compare_times(rest[0], rest[1], rest[2:])
-    else:
-        print(__doc__)
-        return 2
+    options = parser(__name__)
+    options.add_argument("what", type=one_of(("figures", "bits", "times")))
+    options.add_argument("paths", nargs="*", help="builds, and behind OLD NEW the cells to compare")
+    given = options.parse_args(arguments)
+    if given.what == "figures":
+        print_figures(given.paths or [str(ROOT)])
+        return 0
+    if len(given.paths) < 2:
+        options.error(f"{given.what} compares two builds: give the folders OLD and NEW")
+    old, new, *cells = given.paths
+    if given.what == "bits":
+        return min(compare_bits(old, new, cells), 1)
+    compare_times(old, new, cells)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -66,6 +66,8 @@ class AbstractCell(eqx.Module):
         """A step takes a keyword `key`."""
 
     def __init_subclass__(cls, **keywords: Any) -> None:
+        # To the classes beside this one, `Generic` among them, and to an error for other keywords.
+        super(AbstractCell, cls).__init_subclass__(**keywords)  # noqa: UP008
         read_formula(cls, AbstractCell)
 
     @abc.abstractmethod

@@ -24,7 +24,6 @@ from jaxtyping import AbstractArray, Array, PRNGKeyArray
 
 from ._common.checks import check_choice, check_positive, check_sizes, one_like
 from ._common.dtypes import working_float, zero_state
-from ._common.formulas import read_formula
 from .base import AbstractCell
 
 
@@ -214,8 +213,8 @@ class AbstractDeclaredCell(AbstractCell):
 
     else:
 
-        def __init_subclass__(cls, **keywords: Any) -> None:
-            read_formula(cls, AbstractCell)
+        def __init_subclass__(cls, init: bool = False, **keywords: Any) -> None:
+            super(AbstractDeclaredCell, cls).__init_subclass__(**keywords)  # noqa: UP008
             declared = _declarations(cls)
             if declared and getattr(cls.init_state, "__isabstractmethod__", False):
                 cls.init_state = _zeros

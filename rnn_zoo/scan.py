@@ -294,22 +294,18 @@ def _linear(cell, state, steps: Steps, how: _How):
     dtype = working_dtype(cell, x)
     inputs = [array.astype(dtype) for array in (x, *dt)]
     maps = _map_over_time(cell, c, state, inputs)
-    reverse = how.reverse
+    way = Way(steps.length, how.reverse, mesh_axis=how.mesh_axis)
     if how.algorithm == PLAIN:
         flags = {"mask": steps.mask, "reset": steps.reset}
-        way = Way(steps.length, reverse)
-        states = _plain.states(
-            maps, state, way, initial=cell.init_state(), mesh_axis=how.mesh_axis, **flags
-        )
+        states = _plain.states(maps, state, way, initial=cell.init_state(), **flags)
     else:
         states = solve(
             maps.linear,
             _offsets(maps, cell, state, steps, how),
+            way,
             mask=steps.mask,
             barrier=steps.reset,
-            reverse=reverse,
             algorithm=how.algorithm,
-            mesh_axis=how.mesh_axis,
         )
 
     def readout(state: Array, x: Array) -> Array:
@@ -320,7 +316,7 @@ def _linear(cell, state, steps: Steps, how: _How):
     ys = jax.vmap(readout)(states, inputs[0])
     if steps.mask is not None:
         ys = select(steps.mask, ys, jnp.zeros_like(ys))
-    final = states[0] if reverse else states[-1]
+    final = states[0] if how.reverse else states[-1]
     return final, states if how.keep_states else None, half_as(x, ys)
 
 

@@ -1,8 +1,8 @@
 """What every cell, and a choice of models, gives on fixed inputs: for comparing two builds.
 
 `tests/golden/make_steps.py` keeps the results of one build, `tests/test_same_results.py` holds
-the present one to them, `benchmarks/house.py bits` compares two builds to the bit. It asks for
-nothing but the names that a build keeps: `make_cell`, `list_cells`, `init_state`, `step`,
+the present one to them, `python -m benchmarks house bits` compares two builds to the bit. It asks
+for nothing but the names that a build keeps: `make_cell`, `list_cells`, `init_state`, `step`,
 `rz.scan.unroll`, `rz.scan.trajectory`, the wrappers and layers. Parameters go by the names of
 their fields, so a build may order them anew or keep other caches.
 """

@@ -1,7 +1,7 @@
 """What a class says by its formula, constructors that a class declares, and registration."""
 
 import inspect
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 import equinox as eqx
 import jax
@@ -31,6 +31,7 @@ from rnn_zoo.scan import unroll
 
 
 KEY = jr.key(0)
+Name = TypeVar("Name")
 XS = jr.normal(jr.key(1), (5, 3))
 
 
@@ -49,6 +50,15 @@ class Sized(rz.AbstractCell):
         return h, h
 
 
+class Says(rz.AbstractCell):
+    """A cell that says one flag itself."""
+
+    timed = False
+
+    def step(self, state, x, dt=None):
+        return state, x
+
+
 def test_flags_are_read_off_the_formula():
     assert (Sized.timed, Sized.stochastic, Sized.linear) == (False, False, False)
 
@@ -64,13 +74,34 @@ def test_flags_are_read_off_the_formula():
 
     assert (Linear.timed, Linear.stochastic, Linear.linear) == (True, False, True)
 
-    class Says(rz.AbstractCell):
-        timed = False
+    assert not Says.timed
 
+
+def test_a_child_with_a_formula_of_its_own_has_flags_of_its_own():
+    class Child(Sized):
+        def step(self, state, x, dt=1.0, *, key=None):
+            h = jnp.tanh(dt * self.w * state + x)
+            return h, h
+
+    assert (Child.timed, Child.stochastic) == (True, True)
+    cell, state = Child(jnp.full(3, 0.5)), jnp.ones(3)
+    np.testing.assert_array_equal(unroll(cell, XS[:1], state, dt=0.0)[1][0], jnp.tanh(XS[0]))
+
+    class Silent(Says):
         def step(self, state, x, dt=None):
             return state, x
 
-    assert not Says.timed
+    assert not Silent.timed
+
+
+def test_classes_beside_a_cell_are_asked_too():
+    class Typed(Sized, Generic[Name]):
+        pass
+
+    assert Typed[int] is not None
+    for base in (rz.AbstractCell, AbstractDeclaredCell):
+        with pytest.raises(TypeError, match="keyword"):
+            type(base)("Wrong", (base,), {}, inti=False)
 
 
 def test_a_step_is_an_equation_without_constants():

@@ -128,13 +128,12 @@ def test_every_name_stands_once():
 
 
 def test_no_two_files_have_one_name():
-    """But the base of a room, `cli/train.py`, the command that calls `rnn_zoo.train`, and what the
-    engine and a training run are told before they start."""
+    """But the base of a room, and `cli/train.py`, the command that calls `rnn_zoo.train`."""
     root = Path(rz.__file__).parent
     files = [path for path in root.rglob("*.py") if not path.name.startswith("__")]
     stems = [path.stem.strip("_") for path in files] + [path.name for path in root.iterdir()]
     counts = collections.Counter(stems) - collections.Counter(["train"])
-    assert {stem for stem, count in counts.items() if count > 1} <= {"base", "plan"}
+    assert {stem for stem, count in counts.items() if count > 1} <= {"base"}
 
 
 def test_root_has_few_files():

@@ -10,6 +10,7 @@ import pytest
 from cases import float64
 
 from rnn_zoo._engine import backends
+from rnn_zoo._engine.chunks import Way
 from rnn_zoo._engine.recurrence import ALGORITHMS, solve
 from rnn_zoo.linear import Block2x2, Diagonal
 
@@ -73,7 +74,7 @@ def by_hand(kind, a, b, *, mask, barrier, reverse):
 def pair(kind, algorithm, reverse=False, **keywords):
     """The function under test and its reference, of (a, b)."""
     return (
-        lambda a, b: solve(kind(a), b, reverse=reverse, algorithm=algorithm, **keywords),
+        lambda a, b: solve(kind(a), b, Way(len(b), reverse), algorithm=algorithm, **keywords),
         lambda a, b: by_hand(kind, a, b, reverse=reverse, **keywords),
     )
 

@@ -2,7 +2,7 @@
 
 Parameters agree to 1e-6 of their norm, results to 1e-5 and gradients to 5e-5: what compilers and
 processors differ by is less than a third of each (jax 0.10 and 0.12, SSE and AVX). To the bit, on
-one machine, `python benchmarks/house.py bits OLD NEW` compares two builds.
+one machine, `python -m benchmarks house bits OLD NEW` compares two builds.
 """
 
 import json

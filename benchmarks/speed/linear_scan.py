@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from rnn_zoo._engine.chunks import Way
 from rnn_zoo._engine.recurrence import ALGORITHMS, solve
 from rnn_zoo.linear import Diagonal
 
@@ -48,8 +49,8 @@ def associative(a, b):
 
 
 def ours(algorithm):
-    flags = {"mask": None, "barrier": None, "reverse": False}
-    return lambda a, b: solve(Diagonal(a), b, algorithm=algorithm, **flags)
+    flags = {"mask": None, "barrier": None, "algorithm": algorithm}
+    return lambda a, b: solve(Diagonal(a), b, Way(b.shape[0]), **flags)
 
 
 METHODS = {"ours": ours("loop"), "scan": scan, "associative": associative}

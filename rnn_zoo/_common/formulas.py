@@ -23,13 +23,16 @@ def read_formula(cls: Any, contract: type) -> None:
     if formula is None:
         return
     parameters = inspect.signature(formula).parameters
+    cls._flags_read_off = set()
     for flag, name in FLAGS.items():
         # `*dt` is for classes that come from this one to say.
         open_ended = name in parameters and parameters[name].kind in _STARRED
         if not open_ended and not _says(cls, flag, contract):
             setattr(cls, flag, name in parameters)
+            cls._flags_read_off.add(flag)
     if not _says(cls, "linear", contract):
         cls.linear = False
+        cls._flags_read_off.add("linear")
     if "constants" not in own and _is_abstract(cls.constants):
         cls.constants = _none
     if "step" in own and "equation" not in own:
@@ -37,9 +40,13 @@ def read_formula(cls: Any, contract: type) -> None:
 
 
 def _says(cls: type, flag: str, contract: type) -> bool:
-    """Whether the class or one between it and the contract gives this flag itself."""
+    """Whether the class or one between it and the contract gives this flag itself.
+
+    What was read off the formula of a class says nothing of the formula that a child has.
+    """
     below = cls.__mro__[: cls.__mro__.index(contract)]
-    return any(flag in vars(k) or flag in inspect.get_annotations(k) for k in below)
+    said = (k for k in below if flag in vars(k) or flag in inspect.get_annotations(k))
+    return any(flag not in vars(k).get("_flags_read_off", ()) for k in said)
 
 
 def _is_abstract(member: Any) -> bool:

@@ -24,6 +24,8 @@ class Way(NamedTuple):
     """Steps between two states that a derivative keeps; None: it keeps all."""
     plain: bool = False
     """In `lax.scan` in any case."""
+    mesh_axis: str | None = None
+    """The axis of `jax.shard_map` that time is spread over; the length is this device's."""
 
 
 def in_chunks(

@@ -35,7 +35,7 @@ def loop(step: Callable, state: Any, inputs: Any, way: Way) -> tuple[Any, Any]:
     With `way.segment`, a derivative keeps the states between segments of so many steps, and runs
     each segment once more.
     """
-    length, reverse, segment, plain = way
+    length, reverse, segment, plain, _ = way
     if segment is not None and segment < length:
 
         def of_segment(state, inputs):

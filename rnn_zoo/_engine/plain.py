@@ -28,7 +28,6 @@ def states(
     initial: Array,
     mask: Bool[Array, " time"] | None,
     reset: Bool[Array, " time"] | None,
-    mesh_axis: str | None = None,
 ) -> Array:
     """All states of a linear cell: `lax.associative_scan` over `AffineMap.compose`.
 
@@ -39,23 +38,24 @@ def states(
         maps = select(mask, maps, maps.identity())
     if reset is None:
         prefixes = lax.associative_scan(_then, maps, reverse=way.reverse)
-        return prefixes.apply(_entering(prefixes, _then, state, way, mesh_axis))
+        return prefixes.apply(_entering(prefixes, _then, state, way))
     from_initial = maps.apply(jnp.broadcast_to(initial, maps.offset.shape))
     maps = AffineMap(maps.linear, select(reset, from_initial, maps.offset))
     since, prefixes = lax.associative_scan(_then_or_anew, (reset, maps), reverse=way.reverse)
-    state = _entering((since, prefixes), _then_or_anew, state, way, mesh_axis)
+    state = _entering((since, prefixes), _then_or_anew, state, way)
     return select(since, prefixes.offset, prefixes.apply(state))
 
 
-def _entering(prefixes: Any, then: Callable, state: Array, way: Way, mesh_axis: str | None):
+def _entering(prefixes: Any, then: Callable, state: Array, way: Way):
     """The state before the first step of this device."""
-    if mesh_axis is None or lax.axis_size(mesh_axis) == 1:
+    axis = way.mesh_axis
+    if axis is None or lax.axis_size(axis) == 1:
         return state
     total = jax.tree.map(lambda x: x[0 if way.reverse else -1], prefixes)
-    earlier = before(total, lambda b, a: then(a, b), mesh_axis, way.reverse)
+    earlier = before(total, lambda b, a: then(a, b), axis, way.reverse)
     since, maps = earlier if isinstance(earlier, tuple) else (jnp.array(False), earlier)
     after = select(since, maps.offset, maps.apply(state))
-    return select(place(mesh_axis, way.reverse) == 0, state, after)
+    return select(place(axis, way.reverse) == 0, state, after)
 
 
 def _then(earlier: AffineMap, later: AffineMap) -> AffineMap:

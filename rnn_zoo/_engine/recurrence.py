@@ -22,6 +22,7 @@ from jaxtyping import Array, Bool
 from ..linear import AbstractLinearMap, Block2x2, Diagonal, select, varies
 from .across_devices import before, handed_on, power, product
 from .backends import tuned
+from .chunks import Way
 from .mesh import vary, vary_alike
 from .products import at_time, batched, ends, plus_at, product_over_time, shifted
 from .unstable import (
@@ -38,12 +39,11 @@ from .unstable import (
 def solve(
     linear: AbstractLinearMap,
     offsets: Array,
+    way: Way,
     *,
     mask: Bool[Array, " time"] | None,
     barrier: Bool[Array, " time"] | None,
-    reverse: bool,
     algorithm: str,
-    mesh_axis: str | None = None,
 ) -> Array:
     """All states (time, ...) from the offsets (time, ...); the state before the first is 0.
 
@@ -53,9 +53,8 @@ def solve(
     - `mask`: False: the state is held, plus the offset.
     - `barrier`: True: the step forgets what came before, by a select, so that not even a NaN
       passes.
-    - `reverse`: runs from the last step to the first.
+    - `way`: its direction, and the mesh axis that time is spread over; all else is this device's.
     - `algorithm`: a key of `ALGORITHMS`.
-    - `mesh_axis`: the axis of `jax.shard_map` that time is spread over; all else is this device's.
     """
     a = linear.a if varies(linear) else linear.a[None]
     given = {"mask": mask, "barrier": barrier}
@@ -63,9 +62,9 @@ def solve(
     names = tuple(flags)
     dtype = jnp.result_type(a, offsets)
     operands = vary_alike(a.astype(dtype), offsets.astype(dtype), *flags.values())
-    if mesh_axis is not None:
-        operands = [vary(x, frozenset([mesh_axis])) for x in operands]
-    form = Form(names, type(linear), reverse, False, algorithm, mesh_axis)
+    if way.mesh_axis is not None:
+        operands = [vary(x, frozenset([way.mesh_axis])) for x in operands]
+    form = Form(names, type(linear), way.reverse, False, algorithm, way.mesh_axis)
     return _recurrence_p.bind(*operands, form=form)
 
 

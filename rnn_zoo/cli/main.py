@@ -8,7 +8,7 @@ from typing import Any
 
 from ..data.catalogue import list_datasets
 from ..registry import cell_info, list_cells
-from ..train.plan import NonFiniteLossError
+from ..train.settled import NonFiniteLossError
 from . import compare, train
 from .recipes import load, recipe_for, say
 

@@ -8,13 +8,13 @@ from .grid import Grid as Grid, grid as grid
 from .groups import ssm_labels as ssm_labels, ssm_optimizer as ssm_optimizer
 from .losses import PredictionLoss as PredictionLoss, cross_entropy as cross_entropy, mse as mse
 from .members import ensemble as ensemble, member as member
-from .plan import (
+from .population import fit_population as fit_population
+from .save import load as load, save as save
+from .settled import (
     DataSourceError as DataSourceError,
     FitResult as FitResult,
     NonFiniteLossError as NonFiniteLossError,
 )
-from .population import fit_population as fit_population
-from .save import load as load, save as save
 from .step import trainable as trainable
 
 

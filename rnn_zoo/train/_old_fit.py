@@ -11,8 +11,8 @@ from typing import Any, ParamSpec
 
 from .checkpoint import Checkpoints
 from .members import population_size
-from .plan import FitResult
 from .population import fit_population
+from .settled import FitResult
 
 
 _OF_CHECKPOINTS = ("checkpoint_dir", "checkpoint_every", "resume")

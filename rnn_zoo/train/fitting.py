@@ -19,7 +19,8 @@ from .devices import place, replicate, require_parts, sharding_of
 from .evaluate import assess
 from .feeds import feed_of
 from .losses import fault_of
-from .plan import (
+from .progress_bar import ProgressBar
+from .settled import (
     DataSourceError,
     FitResult,
     Length,
@@ -30,7 +31,6 @@ from .plan import (
     make_plan,
     no_best,
 )
-from .progress_bar import ProgressBar
 from .step import UpdateRule, averaged, start, update
 
 

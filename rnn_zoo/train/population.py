@@ -17,8 +17,8 @@ from .._common.numbers import exactly
 from ..data.batches import Batch, gather, orders
 from .feeds import Feed
 from .members import assess_members, member, over_members, population_size
-from .plan import FitResult, Length, Plan, Watch, make_plan, no_best
 from .progress_bar import ProgressBar
+from .settled import FitResult, Length, Plan, Watch, make_plan, no_best
 from .step import Progress, UpdateRule, choose, start, take_step
 
 
