@@ -112,6 +112,12 @@ def pytest_runtest_setup(item):
     jaxtyping.config.update("jaxtyping_disable", DISABLED or not checked)
 
 
+@pytest.fixture
+def unchecked():
+    """The package as users have it: an argument of a wrong type meets its own errors."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+
+
 @pytest.fixture(autouse=True)
 def _room_for_programs():
     """Compiled programs are dropped when there are many; their maps tell, where they are listed."""

@@ -322,7 +322,7 @@ def test_traffic_is_read_off_a_program():
 def test_powers_and_products():
     a = np.array([[0.5, -0.7, 0.0], [1.0, 0.9, -1.0]], np.float32)
     count = jnp.array([[0], [5]])[:, :1]
-    found = across_devices.power(a[:, None], Diagonal, count, 7)[:, 0]
+    found = across_devices.power(jnp.asarray(a[:, None]), Diagonal, count, 7)[:, 0]
     np.testing.assert_allclose(found, [np.ones(3), a[1] ** 5], rtol=1e-6)
     one = draw(0, (1, 2, 2, 3), jnp.float32)
     five = jnp.repeat(one, 5, 0)
@@ -391,14 +391,20 @@ def test_what_cannot_run_over_devices_is_refused_in_words():
             run(lru, xs, remat=2)
         with pytest.raises(ValueError, match="no trajectory over devices"):
             rz.scan.trajectory(layer, xs, mesh_axis="time", key=jr.key(1))
-        with pytest.raises(TypeError, match=r"name of one axis.*got \('time',\)"):
-            run(lru, xs, mesh_axis=("time",))
-        with pytest.raises(TypeError, match="got None"):
-            with rz.scan.over_devices(None):
-                pass
         state, ys = run(lru, xs[:0])
         assert ys.shape == (0, lru.output_size)
         assert_close(state, lru.init_state(), 0)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_mesh_axis_is_one_name():
+    lru = rz.make_cell("lru", I, H, key=jr.key(0))
+    with jax.set_mesh(make_mesh(2)):
+        with pytest.raises(TypeError, match=r"name of one axis.*got \('time',\)"):
+            rz.scan.unroll(lru, jnp.ones((4, I)), mesh_axis=("time",))
+        with pytest.raises(TypeError, match="got None"):
+            with rz.scan.over_devices(None):
+                pass
 
 
 def test_a_file_keeps_no_mesh(tmp_path):

@@ -12,6 +12,7 @@ from cases import assert_close
 import rnn_zoo as rz
 from rnn_zoo.data import Batch
 from rnn_zoo.train import cross_entropy, ensemble, fit, fit_population, member, mse
+from rnn_zoo.train.progress_bar import ProgressBar
 
 
 N, KEY = 3, jr.key(5)
@@ -126,17 +127,12 @@ def test_ctrl_c_keeps_what_there_is(at):
     options = {"loss": cross_entropy, "optimizer": ADAM, "batch_size": 8, "key": KEY}
     options |= {"eval_every": 4}
 
-    class Bar:
+    class Bar(ProgressBar):
         """Where a signal may come: after any step."""
 
-        def __init__(self):
+        def __init__(self, *_):
+            super().__init__(False, 12, 0)
             self.steps = 0
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
 
         def advance(self):
             self.steps += 1
@@ -144,7 +140,7 @@ def test_ctrl_c_keeps_what_there_is(at):
                 raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rnn_zoo.train.population.ProgressBar", lambda *_: Bar())
+        patch.setattr("rnn_zoo.train.population.ProgressBar", Bar)
         result = fit_population(population(), task(), task(), steps=12, **options)
     assert (result.step, len(result.history)) == (at, 1)
     assert result.history[-1]["interrupted"] is True

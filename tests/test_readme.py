@@ -7,6 +7,7 @@ from pathlib import Path
 
 import equation
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def test_the_new_cell_of_contributing_keeps_the_laws(contributing):
     with jax.enable_x64(True):
         cell = rz.make_cell("janet", 3, 5, beta=0.7, key=jr.key(0))
         h, x = np.asarray(jr.normal(jr.key(1), (5,))), np.asarray(jr.normal(jr.key(2), (3,)))
-        state, y = cell.step(h, x)
+        state, y = cell.step(jnp.asarray(h), jnp.asarray(x))
         expected, _ = of_tests["janet"](cell, h, x, 1.0, beta=0.7)
         in_full, _ = equation.step(rz.cell_info("janet").full_equation, cell, h, x, 1.0, set())
     for other in (y, expected, in_full):

@@ -19,6 +19,7 @@ from ._generator import generator
 
 
 AnyArray = Array | np.ndarray
+Field = AnyArray | Any  # or what has a shape, a dtype and rows by index
 Index = int | np.integer | slice | Sequence | AnyArray
 
 
@@ -39,11 +40,11 @@ class Batch(eqx.Module):
     the fields do not fit each other.
     """
 
-    x: AnyArray
-    y: AnyArray
-    mask: AnyArray | None = None
-    dt: AnyArray | None = None
-    reset: AnyArray | None = None
+    x: Field
+    y: Field
+    mask: Field | None = None
+    dt: Field | None = None
+    reset: Field | None = None
 
     def __check_init__(self):
         # Transformations also build batches of things that are not arrays.
@@ -87,13 +88,13 @@ class Batch(eqx.Module):
         return y.ndim > 2 or not jnp.issubdtype(y.dtype, jnp.inexact)
 
 
-def _check_numbers(name: str, value: AnyArray) -> None:
+def _check_numbers(name: str, value: Field) -> None:
     # What is only indexed is looked at when a batch of it is made.
     if isinstance(value, np.ndarray) and not is_indexed(value):
         checked(name, value)
 
 
-def _check_field(name: str, value: AnyArray, x_shape: tuple[int, ...]) -> None:
+def _check_field(name: str, value: Field, x_shape: tuple[int, ...]) -> None:
     _check_numbers(name, value)
     if value.shape[:1] != x_shape[:1]:
         raise ValueError(

@@ -54,9 +54,7 @@ def trainable(model: PyTree) -> PyTree:
     return jax.tree.map(eqx.is_inexact_array, model)
 
 
-def start(
-    model: Any, optimizer: optax.GradientTransformation, opt_state: Any = None, ema: Any = None
-) -> Progress:
+def start(model: Any, optimizer: Any, opt_state: Any = None, ema: Any = None) -> Progress:
     """Progress before the first update. ValueError for the state of another optimiser."""
     params = eqx.filter(model, trainable(model))
     if opt_state is None:
