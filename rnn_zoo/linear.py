@@ -100,6 +100,33 @@ class Block2x2(AbstractLinearMap):
         return Block2x2(jnp.broadcast_to(eye, self.a.shape))
 
 
+class Dense(AbstractLinearMap):
+    """One matrix for each head: a of shape (heads, key, key), h of shape (heads, key, value).
+
+    The oracle for cells whose own structure does not close under products, and what passes between
+    devices that share one sequence: a product costs key^3 for each head.
+    """
+
+    a: Array
+    rank: ClassVar[int] = 3
+
+    def shape_for(self, state: tuple[int, ...]) -> tuple[int, ...]:
+        return (*state[:-1], state[-2])
+
+    def apply(self, h: Array) -> Array:
+        return jnp.matmul(_beside(self.a, h), h, precision="highest")
+
+    def compose(self, earlier: "Dense") -> "Dense":
+        return Dense(jnp.matmul(self.a, earlier.a, precision="highest"))
+
+    def transpose(self) -> "Dense":
+        return Dense(jnp.swapaxes(self.a, -2, -1))
+
+    def identity(self) -> "Dense":
+        eye = jnp.eye(self.a.shape[-1], dtype=self.a.dtype)
+        return Dense(jnp.broadcast_to(eye, self.a.shape))
+
+
 class AffineMap(eqx.Module):
     """h -> A h + b, one element of the monoid that linear cells live in."""
 

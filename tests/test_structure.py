@@ -22,6 +22,7 @@ RANKS = {
     for rank, names in enumerate(
         [
             ("linear",),
+            ("matrix",),
             ("_engine",),
             ("_common",),
             ("base",),
