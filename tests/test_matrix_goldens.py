@@ -132,7 +132,7 @@ def run(golden, dtype):
     leaves = [leaves] if len(jax.tree.leaves(like)) == 1 else list(leaves)
     start = [jnp.asarray(v, leaf.dtype) for v, leaf in zip(leaves, jax.tree.leaves(like))]
     state = jax.tree.unflatten(jax.tree.structure(like), start)
-    return rz.scan.scan(cell, jnp.asarray(golden["x"], dtype), state)
+    return rz.scan.unroll(cell, jnp.asarray(golden["x"], dtype), state)
 
 
 @goldens
