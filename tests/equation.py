@@ -9,7 +9,7 @@ import re
 import equinox as eqx
 import jax
 import numpy as np
-from notation import FUNCTIONS, blocks, entrywise, of_cell, product
+from notation import FUNCTIONS, blocks, entrywise, of_cell, of_head, product
 
 from rnn_zoo._common.fixed import Fixed
 
@@ -49,11 +49,21 @@ def step(text, cell, state, x, dt, used=None):
             x = scope.after()
             after.append(x)
         return np.concatenate(after), scope.output()
+    if heading == "for each head":
+        own = [jax.tree.map(lambda p: of_head(p, cell.num_heads, h), state) for h in heads(cell)]
+        scopes = [Scope(rows, (cell,), own[h], x, dt, h, used) for h in heads(cell)]
+        after = zip(*(scope.states() for scope in scopes))
+        after = [np.ravel(np.stack(leaf)) for leaf in after]
+        return np.concatenate(after), np.concatenate([np.ravel(s.output()) for s in scopes])
     times = getattr(cell, heading.split()[0]) if heading else 1
     for _ in range(times):
         scope = Scope(rows, (cell,), state, x, dt, 0, used)
         state = scope.after()
     return state, scope.output()
+
+
+def heads(cell):
+    return range(cell.num_heads)
 
 
 class Scope:
@@ -67,9 +77,13 @@ class Scope:
 
     def after(self):
         """The state after the step, all numbers one behind the other."""
+        return np.concatenate([np.ravel(part) for part in self.states()])
+
+    def states(self):
+        """The parts of the state after the step."""
         rows = [row for row in self.rows if re.search(r"\bstate\b", row[1])]
         names = next(names for names, _, case, _ in rows if self.holds(case).all())
-        return np.concatenate([np.ravel(self.value(f"{name}'")) for name in names])
+        return [self.value(f"{name}'") for name in names]
 
     def output(self):
         names = [names for names, _, _, below in self.rows if not below][-1]
