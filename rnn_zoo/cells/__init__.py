@@ -11,6 +11,7 @@ from .antisymmetric import (
 from .clockwork import ClockworkCell as ClockworkCell, ClockworkState as ClockworkState
 from .echo_state import *
 from .gated import *
+from .linear_attention import *
 from .linoss import LinOSSCell as LinOSSCell
 from .lipschitz import LipschitzCell as LipschitzCell
 from .liquid import *
