@@ -77,7 +77,7 @@ def steps(count, matrix, force, start):
 
 
 def split(rows, count):
-    return (None, None) if rows is None else (rows[:count], rows[count:])
+    return (None, None) if rows is None else (rows[: int(count)], rows[int(count) :])
 
 
 def by_unit(periods, size):
@@ -110,6 +110,11 @@ def pieces(features, sizes, heads, head):
     """Those of one head, of blocks of so many features a head, one block behind the other."""
     blocks = np.split(features, np.cumsum([heads * size for size in sizes])[:-1])
     return tuple(of_head(block, heads, head) for block in blocks)
+
+
+def of_group(features, groups, heads, head):
+    """Those of the group of this head."""
+    return np.split(features, groups)[head // (heads // groups)]
 
 
 FUNCTIONS = {
@@ -166,6 +171,7 @@ def of_cell(cell, size, layer):
         "rows": lambda v: np.tile(v, (cell.wiring.units, 1)),
         "head": lambda field: of_head(field, cell.num_heads, layer),
         "pieces": lambda f, *sizes: pieces(f, [int(n) for n in sizes], cell.num_heads, layer),
+        "shared": lambda f, groups: of_group(f, groups, cell.num_heads, layer),
         "motor": lambda v: motor(cell.wiring, v),
         "synapses": lambda wiring: synapses(wiring, layer, cell.fully_recurrent),
     }

@@ -42,7 +42,7 @@ class Golden:
 CELLS = [
     Golden("linear_attention", NO_MAP | HEADS | {"eps": EPS}, {"eps": EPS}),
     Golden("retnet", NO_MAP | HEADS),
-    Golden("gla", NO_MAP | HEADS | LOW_RANK),
+    Golden("gla", NO_MAP | HEADS | {"rank": 2}),
     Golden("hgrn2", NO_MAP | HEADS | {"lower_bound": 0.25}, {"lower_bound": 0.25}),
     Golden("mamba2", NO_MAP | HEADS | {"num_groups": 2}, {"groups": 2}),
     Golden("deltanet", NO_MAP | HEADS),

@@ -33,7 +33,8 @@ last step. Functions act on each entry: `sig` (the logistic function), `tanh`, `
 - `layers(parts, phi, u)`: phi(W u + b) of each of the parts, one after the other.
 - `head(v)`: under the heading "for each head", the numbers of this head, where `state` is its
   state, too, and `h` its number, from 0; `pieces(v, m, n)`: of blocks of m, n, ... numbers for
-  each head those of this one.
+  each head those of this one; `shared(v, n)`: of n equal blocks, of groups of heads, that of this
+  head's group.
 - `spaced(a, b, n)`: n numbers from a to b at equal distances; `pairs(v)`: complex numbers, the real
   part of each before its imaginary one.
 - `wires(v, adjacency)`: the numbers of the synapses as a matrix, a row for each target;

@@ -11,6 +11,7 @@ from .antisymmetric import (
 from .clockwork import ClockworkCell as ClockworkCell, ClockworkState as ClockworkState
 from .echo_state import *
 from .gated import *
+from .gla import *
 from .linear_attention import *
 from .linoss import LinOSSCell as LinOSSCell
 from .lipschitz import LipschitzCell as LipschitzCell
@@ -18,6 +19,7 @@ from .liquid import *
 from .lru import LRUCell as LRUCell
 from .ltc import *
 from .mamba import MambaCell as MambaCell
+from .mamba2 import *
 from .min_gated import *
 from .oscillatory import *
 from .projected import LSTMPCell as LSTMPCell
