@@ -19,7 +19,7 @@ from rnn_zoo.base import replace
 GOLDEN = np.load(Path(__file__).parent / "golden" / "matrix.npz")
 NO_MAP = {"input_map": False}
 HEADS = {"num_heads": 4, "key_size": 4}
-LOW_RANK = {"rank": 3}
+LOW_RANK = {"rank": 2}
 EPS = 1e-10 * 4**0.5
 
 
@@ -42,7 +42,7 @@ class Golden:
 CELLS = [
     Golden("linear_attention", NO_MAP | HEADS | {"eps": EPS}, {"eps": EPS}),
     Golden("retnet", NO_MAP | HEADS),
-    Golden("gla", NO_MAP | HEADS | {"rank": 2}),
+    Golden("gla", NO_MAP | HEADS | LOW_RANK),
     Golden("hgrn2", NO_MAP | HEADS | {"lower_bound": 0.25}, {"lower_bound": 0.25}),
     Golden("mamba2", NO_MAP | HEADS | {"num_groups": 2}, {"groups": 2}),
     Golden("deltanet", NO_MAP | HEADS),
