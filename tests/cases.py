@@ -350,6 +350,17 @@ MODES = [
     ),
     _registered("mamba-complex", "mamba", {"turning": True}, complex_eigenvalues=True),
     _registered("mingru-plain", "mingru", {"g": lambda z: z}, activation=_same),
+    *(
+        _registered(
+            f"{name}-negative",
+            name,
+            {"negative": True},
+            negative_eigenvalues=True,
+            num_heads=H,
+            key_size=3,
+        )
+        for name in ("deltanet",)
+    ),
 ]
 WRAPPED = [
     _wrapped("frozen-gru", rz.Frozen, "gru"),
@@ -495,6 +506,7 @@ SLOW = {
     "rglru-blocks",
     "minlstm-negative",
     "linear_indrnn-bound.5",
+    "deltanet-negative",
 }
 
 

@@ -25,6 +25,11 @@ def product(a, b):
     return a @ b
 
 
+def unit(v):
+    """A vector of length 1, or of 0 where it is 0."""
+    return v / np.sqrt(np.sum(v * v) + 1e-6)
+
+
 def blocks(value, count):
     """Equal blocks of the rows of an array, the entries of a tuple."""
     if value is None or isinstance(value, tuple):
@@ -118,6 +123,8 @@ FUNCTIONS = {
     "exp": np.exp,
     "softplus": lambda z: np.logaddexp(0, z),
     "relu": lambda z: np.maximum(z, 0),
+    "silu": lambda z: z * sigmoid(z),
+    "identity": lambda z: z,
     "lecun_tanh": lambda z: 1.7159 * np.tanh(0.666 * z),
     "positive": lambda z: np.where(z >= 0, z + 0.5, sigmoid(z)),
     "sqrt": np.sqrt,
@@ -136,6 +143,7 @@ FUNCTIONS = {
     "given": lambda field: field is not None,
     "sum": lambda matrix: matrix.sum(1),
     "norm": np.linalg.norm,
+    "unit": unit,
     "diag": np.diag,
     "outer": np.outer,
     "expm": scipy.linalg.expm,

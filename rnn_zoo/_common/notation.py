@@ -13,11 +13,12 @@ as a bias, is left out of its term.
 a power, of matrices `^T` the transpose and `^-1` the inverse; `[a, b]` puts one behind the other.
 Only numbers are broadcast. `I` is the identity, `j` the imaginary unit, `dt` the time since the
 last step. Functions act on each entry: `sig` (the logistic function), `tanh`, `exp`, `softplus`,
-`relu`, `sqrt`, `cos`, `abs`, `sign`, `max`, `min`, `clip`, `re`, `im`, `conj`. The others:
+`relu`, `silu`, `identity`, `sqrt`, `cos`, `abs`, `sign`, `max`, `min`, `clip`, `re`, `im`, `conj`. The others:
 
 - `complex(A)`: its first half is the real part, its second the imaginary one.
 - `diag(v)`, `outer(u, v)`, `norm(v)`, `expm(A)`: as in linear algebra; `radius(A)`: the largest
   modulus of an eigenvalue.
+- `unit(v)`: v / sqrt(norm(v)^2 + 1e-6), a vector of length 1.
 - `sum(A)`: of each row; `rows(v)`: v in every row; `by_channel(v)`: v as a matrix with a row for
   each channel.
 - `parts(A)`: what stands along its first axis; `split(A, n)`: the first n rows and the others;

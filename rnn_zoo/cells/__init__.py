@@ -9,6 +9,7 @@ from .antisymmetric import (
     GatedAntisymmetricCell as GatedAntisymmetricCell,
 )
 from .clockwork import ClockworkCell as ClockworkCell, ClockworkState as ClockworkState
+from .delta import *
 from .echo_state import *
 from .gated import *
 from .linoss import LinOSSCell as LinOSSCell
