@@ -359,8 +359,18 @@ MODES = [
             num_heads=H,
             key_size=3,
         )
-        for name in ("deltanet",)
+        for name in ("deltanet", "gated_deltanet", "kda")
     ),
+    _registered(
+        "delta_product-ungated",
+        "delta_product",
+        {"products": 3, "negative": False},
+        gated=False,
+        num_products=3,
+        negative_eigenvalues=False,
+        key_size=3,
+    ),
+    _registered("rwkv7-heads", "rwkv7", num_heads=H, key_size=2, rank=2),
 ]
 WRAPPED = [
     _wrapped("frozen-gru", rz.Frozen, "gru"),
@@ -507,6 +517,10 @@ SLOW = {
     "minlstm-negative",
     "linear_indrnn-bound.5",
     "deltanet-negative",
+    "gated_deltanet-negative",
+    "kda-negative",
+    "delta_product-ungated",
+    "rwkv7-heads",
 }
 
 

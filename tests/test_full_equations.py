@@ -35,7 +35,7 @@ CASES = [
     *DEFAULTS,
     *MODES,
     Case("s5-unclipped", _unclipped, "s5", timed=True),
-    *map(_unmapped, ["deltanet"]),
+    *map(_unmapped, ["deltanet", "gated_deltanet", "kda", "delta_product"]),
 ]
 
 run = eqx.filter_jit(lambda cell, state, x, *dt: cell.step(state, x, *dt))
