@@ -349,6 +349,15 @@ MODES = [
         outputs=lambda hidden: hidden + hidden % 2,
     ),
     _registered("mamba-complex", "mamba", {"turning": True}, complex_eigenvalues=True),
+    _registered(
+        "linear_attention-sum",
+        "linear_attention",
+        {"normalised": False},
+        normalised=False,
+        num_heads=H,
+        key_size=2,
+    ),
+    _registered("retnet-heads", "retnet", num_heads=H, key_size=4),
     _registered("mingru-plain", "mingru", {"g": lambda z: z}, activation=_same),
     *(
         _registered(
@@ -521,6 +530,8 @@ SLOW = {
     "kda-negative",
     "delta_product-ungated",
     "rwkv7-heads",
+    "linear_attention-sum",
+    "retnet-heads",
 }
 
 

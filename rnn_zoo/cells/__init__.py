@@ -13,6 +13,7 @@ from .delta import *
 from .delta_product import *
 from .echo_state import *
 from .gated import *
+from .linear_attention import *
 from .linoss import LinOSSCell as LinOSSCell
 from .lipschitz import LipschitzCell as LipschitzCell
 from .liquid import *

@@ -78,7 +78,7 @@ def _rows(given: Given) -> int:
         S' = delta_steps(alpha S, k, v, beta)
         y = S'^T q / sqrt(key_size)
         where W = weight_ih; n = num_products; A = head(A_log); b = head(bias_dt); S = state
-              input_map = given(weight_ih)
+              input_map = given(weight_ih); gated = given(A_log)
     """,
 )
 class DeltaProductCell(AbstractDeclaredCell, AbstractMatrixCell, init=False):
