@@ -24,8 +24,7 @@ from ._common.formulas import (
     prepare as _prepare,
     read_formula,
 )
-from .linear import AffineMap
-from .matrix import Parts
+from .linear import AffineMap, Parts
 
 
 State = PyTree[Array]
@@ -161,8 +160,8 @@ class AbstractLinearCell(AbstractCell):
 
 
 class AbstractMatrixCell(AbstractCell):
-    """A cell whose state is a matrix for each head, (heads, key, value), and whose step is a case of
-    `rnn_zoo.matrix.Parts`: decay, erase, write, read.
+    """A cell whose state is a matrix for each head, (heads, key, value), and whose step is a case
+    of `rnn_zoo.linear.Parts`: decay, erase, write, read.
 
     The parts may depend on the constants, on x and dt, never on the state. The cell gives them and
     what becomes of the numbers that are read; its step, and its parallel form in chunks of some
@@ -242,7 +241,7 @@ def check_parts(cell: AbstractCell, parts: Any, state: Any) -> None:
     if not isinstance(parts, Parts) or not hasattr(state, "shape"):
         raise TypeError(
             f"expected {name} to have a state of one array and parts that are an "
-            f"rz.matrix.Parts, got {show(state)} and {show(parts)}"
+            f"rz.linear.Parts, got {show(state)} and {show(parts)}"
         )
     wrong = parts.wrong_for(state.shape)
     if wrong:

@@ -25,7 +25,7 @@ from ._engine import across_devices as _across, matrix_chunks, plain as _plain
 from ._engine.backends import PARALLEL, choose, enough_for_chunks
 from ._engine.chunks import Length, Way
 from ._engine.loop import loop
-from ._engine.mesh import in_mesh, vary_alike
+from ._engine.offsets import with_start
 from ._engine.recurrence import solve
 from .base import (
     AbstractCell,
@@ -35,7 +35,7 @@ from .base import (
     check_transition,
     has_matrix_state,
 )
-from .linear import AffineMap, select, varies
+from .linear import AffineMap, select
 
 
 METHODS = ("auto", "sequential", "parallel")
@@ -317,7 +317,7 @@ def _linear(cell, state, steps: Steps, how: _How):
     else:
         states = solve(
             maps.linear,
-            _offsets(maps, cell, state, steps, how),
+            with_start(maps, state, steps, way, cell.init_state()),
             way,
             mask=steps.mask,
             barrier=steps.reset,
@@ -393,43 +393,6 @@ def _visible(steps: Steps) -> list[Array]:
     if steps.dt is None:
         return [x]
     return [x, jnp.where(steps.mask, steps.dt, jnp.ones_like(steps.dt))]
-
-
-def _offsets(maps: AffineMap, cell, state, steps: Steps, how: _How) -> Array:
-    """The offsets, with the state before the first step and the resets worked into them."""
-    linear, offset = maps.linear, maps.offset
-    if offset.ndim == jnp.ndim(state):  # an offset that does not depend on x
-        offset = jnp.broadcast_to(offset, (steps.length, *offset.shape))
-    offset = offset.astype(state.dtype)
-    if steps.mask is not None:
-        offset = select(steps.mask, offset, jnp.zeros_like(offset))
-
-    def through(linear, mask, h):
-        return linear.apply(h) if mask is None else select(mask, linear.apply(h), h)
-
-    initial = cell.init_state()
-    first = steps.length - 1 if how.reverse else 0
-    at_first = jax.tree.map(lambda a: a[first], linear) if varies(linear) else linear
-    if steps.reset is not None:
-        state = select(steps.reset[first], initial, state)
-    mask = None if steps.mask is None else steps.mask[first]
-    start = offset[first] + through(at_first, mask, state)
-    if steps.reset is not None:
-        every = through(linear, steps.mask, jnp.broadcast_to(initial, offset.shape))
-        offset = select(steps.reset, offset + every, offset)
-    if how.mesh_axis is not None:  # the first step of all is on one device
-        there = _across.place(how.mesh_axis, how.reverse) == 0
-        start = jnp.where(there, start, offset[first])
-    return _with_first(offset, start, how.reverse)
-
-
-def _with_first(offset: Array, start: Array, reverse: bool) -> Array:
-    """The offsets with another one for the first step to be processed."""
-    if not in_mesh([jax.typeof(offset)]):
-        return offset.at[-1 if reverse else 0].set(start)
-    # An update in place under `vmap` is a scatter, which asks how its result is to be spread.
-    parts = [offset[:-1], start[None]] if reverse else [start[None], offset[1:]]
-    return jnp.concatenate(vary_alike(*parts))
 
 
 __getattr__ = _moved(__name__, _OLD)

@@ -17,13 +17,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool
 
-from ..linear import AffineMap, Dense, select
-from ..matrix import HIGHEST, Parts
+from ..linear import HIGHEST, AffineMap, Dense, Parts, select
 from . import plain
 from .across_devices import before, place
 from .backends import tuned
 from .chunks import Way
 from .mesh import vary_alike
+from .triangular import unit_inverse
 
 
 # exp of it is 0, and so many of them can be added.
@@ -324,39 +324,6 @@ def _solved(chunk: Chunk, scores: Array, given: Array, entering: tuple) -> Array
         return _product(inverse, given + _product(start, entering[0]))
     found = _of_entering(chunk, _product(inverse, start), entering)
     return _product(inverse, given) + found
-
-
-def unit_inverse(strict: Array) -> Array:
-    """The inverse of I - L for a strictly lower L of a power of two rows.
-
-    Blocks of 8 rows by substitution, then two blocks to one. Squaring L as often as it takes
-    would be quicker and is wrong: where keys repeat, the powers grow before they end.
-    """
-    size = strict.shape[-1]
-    block = min(size, 8)
-    part, eye = _blocks(strict, block), jnp.eye(block, dtype=strict.dtype)
-    rows = [jnp.broadcast_to(eye[0], part.shape[:-1])]
-    for i in range(1, block):
-        seen = jnp.stack(rows, -2)
-        rows.append(jnp.sum(part[..., i, :i, None] * seen, -2) + eye[i])
-    inverse = jnp.stack(rows, -2)
-    while block < size:
-        one, two = inverse[..., 0::2, :, :], inverse[..., 1::2, :, :]
-        between = _blocks(strict, 2 * block)[..., block:, :block]
-        corner = _product(two, _product(between, one))
-        upper = jnp.concatenate([one, jnp.zeros_like(one)], -1)
-        inverse = jnp.concatenate([upper, jnp.concatenate([corner, two], -1)], -2)
-        block *= 2
-    return inverse[..., 0, :, :]
-
-
-def _blocks(matrix: Array, size: int) -> Array:
-    """(..., count, size, size): the blocks on the diagonal."""
-    count = matrix.shape[-1] // size
-    parts = [
-        matrix[..., i * size : (i + 1) * size, i * size : (i + 1) * size] for i in range(count)
-    ]
-    return jnp.stack(parts, -3)
 
 
 # --- with the states of two segments --------------------------------------------------------------
