@@ -13,7 +13,6 @@ import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
-from jax.sharding import NamedSharding
 
 from ..data.batches import Batch, on_host
 from .devices import require_parts
@@ -180,8 +179,8 @@ def make_plan(
 
     if isinstance(feed, Feed):
         feed = _checked_feed(feed, check)
-    if rule.sharding is not None:
-        _check_sharding(rule, rule.sharding, feed)
+    if rule.sharding is not None and isinstance(feed, Feed):
+        require_parts(rule.sharding, feed.batch_size, "a batch_size")
     if watch.valid is not None:
         check_batch(rule.loss, model, watch.valid)
     elif watch.seeks_best:
@@ -193,13 +192,6 @@ def make_plan(
     known = isinstance(feed, Feed) and in_memory(feed.data)
     later = None if known else BatchCheck(check, rule.loss)
     return Plan(rule, feed, watch, steps, eval_every, key, later)
-
-
-def _check_sharding(rule: UpdateRule, sharding: NamedSharding, feed: Feed | Source) -> None:
-    if rule.truncate is not None:
-        raise ValueError("truncate runs on one device: leave out mesh or truncate")
-    if isinstance(feed, Feed):
-        require_parts(sharding, feed.batch_size, "a batch_size")
 
 
 def _checked_feed(feed: Feed, check: Callable[[Batch], Any]) -> Feed:
