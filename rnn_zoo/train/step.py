@@ -18,6 +18,11 @@ from .devices import gradient_over, keys_of_samples, replicate
 from .losses import PredictionLoss, count_targets
 
 
+# How many batches may be under way before the oldest one is waited for: waiting for each would make
+# the device wait for the host as well.
+LOOK_BACK = 8
+
+
 class Progress(NamedTuple):
     """What one update hands to the next."""
 
