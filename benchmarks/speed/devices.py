@@ -1,4 +1,4 @@
-"""Several devices against one, and data that do not fit the memory: traffic, memory, time.
+"""Several devices against one, and data in files: traffic, memory, time.
 
 - `time`: a gradient of `make_model(NAME)` over one sequence, with an output per step. For each
   length the compiled program says how many bytes one device sends and receives in collectives
