@@ -32,7 +32,7 @@ RESERVOIRS = "The matrices of reservoirpy, 10 000 steps of one series."
 SIX = "A training step of six layers."
 NOTHING = "A training step, and its time over that with nothing set."
 DEVICES = ("jax", "part", "case", "figure", "value", "asked")
-SEVERAL = "Forced on one CPU of two cores; what `asked` says is the aim."
+SEVERAL = "Devices forced on one CPU; `asked` is the aim. Ratios of times need a machine at rest."
 LAYERS = ("jax", "layer", "shape", "pass")
 PARTS = (
     Part("LSTM and GRU layers", "layers", LAYERS, "ms", FLOOR),

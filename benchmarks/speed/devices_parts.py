@@ -127,7 +127,7 @@ def files(name: str, gigabytes: float) -> dict[str, float]:
         most = peak_now()
         part = rz.data.Batch(x[:few], y[:few])
         memory = rz.data.Batch(np.array(x[:few]), y[:few])
-        times = [(_fitted(name, part, None, 30), _fitted(name, memory, None, 30)) for _ in "123"]
+        times = [(_fitted(name, part, None, 15), _fitted(name, memory, None, 15)) for _ in "12"]
     mapped, held = (min(column) for column in zip(*times))
     return {"ms": whole, "gib": most, "mapped_ms": mapped, "memory_ms": held}
 
