@@ -16,6 +16,11 @@ FAMILIES = {
         "State-space cells",
         "Linear in the state, so they run in parallel over time; put them in a <code>Block</code>.",
     ),
+    "matrix": (
+        "Matrix-state cells",
+        "Each head remembers in a matrix from keys to values: linear attention, the delta rules "
+        "and their kin. Most are linear in the state and run in chunks of matrix products.",
+    ),
     "reservoir": ("Reservoirs", "Random and fixed; only a linear readout learns."),
 }
 
@@ -58,6 +63,7 @@ ROOMS = {
     "rnn_zoo.base": "own",
     "rnn_zoo.declared": "own",
     "rnn_zoo.init": "own",
+    "rnn_zoo.linear": "own",
     "rnn_zoo.linear": "own",
     "rnn_zoo._common.activations": "own",
     "rnn_zoo._common.dtypes": "own",

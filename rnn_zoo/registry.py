@@ -30,6 +30,7 @@ FAMILIES = (
     "oscillatory",
     "liquid",
     "state-space",
+    "matrix",
     "reservoir",
 )
 _CELLS: dict[str, "CellInfo"] = {}

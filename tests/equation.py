@@ -72,6 +72,7 @@ class Scope:
         self.rows, self.owners, self.used, self.known = rows, owners, used, {}
         size = owners[0].output_size
         self.given = {"x": x, "dt": dt, "state": state, "j": 1j, "pi": np.pi, "I": np.eye(size)}
+        self.given["h"] = layer
         self.functions = FUNCTIONS | of_cell(owners[-1], size, layer)
 
     def after(self):
@@ -183,7 +184,7 @@ class Reader:
         if self.take("T"):
             return value.T
         exponent = -self.atom() if self.take("-") else self.atom()
-        return np.linalg.inv(value) if exponent == -1 and np.ndim(value) == 2 else value**exponent
+        return np.linalg.inv(value) if np.ndim(value) == 2 and exponent == -1 else value**exponent
 
     def atom(self):
         token = self.tokens.pop()
@@ -192,7 +193,7 @@ class Reader:
         if token == "(":
             return self.until(")")[0]
         if token == "[":
-            return np.concatenate(self.until("]"))
+            return np.concatenate([np.atleast_1d(part) for part in self.until("]")])
         if token.endswith("("):
             return self.scope.function(token[:-1])(*self.until(")"))
         return self.scope.value(token, self.below)

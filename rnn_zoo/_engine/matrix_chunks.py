@@ -218,6 +218,9 @@ def _chunk(steps: Steps, state: Array, initial: Array) -> tuple[Array, Array]:
     parts, broken = _harmless(steps)
     parts = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), parts)  # the heads first
     segment = None if steps.segment is None else jnp.cumsum(steps.segment)
+    if segment is not None:
+        # Where no step reads the state that enters, NaN in it shall not reach a derivative.
+        state = jnp.where(segment[0] == 0, state, jnp.zeros_like(state))
     entering = (state, initial)
     index = jnp.arange(parts.k.shape[1])
     before = index[:, None] > index
