@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from forked import run_tests
 from mutants_attention import ATTENTION
+from mutants_delta import ROWS as DELTA
 
 import rnn_zoo as rz
 
@@ -312,6 +313,7 @@ MUTANTS = {
     "a name for two cells": ("registry.py", "if before is not None and _place(before.cls) != _place(make):", "if False:", "test_contract.py -k registered"),
 }  # fmt: skip
 MUTANTS |= ATTENTION
+MUTANTS |= DELTA
 
 
 # Each mutant has a process of its own, forked from one that has loaded the libraries already.
