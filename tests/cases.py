@@ -118,6 +118,18 @@ def _complex_rglru(key, dtype=None, input_size=I, hidden_size=H):
     return rz.cells.RGLRUCell(input_size, even, key=key, **options)
 
 
+def _heads(id: str, name: str, **options) -> Case:
+    """Two heads, each with the sizes of the default's one."""
+
+    def build(key, dtype=None, input_size=I, hidden_size=H):
+        more = {"key": key, "dtype": dtype, **options}
+        return rz.make_cell(name, input_size, 2 * hidden_size, num_heads=2, **more)
+
+    info = rz.cell_info(name)
+    flags = {"linear": info.linear, "timed": info.timed}
+    return Case(id, build, name, **flags, outputs=lambda hidden: 2 * hidden)
+
+
 def _parallel(key, dtype=None, input_size=I, hidden_size=H):
     names = (("leaky_elman", hidden_size - 2), ("lru", 2)) if hidden_size > 2 else (("gru", 1),) * 2
     return rz.layers.Parallel(
@@ -349,6 +361,8 @@ MODES = [
         outputs=lambda hidden: hidden + hidden % 2,
     ),
     _registered("mamba-complex", "mamba", {"turning": True}, complex_eigenvalues=True),
+    _heads("slstm-heads", "slstm"),
+    _heads("m2rnn-heads", "m2rnn", key_size=3),
     _registered("mingru-plain", "mingru", {"g": lambda z: z}, activation=_same),
 ]
 WRAPPED = [
@@ -495,6 +509,8 @@ SLOW = {
     "rglru-blocks",
     "minlstm-negative",
     "linear_indrnn-bound.5",
+    "slstm-heads",
+    "m2rnn-heads",
 }
 
 
