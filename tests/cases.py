@@ -363,6 +363,7 @@ MODES = [
     _registered("mamba-complex", "mamba", {"turning": True}, complex_eigenvalues=True),
     _heads("slstm-heads", "slstm"),
     _heads("m2rnn-heads", "m2rnn", key_size=3),
+    _heads("mlstm-heads", "mlstm", key_size=3, use_bias=False),
     _registered("mingru-plain", "mingru", {"g": lambda z: z}, activation=_same),
 ]
 WRAPPED = [
@@ -511,6 +512,7 @@ SLOW = {
     "linear_indrnn-bound.5",
     "slstm-heads",
     "m2rnn-heads",
+    "mlstm-heads",
 }
 
 

@@ -102,6 +102,8 @@ def synapses(wiring, layer, fully_recurrent):
 
 def of_head(array, heads, head):
     """What belongs to one head of what is laid out head by head: a number where it is only one."""
+    if array is None:
+        return None
     own = array.reshape(heads, array.shape[0] // heads, *array.shape[1:])[head]
     return own[0] if len(own) == 1 else own
 
@@ -134,7 +136,7 @@ FUNCTIONS = {
     "complex": join,
     "parts": tuple,
     "given": lambda field: field is not None,
-    "sum": lambda matrix: matrix.sum(1),
+    "sum": lambda array: array.sum(-1),
     "norm": np.linalg.norm,
     "diag": np.diag,
     "outer": np.outer,

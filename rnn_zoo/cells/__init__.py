@@ -19,6 +19,7 @@ from .ltc import *
 from .m2rnn import *
 from .mamba import MambaCell as MambaCell
 from .min_gated import *
+from .mlstm import *
 from .oscillatory import *
 from .projected import LSTMPCell as LSTMPCell
 from .rglru import RGLRUCell as RGLRUCell
