@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from forked import run_tests
+from mutants_gated_matrix import ROWS as GATED_MATRIX
 
 import rnn_zoo as rz
 
@@ -310,6 +311,7 @@ MUTANTS = {
     "declared options unchecked": ("declared.py", "value = value if one.check is None else one.check(name, value, given)", "value = value if one.asked else one.check(name, value, given)", "test_contract.py -k bad_arguments"),
     "a name for two cells": ("registry.py", "if before is not None and _place(before.cls) != _place(make):", "if False:", "test_contract.py -k registered"),
 }  # fmt: skip
+MUTANTS |= GATED_MATRIX
 
 
 # Each mutant has a process of its own, forked from one that has loaded the libraries already.
