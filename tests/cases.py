@@ -534,7 +534,8 @@ def ids(cases, *, kinds=False):
 
 def methods(cell):
     """The ways in which the evaluators can run a cell."""
-    return ["sequential", "parallel", "auto"] if cell.linear else ["sequential"]
+    parallel = cell.linear or rz.base.runs_in_chunks(cell)
+    return ["sequential", "parallel", "auto"] if parallel else ["sequential"]
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@
 SLSTM = "test_matrix_references.py -k 'with_heads and slstm'"
 MLSTM = "test_matrix_references.py -k 'with_heads and mlstm'"
 M2RNN = "test_matrix_references.py -k 'with_heads and m2rnn'"
+CHUNKS = "test_scaled_chunks.py -k chunks_equal_the_steps"
+BROKEN = "test_scaled_chunks.py -k ends_at_a_reset"
 START = "test_xlstm.py -k {}"
 ROWS = {
     "slstm gates i and f swapped": ("cells/slstm.py", "i, f, z, o = jnp.split(gates, 4)", "f, i, z, o = jnp.split(gates, 4)", SLSTM),
@@ -17,12 +19,21 @@ ROWS = {
     "slstm forget bias on i": ("cells/slstm.py", ".at[1].set(along)", ".at[0].set(along)", START.format("starts")),
     "mlstm gates swapped": ("cells/mlstm.py", "i, f = plus(both", "f, i = plus(both", MLSTM),
     "mlstm q and k swapped": ("cells/mlstm.py", "q, k, v, both = cut", "k, q, v, both = cut", MLSTM),
-    "mlstm keys scaled for queries": ("cells/mlstm.py", "Step(q / self.key_size**0.5, k, v", "Step(q, k / self.key_size**0.5, v", MLSTM),
-    "mlstm over at least 1": ("cells/mlstm.py", "jnp.exp(jnp.minimum(-m, LARGEST))", "jnp.ones_like(m)", MLSTM),
-    "mlstm with a signed denominator": ("cells/mlstm.py", "weight = jnp.abs(jnp.sum(q * n, 1))", "weight = jnp.sum(q * n, 1)", MLSTM),
-    "mlstm normaliser without its gate": ("cells/mlstm.py", "n = keep * state.n + write * k", "n = keep * state.n + k", MLSTM),
-    "mlstm stabiliser of the old scale": ("cells/mlstm.py", "m = jnp.maximum(kept, i)", "m = jnp.maximum(state.m, i)", MLSTM),
-    "mlstm starts from m = 0": ("cells/mlstm.py", "jnp.full(self.num_heads, EMPTY, C.dtype)", "jnp.zeros(self.num_heads, C.dtype)", START.format("first_input")),
+    "mlstm keys scaled for queries": ("cells/mlstm.py", "Scaled(q / self.key_size**0.5, k, v", "Scaled(q, k / self.key_size**0.5, v", MLSTM),
+    "mlstm over at least 1": ("matrix.py", "jnp.exp(jnp.minimum(-m, LARGEST)))[..., None]", "1.0)[..., None]", MLSTM),
+    "mlstm with a signed denominator": ("matrix.py", "jnp.maximum(jnp.abs(weight)", "jnp.maximum(weight", MLSTM),
+    "mlstm normaliser without its gate": ("matrix.py", "n=keep * state.n + write * self.k", "n=keep * state.n + self.k", MLSTM),
+    "mlstm stabiliser of the old scale": ("matrix.py", "m = jnp.maximum(kept, self.log_write)", "m = jnp.maximum(state.m, self.log_write)", MLSTM),
+    "mlstm starts from m = 0": ("cells/mlstm.py", "jnp.full(self.num_heads, EMPTY, C.dtype)", "jnp.zeros(self.num_heads, C.dtype)", START.format("start_empty")),
+    "scaled chunks read before they write": ("_engine/scaled_chunks.py", "upto = index[:, None] >= index", "upto = index[:, None] > index", CHUNKS),
+    "scaled chunks write with the wrong scale": ("_engine/scaled_chunks.py", "written = weights[:, -1, :, None] * parts.k", "written = weights[:, -1, :, None] * parts.k * 0.5", CHUNKS),
+    "scaled chunks decay by their own gate twice": ("_engine/scaled_chunks.py", "behind = jnp.tril(lower, -1)", "behind = lower", CHUNKS),
+    "scaled chunks see over a reset": ("_engine/scaled_chunks.py", "upto &= steps.segment[:, None] == steps.segment", "upto &= steps.segment[:, None] >= steps.segment", CHUNKS),
+    "scaled chunks reset to what entered": ("_engine/scaled_chunks.py", "last = None if first is None else first[-1]", "last = None", CHUNKS),
+    "scaled chunks write at masked steps": ("_engine/scaled_chunks.py", "jnp.where(upto & steps.does, logs", "jnp.where(upto, logs", CHUNKS),
+    "scaled chunks with exponents above 0": ("_engine/scaled_chunks.py", "m = jnp.maximum(since, logs.max(-1))", "m = since", CHUNKS),
+    "scaled chunks without the old normaliser": ("_engine/scaled_chunks.py", "s.C, s.n[..., None]", "s.C, 0 * s.n[..., None]", CHUNKS),
+    "scaled chunks hand NaN on": ("_engine/scaled_chunks.py", "(before & steps.broken).any(1)", "steps.broken.any()", BROKEN),
     "mlstm gates start with weights": ("cells/mlstm.py", ".at[-2 * given.num_heads :].set(0)", "", START.format("starts")),
     "m2rnn keeps what it should leak": ("cells/m2rnn.py", "jnp.exp(log_f) * state - jnp.expm1(log_f) * target", "jnp.exp(log_f) * target - jnp.expm1(log_f) * state", M2RNN),
     "m2rnn matrix on the left": ("cells/m2rnn.py", '"hkv,hvw->hkw"', '"hkv,hwv->hkw"', M2RNN),

@@ -9,17 +9,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._common.terms import affine, plus
+from ..base import AbstractScaledMatrixCell
 from ..declared import AbstractDeclaredCell, Given, derived, drawn_from, option
 from ..init import normal
-from ..matrix import HIGHEST
+from ..matrix import Scaled
 from ..registry import register
 from .heads import cut, features_map, half_value, heads, value_size, widths, zero_matrices
 from .modes import has_map
 from .slstm import EMPTY, small
-
-
-# exp of it is far from the end of float32, where -m can be anything.
-LARGEST = 80.0
 
 
 class MLSTMState(NamedTuple):
@@ -29,16 +26,6 @@ class MLSTMState(NamedTuple):
     C: Float[Array, "heads key value"]
     n: Float[Array, "heads key"]
     m: Float[Array, " heads"]
-
-
-class Step(NamedTuple):
-    """What one step does, for all heads: q is read, k and v are written; logarithms of the gates."""
-
-    q: Float[Array, "heads key"]
-    k: Float[Array, "heads key"]
-    v: Float[Array, "heads value"]
-    i: Float[Array, " heads"]
-    log_f: Float[Array, " heads"]
 
 
 def _rows(given: Given) -> int:
@@ -76,7 +63,7 @@ def _gates(given: Given, shape: tuple[int, ...], key: Any) -> Array:
               b_1, b_2 = bias_gates
     """,
 )
-class MLSTMCell(AbstractDeclaredCell, init=False):
+class MLSTMCell(AbstractDeclaredCell, AbstractScaledMatrixCell, init=False):
     r"""The matrix LSTM of xLSTM (mLSTM; Beck et al. 2024, arXiv:2405.04517).
 
     $$q, k, v, i, f = W x + b, \qquad m' = \max(\log \sigma(f) + m, i), \qquad
@@ -112,23 +99,14 @@ class MLSTMCell(AbstractDeclaredCell, init=False):
         C = zero_matrices(self, self.num_heads, self.key_size, self.value_size)
         return MLSTMState(C, C[..., 0], jnp.full(self.num_heads, EMPTY, C.dtype))
 
-    def equation(
-        self, c: Any, state: MLSTMState, x: Float[Array, " {self.input_size}"]
-    ) -> tuple[MLSTMState, Float[Array, " {self.output_size}"]]:
-        q, k, v, i, log_f = self._step(x)
-        kept = log_f + state.m
-        m = jnp.maximum(kept, i)
-        keep, write = jnp.exp(kept - m)[:, None], jnp.exp(i - m)[:, None]
-        C = keep[..., None] * state.C + (write * k)[..., None] * v[:, None]
-        n = keep * state.n + write * k
-        read = jnp.einsum("hk,hkv->hv", q, C, precision=HIGHEST)
-        weight = jnp.abs(jnp.sum(q * n, 1))
-        y = read / jnp.maximum(weight, jnp.exp(jnp.minimum(-m, LARGEST)))[:, None]
-        return MLSTMState(C, n, m), y.ravel()
-
-    def _step(self, x: Float[Array, " {self.input_size}"]) -> Step:
+    def parts(self, c: Any, x: Float[Array, " {self.input_size}"]) -> Scaled:
         keys, values = widths(self)
         gates = (2, self.num_heads)
         q, k, v, both = cut(affine(self.weight_ih, x, None), keys, keys, values, gates)
         i, f = plus(both, None if self.bias_gates is None else self.bias_gates.reshape(gates))
-        return Step(q / self.key_size**0.5, k, v, i, jax.nn.log_sigmoid(f))
+        return Scaled(q / self.key_size**0.5, k, v, jax.nn.log_sigmoid(f), i)
+
+    def output(
+        self, c: Any, read: Float[Array, "heads value"], x: Float[Array, " {self.input_size}"]
+    ) -> Float[Array, " {self.output_size}"]:
+        return read.ravel()
