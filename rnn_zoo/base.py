@@ -280,9 +280,7 @@ def check_scaled(cell: AbstractCell, parts: Any, state: Any) -> None:
         raise TypeError(f"expected the parts of {name} as an rz.matrix.Scaled, got {show(parts)}")
     wrong = parts.wrong_for(state)
     if wrong:
-        raise ValueError(
-            f"expected the parts of {name} to act on its state {show(state)}: {wrong}"
-        )
+        raise ValueError(f"expected the parts of {name} to act on its state {show(state)}: {wrong}")
 
 
 def check_parts(cell: AbstractCell, parts: Any, state: Any) -> None:

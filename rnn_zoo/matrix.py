@@ -109,7 +109,7 @@ class Parts(NamedTuple):
 
 
 class Scaled(NamedTuple):
-    """What one step with an exponential gate does, for all heads; an axis of time may stand in front.
+    """What a step with an exponential gate does, for all heads; an axis of time may stand in front.
 
     - `q`: (heads, key), what is read; `k`: (heads, key) and `v`: (heads, value), what is written.
     - `log_decay`: (heads,), at most 0, and `log_write`: (heads,), any number: logarithms of what

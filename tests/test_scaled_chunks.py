@@ -1,4 +1,4 @@
-"""The mLSTM in chunks equals its steps: values and gradients, with flags and with what is broken."""
+"""The mLSTM in chunks equals its steps: values and gradients, also where something is broken."""
 
 import equinox as eqx
 import jax

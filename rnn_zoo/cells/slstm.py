@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._common.dtypes import state_dtype, zero_state
+from .._common.dtypes import zero_state
 from .._common.terms import plus
 from ..base import StateMatrix
 from ..declared import AbstractDeclaredCell, Given, computed, derived, drawn, filled, option
