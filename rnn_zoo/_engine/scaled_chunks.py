@@ -148,6 +148,7 @@ def _chunk(steps: Steps, state: Any, initial: Any) -> tuple[Any, Array]:
     if steps.segment is not None:
         upto &= steps.segment[:, None] == steps.segment
         first = steps.segment == 0
+        state = select(first[0], state, initial)  # that no gradient meets, where no step does
     entering = [(jnp.concatenate([s.C, s.n[..., None]], -1), s.m) for s in (state, initial)]
 
     before = upto & (index[:, None] > index)

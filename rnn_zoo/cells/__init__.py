@@ -21,6 +21,7 @@ from .mamba import MambaCell as MambaCell
 from .min_gated import *
 from .mlstm import *
 from .oscillatory import *
+from .pd_ssm import *
 from .projected import LSTMPCell as LSTMPCell
 from .rglru import RGLRUCell as RGLRUCell
 from .s4d import S4DCell as S4DCell
