@@ -5,6 +5,7 @@ MLSTM = "test_matrix_references.py -k 'with_heads and mlstm'"
 M2RNN = "test_matrix_references.py -k 'with_heads and m2rnn'"
 CHUNKS = "test_scaled_chunks.py -k chunks_equal_the_steps"
 BROKEN = "test_scaled_chunks.py -k ends_at_a_reset"
+PD_SSM = "test_matrix_references.py -k 'with_heads and pd_ssm'"
 START = "test_xlstm.py -k {}"
 ROWS = {
     "slstm gates i and f swapped": ("cells/slstm.py", "i, f, z, o = jnp.split(gates, 4)", "f, i, z, o = jnp.split(gates, 4)", SLSTM),
@@ -29,7 +30,7 @@ ROWS = {
     "scaled chunks write with the wrong scale": ("_engine/scaled_chunks.py", "written = weights[:, -1, :, None] * parts.k", "written = weights[:, -1, :, None] * parts.k * 0.5", CHUNKS),
     "scaled chunks decay by their own gate twice": ("_engine/scaled_chunks.py", "behind = jnp.tril(lower, -1)", "behind = lower", CHUNKS),
     "scaled chunks see over a reset": ("_engine/scaled_chunks.py", "upto &= steps.segment[:, None] == steps.segment", "upto &= steps.segment[:, None] >= steps.segment", CHUNKS),
-    "scaled chunks reset to what entered": ("_engine/scaled_chunks.py", "last = None if first is None else first[-1]", "last = None", CHUNKS),
+    "scaled chunks reset to what entered": ("_engine/scaled_chunks.py", "last = None if first is None else first[-1]", "last = None", BROKEN),
     "scaled chunks write at masked steps": ("_engine/scaled_chunks.py", "jnp.where(upto & steps.does, logs", "jnp.where(upto, logs", CHUNKS),
     "scaled chunks with exponents above 0": ("_engine/scaled_chunks.py", "m = jnp.maximum(since, logs.max(-1))", "m = since", CHUNKS),
     "scaled chunks without the old normaliser": ("_engine/scaled_chunks.py", "s.C, s.n[..., None]", "s.C, 0 * s.n[..., None]", CHUNKS),
@@ -44,4 +45,13 @@ ROWS = {
     "m2rnn drops dt": ("cells/m2rnn.py", "a + self.bias_dt, dt)", "a + self.bias_dt)", M2RNN),
     "m2rnn q and k swapped": ("cells/m2rnn.py", "q, k, v, a = cut", "k, q, v, a = cut", M2RNN),
     "m2rnn starts without its identity": ("cells/m2rnn.py", "jnp.eye(shape[-1], dtype=given.dtype)", "jnp.zeros(shape[-2:], given.dtype)", START.format("starts")),
+    "scaled chunks let a reset NaN into gradients": ("_engine/scaled_chunks.py", "        state = select(first[0], state, initial)", "        state = select(first[0] | True, state, initial)", "test_semantics.py -k 'reset_at_once_reaches_no_gradient and mlstm'"),
+    "pd_ssm one-hot in rows": ("cells/pd_ssm.py", "jax.nn.one_hot(scores.argmax(0), len(scores), dtype=scores.dtype, axis=0)", "jax.nn.one_hot(scores.argmax(1), len(scores), dtype=scores.dtype, axis=1)", PD_SSM),
+    "pd_ssm transposed": ("cells/pd_ssm.py", "lax.complex(P @ kept.real, P @ kept.imag)", "lax.complex(P.T @ kept.real, P.T @ kept.imag)", PD_SSM),
+    "pd_ssm phases without their sine": ("cells/pd_ssm.py", "phase), modulus * jnp.sin(phase)) * state\n", "phase), 0 * modulus * jnp.sin(phase)) * state\n", PD_SSM),
+    "pd_ssm phases of half a turn": ("cells/pd_ssm.py", "phase = 2 * math.pi", "phase = math.pi", PD_SSM),
+    "pd_ssm shares that are no softmax": ("cells/pd_ssm.py", "shares = jax.nn.softmax(self.S @ x)", "shares = self.S @ x", PD_SSM),
+    "pd_ssm softmax in the place of one-hot": ("cells/pd_ssm.py", "return hard + (soft - lax.stop_gradient(soft))", "return soft", PD_SSM),
+    "pd_ssm without the derivative of P": ("cells/pd_ssm.py", "return hard + (soft - lax.stop_gradient(soft))", "return hard", "test_pd_ssm.py -k derivative"),
+    "pd_ssm softmax of the rows": ("cells/pd_ssm.py", "soft = jax.nn.softmax(scores, axis=0)", "soft = jax.nn.softmax(scores, axis=1)", "test_pd_ssm.py -k derivative"),
 }  # fmt: skip
