@@ -50,7 +50,7 @@ def step(text, cell, state, x, dt, used=None):
             after.append(x)
         return np.concatenate(after), scope.output()
     if heading == "for each head":
-        own = [jax.tree.map(lambda p: of_head(p, cell.num_heads, h), state) for h in heads(cell)]
+        own = [head_of(cell, h, state) for h in heads(cell)]
         scopes = [Scope(rows, (cell,), own[h], x, dt, h, used) for h in heads(cell)]
         after = zip(*(scope.states() for scope in scopes))
         after = [np.ravel(np.stack(leaf)) for leaf in after]
@@ -66,6 +66,10 @@ def heads(cell):
     return range(cell.num_heads)
 
 
+def head_of(cell, h, state):
+    return jax.tree.map(lambda leaf: of_head(leaf, cell.num_heads, h), state)
+
+
 class Scope:
     """The symbols of one step, computed when they are asked for; fields are those of the owners."""
 
@@ -73,6 +77,7 @@ class Scope:
         self.rows, self.owners, self.used, self.known = rows, owners, used, {}
         size = owners[0].output_size
         self.given = {"x": x, "dt": dt, "state": state, "j": 1j, "pi": np.pi, "I": np.eye(size)}
+        self.given["h"] = layer
         self.functions = FUNCTIONS | of_cell(owners[-1], size, layer)
 
     def after(self):
@@ -184,7 +189,7 @@ class Reader:
         if self.take("T"):
             return value.T
         exponent = -self.atom() if self.take("-") else self.atom()
-        return np.linalg.inv(value) if exponent == -1 and np.ndim(value) == 2 else value**exponent
+        return np.linalg.inv(value) if np.ndim(value) == 2 and exponent == -1 else value**exponent
 
     def atom(self):
         token = self.tokens.pop()
@@ -193,7 +198,7 @@ class Reader:
         if token == "(":
             return self.until(")")[0]
         if token == "[":
-            return np.concatenate(self.until("]"))
+            return np.concatenate([np.atleast_1d(part) for part in self.until("]")])
         if token.endswith("("):
             return self.scope.function(token[:-1])(*self.until(")"))
         return self.scope.value(token, self.below)

@@ -7,7 +7,7 @@ CHUNKS = "test_scaled_chunks.py -k chunks_equal_the_steps"
 BROKEN = "test_scaled_chunks.py -k ends_at_a_reset"
 PD_SSM = "test_matrix_references.py -k 'with_heads and pd_ssm'"
 START = "test_xlstm.py -k {}"
-ROWS = {
+GATED_MATRIX = {
     "slstm gates i and f swapped": ("cells/slstm.py", "i, f, z, o = jnp.split(gates, 4)", "f, i, z, o = jnp.split(gates, 4)", SLSTM),
     "slstm gates z and o swapped": ("cells/slstm.py", "i, f, z, o = jnp.split(gates, 4)", "i, f, o, z = jnp.split(gates, 4)", SLSTM),
     "slstm keeps by the gate itself": ("cells/slstm.py", "kept = jax.nn.log_sigmoid(f) + state.m", "kept = f + state.m", SLSTM),

@@ -77,7 +77,7 @@ def steps(count, matrix, force, start):
 
 
 def split(rows, count):
-    return (None, None) if rows is None else (rows[:count], rows[count:])
+    return (None, None) if rows is None else (rows[: int(count)], rows[int(count) :])
 
 
 def by_unit(periods, size):
@@ -114,12 +114,18 @@ def pieces(features, sizes, heads, head):
     return tuple(of_head(block, heads, head) for block in blocks)
 
 
+def of_group(features, groups, heads, head):
+    """Those of the group of this head."""
+    return np.split(features, groups)[head // (heads // groups)]
+
+
 FUNCTIONS = {
     "sig": sigmoid,
     "tanh": np.tanh,
     "exp": np.exp,
     "softplus": lambda z: np.logaddexp(0, z),
     "relu": lambda z: np.maximum(z, 0),
+    "elu": lambda z: np.where(z > 0, z, np.expm1(z)),
     "lecun_tanh": lambda z: 1.7159 * np.tanh(0.666 * z),
     "positive": lambda z: np.where(z >= 0, z + 0.5, sigmoid(z)),
     "sqrt": np.sqrt,
@@ -152,6 +158,8 @@ FUNCTIONS = {
     "split": split,
     "diagonals": diagonals,
     "steps": steps,
+    "spaced": lambda start, end, count: np.linspace(start, end, int(count)),
+    "pairs": lambda numbers: numbers[0::2] + 1j * numbers[1::2],
     "upper": upper,
     "wires": wires,
     "layers": layers,
@@ -167,6 +175,7 @@ def of_cell(cell, size, layer):
         "rows": lambda v: np.tile(v, (cell.wiring.units, 1)),
         "head": lambda field: of_head(field, cell.num_heads, layer),
         "pieces": lambda f, *sizes: pieces(f, [int(n) for n in sizes], cell.num_heads, layer),
+        "shared": lambda f, groups: of_group(f, groups, cell.num_heads, layer),
         "motor": lambda v: motor(cell.wiring, v),
         "synapses": lambda wiring: synapses(wiring, layer, cell.fully_recurrent),
     }

@@ -19,7 +19,7 @@ from rnn_zoo.base import replace
 GOLDEN = np.load(Path(__file__).parent / "golden" / "matrix.npz")
 NO_MAP = {"input_map": False}
 HEADS = {"num_heads": 4, "key_size": 4}
-LOW_RANK = {"rank": 3}
+LOW_RANK = {"rank": 2}
 EPS = 1e-10 * 4**0.5
 
 

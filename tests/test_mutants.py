@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from forked import run_tests
-from mutants_gated_matrix import ROWS as GATED_MATRIX
+from mutants_attention import ATTENTION
+from mutants_gated_matrix import GATED_MATRIX
 
 import rnn_zoo as rz
 
@@ -312,6 +313,7 @@ MUTANTS = {
     "a name for two cells": ("registry.py", "if before is not None and _place(before.cls) != _place(make):", "if False:", "test_contract.py -k registered"),
 }  # fmt: skip
 MUTANTS |= GATED_MATRIX
+MUTANTS |= ATTENTION
 
 
 # Each mutant has a process of its own, forked from one that has loaded the libraries already.

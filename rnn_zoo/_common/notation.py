@@ -13,12 +13,12 @@ as a bias, is left out of its term.
 a power, of matrices `^T` the transpose and `^-1` the inverse; `[a, b]` puts one behind the other.
 Only numbers are broadcast. `I` is the identity, `j` the imaginary unit, `dt` the time since the
 last step. Functions act on each entry: `sig` (the logistic function), `tanh`, `exp`, `softplus`,
-`relu`, `sqrt`, `cos`, `abs`, `sign`, `max`, `min`, `clip`, `re`, `im`, `conj`. The others:
+`relu`, `elu`, `sqrt`, `cos`, `abs`, `sign`, `max`, `min`, `clip`, `re`, `im`, `conj`. The others:
 
 - `complex(A)`: its first half is the real part, its second the imaginary one.
 - `diag(v)`, `outer(u, v)`, `norm(v)`, `expm(A)`: as in linear algebra; `radius(A)`: the largest
   modulus of an eigenvalue.
-- `sum(A)`: of each row; `rows(v)`: v in every row; `by_channel(v)`: v as a matrix with a row for
+- `sum(A)`: of each row, or of a vector; `rows(v)`: v in every row; `by_channel(v)`: v as a matrix with a row for
   each channel.
 - `mixed(M, s)`: the sum of matrices, each times a number of s; `hardmax(A)`: 1 where a column is
   largest, else 0.
@@ -34,7 +34,11 @@ last step. Functions act on each entry: `sig` (the logistic function), `tanh`, `
   `diagonals(a, b, c, d)`: the matrix of the four blocks diag(a), diag(b) over diag(c), diag(d).
 - `layers(parts, phi, u)`: phi(W u + b) of each of the parts, one after the other.
 - `head(v)`: under the heading "for each head", the numbers of this head, where `state` is its
-  state, too; `pieces(v, m, n)`: of blocks of m, n, ... numbers for each head those of this one.
+  state, too, and `h` its number, from 0; `pieces(v, m, n)`: of blocks of m, n, ... numbers for
+  each head those of this one; `shared(v, n)`: of n equal blocks, of groups of heads, that of this
+  head's group.
+- `spaced(a, b, n)`: n numbers from a to b at equal distances; `pairs(v)`: complex numbers, the real
+  part of each before its imaginary one.
 - `wires(v, adjacency)`: the numbers of the synapses as a matrix, a row for each target;
   `synapses(wiring)`: 1 where a neuron of the layer (row) reads a feature of [x, h], else 0;
   `motor(v)`: the motor neurons.

@@ -223,7 +223,11 @@ class Chunk(NamedTuple):
 
 
 def _chunk(steps: Steps, state: Array, initial: Array) -> tuple[Array, Array]:
-    parts, entering = steps.parts, (state, initial)
+    parts = steps.parts
+    if steps.segment is not None:
+        # Where no step reads the state that enters, NaN in it shall not reach a derivative.
+        state = jnp.where(steps.segment[0] == 0, state, jnp.zeros_like(state))
+    entering = state, initial
     index = jnp.arange(parts.k.shape[1])
     before = index[:, None] > index
     if steps.segment is not None:

@@ -11,6 +11,8 @@ from .antisymmetric import (
 from .clockwork import ClockworkCell as ClockworkCell, ClockworkState as ClockworkState
 from .echo_state import *
 from .gated import *
+from .gla import *
+from .linear_attention import *
 from .linoss import LinOSSCell as LinOSSCell
 from .lipschitz import LipschitzCell as LipschitzCell
 from .liquid import *
@@ -18,6 +20,7 @@ from .lru import LRUCell as LRUCell
 from .ltc import *
 from .m2rnn import *
 from .mamba import MambaCell as MambaCell
+from .mamba2 import *
 from .min_gated import *
 from .mlstm import *
 from .oscillatory import *
