@@ -15,6 +15,8 @@ from jaxtyping import Array, Bool
 
 
 HIGHEST = lax.Precision.HIGHEST
+# exp of it is far from the end of float32, where -m can be anything.
+LARGEST = 80.0
 
 
 class AbstractLinearMap(eqx.Module):
@@ -186,9 +188,11 @@ class Parts(NamedTuple):
         rest = [None if p is None else list(p) for p in self[1:]]
         return [Parts(self.q, *(p and p[i] for p in rest)) for i in range(len(self.k))]
 
-    def wrong_for(self, state: tuple[int, ...]) -> str:
-        """What does not fit a state of this shape, in words; "" where all does."""
-        heads, key, value = state if len(state) == 3 else (0, 0, 0)
+    def wrong_for(self, state: Any) -> str:
+        """What does not fit this state, in words; "" where all does."""
+        if len(getattr(state, "shape", ())) != 3:
+            return "a state of one array, (heads, key, value)"
+        heads, key, value = state.shape
         steps = self.k.shape[:-2]
         shapes = {"q": [(heads, key)], "k": [(*steps, heads, key)], "v": [(*steps, heads, value)]}
         shapes |= dict.fromkeys(("angle", "a", "b"), shapes["k"])
@@ -237,6 +241,54 @@ class Parts(NamedTuple):
             whole = step if whole is None else step.compose(whole)
         assert whole is not None
         return whole
+
+
+class Scaled(NamedTuple):
+    """What a step with an exponential gate does, for all heads; an axis of time may stand in front.
+
+    - `q`: (heads, key), what is read; `k`: (heads, key) and `v`: (heads, value), what is written.
+    - `log_decay`: (heads,), at most 0, and `log_write`: (heads,), any number: logarithms of what
+      the state and what is written are multiplied by.
+
+    The state is a NamedTuple of matrices C, (heads, key, value), normalisers n, (heads, key), and
+    m, (heads,), whose exponential both are divided by.
+    """
+
+    q: Array
+    k: Array
+    v: Array
+    log_decay: Array
+    log_write: Array
+
+    def wrong_for(self, state: Any) -> str:
+        """What does not fit a state of these shapes, in words; "" where all does."""
+        if getattr(state, "_fields", ()) != ("C", "n", "m") or state.C.ndim != 3:
+            return "a state (C, n, m) with C of shape (heads, key, value)"
+        heads, key, value = state.C.shape
+        shapes = [(heads, key), (heads, key), (heads, value), (heads,), (heads,)]
+        for name, given, shape in zip(self._fields, self, shapes):
+            if given.shape != shape:
+                return f"{name} of shape {shape}, got {given.shape}"
+        return ""
+
+    def apply(self, state: Any) -> Any:
+        """The state after the step, as it was divided by the exponential of the new m."""
+        kept = self.log_decay + state.m
+        m = jnp.maximum(kept, self.log_write)
+        keep, write = jnp.exp(kept - m)[..., None], jnp.exp(self.log_write - m)[..., None]
+        C = keep[..., None] * state.C + _outer(write * self.k, self.v)
+        return state._replace(C=C, n=keep * state.n + write * self.k, m=m)
+
+    def read(self, state: Any) -> Array:
+        """(heads, value): what q reads of C, over what it reads of n or over e^-m if that is
+        more."""
+        read = jnp.einsum("...hk,...hkv->...hv", self.q, state.C, precision=HIGHEST)
+        return normalised(read, jnp.sum(self.q * state.n, -1), state.m)
+
+
+def normalised(read: Array, weight: Array, m: Array) -> Array:
+    """What is read over what all of it weighs; the exponential of -m up to that of 80."""
+    return read / jnp.maximum(jnp.abs(weight), jnp.exp(jnp.minimum(-m, LARGEST)))[..., None]
 
 
 def _kept(one: Parts, state: Array) -> Array:

@@ -21,7 +21,7 @@ from ._common.dtypes import half_as, working_dtype
 from ._common.keys import step_keys
 from ._common.moved import listing as _listing, moved as _moved
 from ._common.old_names import SCAN as _OLD
-from ._engine import across_devices as _across, matrix_chunks, plain as _plain
+from ._engine import across_devices as _across, matrix_chunks, plain as _plain, scaled_chunks
 from ._engine.backends import PARALLEL, choose, enough_for_chunks
 from ._engine.chunks import Length, Way
 from ._engine.loop import loop
@@ -34,6 +34,7 @@ from .base import (
     check_parts,
     check_transition,
     has_matrix_state,
+    runs_in_chunks,
 )
 from .linear import AffineMap, select
 
@@ -229,16 +230,17 @@ def resolve_method(
         if method == "parallel":
             raise ValueError('remat belongs to the sequential loop: drop method="parallel"')
         return "sequential"
-    if method == "parallel" and not cell.linear:
+    parallel = cell.linear or runs_in_chunks(cell)
+    if method == "parallel" and not parallel:
         raise ValueError(
             f"{type(cell).__name__} is not a linear cell and has no parallel form: "
             'use method="sequential" or "auto"; rz.list_cells(linear=True) names those that have'
         )
-    if method == "sequential" or not cell.linear or length == 0:
+    if method == "sequential" or not parallel or length == 0:
         return "sequential"
     if _CHOSEN.value == "scan":
-        return PLAIN if method == "parallel" else "sequential"
-    if has_matrix_state(cell):
+        return PLAIN if method == "parallel" and cell.linear else "sequential"
+    if runs_in_chunks(cell):
         in_chunks = method == "parallel" or enough_for_chunks(length)
         return CHUNKS if in_chunks else "sequential"
     return PARALLEL if method == "parallel" else choose(jax.default_backend(), length)
@@ -344,6 +346,7 @@ def _matrix(cell, state, steps: Steps, how: _How):
     dtype = working_dtype(cell, x)
     inputs = [array.astype(dtype) for array in (x, *dt)]
     in_axes = [0 if array.ndim else None for array in inputs]  # a scalar dt is not per step
+    chunks = matrix_chunks if cell.linear else scaled_chunks
 
     def parts_at(*at: Array):
         parts = cell.parts(c, *at)
@@ -355,8 +358,8 @@ def _matrix(cell, state, steps: Steps, how: _How):
     flags = {"initial": cell.init_state(), "mask": steps.mask, "reset": steps.reset}
     if how.mesh_axis is not None:
         state = matrix_chunks.entering(parts, state, way, **flags)
-    final, read = matrix_chunks.run(parts, state, way, **flags)
-    states = matrix_chunks.states(parts, state, way, **flags) if how.keep_states else None
+    final, read = chunks.run(parts, state, way, **flags)
+    states = chunks.states(parts, state, way, **flags) if how.keep_states else None
 
     def output(read: Array, x: Array) -> Array:
         y = cell.output(c, read, x)

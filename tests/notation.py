@@ -109,6 +109,8 @@ def synapses(wiring, layer, fully_recurrent):
 
 def of_head(heads, head, array):
     """What belongs to one head of what is laid out head by head: a number where it is only one."""
+    if array is None:
+        return None
     own = array.reshape(heads, array.shape[0] // heads, *array.shape[1:])[head]
     return own[0] if len(own) == 1 else own
 
@@ -167,6 +169,8 @@ FUNCTIONS = {
     "sum": lambda array: array.sum(-1),
     "norm": np.linalg.norm,
     "unit": unit,
+    "mixed": lambda matrices, shares: np.tensordot(shares, matrices, 1),
+    "hardmax": lambda matrix: np.eye(len(matrix))[:, matrix.argmax(0)],
     "diag": np.diag,
     "outer": np.outer,
     "expm": scipy.linalg.expm,
