@@ -307,10 +307,8 @@ def _sequential(cell, state, steps: Steps, how: _How):
 @eqx.filter_jit
 def _linear(cell, state, steps: Steps, how: _How):
     """A linear cell: inputs and outputs of all steps at once, the recurrence between them."""
-    c = cell.constants()
-    x, *dt = _visible(steps)
-    dtype = working_dtype(cell, x)
-    inputs = [array.astype(dtype) for array in (x, *dt)]
+    c, (x, *dt) = cell.constants(), _visible(steps)
+    inputs = _as_floats(cell, x, *dt)
     maps = _map_over_time(cell, c, state, inputs)
     way = Way(steps.length, how.reverse, mesh_axis=how.mesh_axis)
     if how.algorithm == PLAIN:
@@ -341,10 +339,8 @@ def _linear(cell, state, steps: Steps, how: _How):
 @eqx.filter_jit
 def _matrix(cell, state, steps: Steps, how: _How):
     """A matrix state: what all steps do to it at once, and its chunks one after the other."""
-    c = cell.constants()
-    x, *dt = _visible(steps)
-    dtype = working_dtype(cell, x)
-    inputs = [array.astype(dtype) for array in (x, *dt)]
+    c, (x, *dt) = cell.constants(), _visible(steps)
+    inputs = _as_floats(cell, x, *dt)
     in_axes = [0 if array.ndim else None for array in inputs]  # a scalar dt is not per step
     chunks = matrix_chunks if cell.linear else scaled_chunks
 
@@ -386,6 +382,10 @@ def _map_over_time(cell: Any, c: Any, state: Array, inputs: list[Array]) -> Affi
     out_axes = [0 if id(v) in dependent else None for v in jaxpr.jaxpr.outvars]
     out_axes = jax.tree.unflatten(jax.tree.structure(out_shape), out_axes)
     return jax.vmap(transition, in_axes=in_axes, out_axes=out_axes)(*inputs)
+
+
+def _as_floats(cell: Any, *inputs: Array) -> list[Array]:
+    return [array.astype(working_dtype(cell, inputs[0])) for array in inputs]
 
 
 def _visible(steps: Steps) -> list[Array]:
