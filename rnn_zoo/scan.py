@@ -27,15 +27,7 @@ from ._engine.chunks import Length, Way
 from ._engine.loop import loop
 from ._engine.offsets import with_start
 from ._engine.recurrence import solve
-from .base import (
-    AbstractCell,
-    State,
-    check_cell,
-    check_parts,
-    check_transition,
-    has_matrix_state,
-    runs_in_chunks,
-)
+from .base import AbstractCell, State, check_cell, check_parts, check_transition, runs_in_chunks
 from .linear import AffineMap, select
 
 
@@ -258,7 +250,7 @@ def _spread(cell, state, steps: Steps, remat, how: _How):
 def _part(whole: tuple, steps: Steps, remat, how: _How) -> tuple[Any, Any]:
     (cell, state), axis = whole, how.mesh_axis
     assert axis is not None
-    if has_matrix_state(cell) and not how.plain:
+    if runs_in_chunks(cell) and not how.plain:
         cell = _across.own(cell)
         state, states, ys = _matrix(cell, state, steps, how)
     elif cell.linear:
