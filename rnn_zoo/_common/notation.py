@@ -22,6 +22,8 @@ last step. Functions act on each entry: `sig` (the logistic function), `tanh`, `
 - `unit(v)`: v / sqrt(norm(v)^2 + 1e-6), a vector or each row with length 1.
 - `sum(A)`: of each row, or of a vector; `rows(v)`: v in every row; `by_channel(v)`: v as a matrix
   with a row for each channel.
+- `mixed(M, s)`: the sum of matrices, each times a number of s; `hardmax(A)`: 1 where a column is
+  largest, else 0.
 - `parts(A)`: what stands along its first axis; `split(A, n)`: the first n rows and the others;
   `columns(A)`: their number; `given(A)`: whether there is such a parameter.
 - `upper(v)`: the strictly upper triangular matrix of v, row by row; `block_diagonal(A)`: the
@@ -36,7 +38,7 @@ last step. Functions act on each entry: `sig` (the logistic function), `tanh`, `
 - `head(v)`: under the heading "for each head", the numbers of this head, where `state` is its
   state, too, and `h` its number, from 0; `pieces(v, m, n)`: of blocks of m, n, ... numbers for
   each head those of this one, and whole what is behind them; a size `each(n, m)` stands for n
-  blocks of m, a row for each; `shared(v, n)`: of n equal blocks, of groups of heads, that of this
+  blocks of m, a row for each. `shared(v, n)`: of n equal blocks, of groups of heads, that of this
   head's group.
 - `delta_steps(S, k, v, b)`: S -> S + b outer(k, v - S^T k) with each row of k, v and b, in order.
 - `spaced(a, b, n)`: n numbers from a to b at equal distances; `pairs(v)`: complex numbers, the real
