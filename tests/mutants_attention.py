@@ -2,7 +2,6 @@
 
 _LINEAR, _GLA, _MAMBA2 = "cells/linear_attention.py", "cells/gla.py", "cells/mamba2.py"
 _HEADS = "test_matrix_references.py -k 'paper_with_heads and {}'"
-_FULL = "test_full_equations.py -k 'computes_the_step and {}'"
 
 ATTENTION = {
     "linear attention keys not positive": (_LINEAR, "Parts(_positive(q), _positive(k), v)", "Parts(_positive(q), k, v)", _HEADS.format("linear_attention")),
@@ -41,7 +40,7 @@ ATTENTION = {
     "mamba2 writes whatever its step": (_MAMBA2, "gain[:, None] * u, log_decay", "u, log_decay", _HEADS.format("mamba2")),
     "mamba2 without its first step": (_MAMBA2, "jax.nn.softplus(delta + self.bias_dt)", "jax.nn.softplus(delta)", _HEADS.format("mamba2")),
     "mamba2 without time": (_MAMBA2, "step = jnp.asarray(dt) * jax.nn", "step = jax.nn", "test_equations.py -k 'dt_ and mamba2'"),
-    "mamba2 takes time whatever its eigenvalues": (_MAMBA2, "return not self.negative_eigenvalues", "return True", _FULL.format("mamba2")),
+    "mamba2 takes time whatever its eigenvalues": (_MAMBA2, "return not self.negative_eigenvalues", "return True", "test_gaps.py -k take_no_time"),
     "mamba2 without its skip": (_MAMBA2, "(read + self.D[:, None] * u.reshape(read.shape))", "read", _HEADS.format("mamba2")),
     "mamba2 writes by Euler always": (_MAMBA2, "step * exprel(log_decay) if", "step if", _HEADS.format("mamba2")),
     "mamba2 deals its groups out": (_MAMBA2, "jnp.repeat(one, self.num_heads // self.num_groups, 0)", "jnp.tile(one, (self.num_heads // self.num_groups, 1))", _HEADS.format("mamba2")),

@@ -223,9 +223,9 @@ def _chunk(steps: Steps, state: Array, initial: Array) -> tuple[Array, Array]:
         state = jnp.where(segment[0] == 0, state, jnp.zeros_like(state))
     entering = (state, initial)
     index = jnp.arange(parts.k.shape[1])
-    before = index[:, None] > index
+    before = index[:, None] > index[None]
     if segment is not None:
-        before &= segment[:, None] == segment
+        before &= segment[:, None] == segment[None]
     chunk = _faded(_turned(parts, before), parts.log_decay, segment)
 
     own = jnp.einsum("hik,hik->hi", jnp.conj(parts.q), parts.k, precision=HIGHEST)
@@ -246,7 +246,7 @@ def _chunk(steps: Steps, state: Array, initial: Array) -> tuple[Array, Array]:
     at_last = state if chunk.first is None else jnp.where(chunk.first[-1], state, initial)
     after = _times(at_last, _column(chunk.left)) + written
     after, read = _times(after, _column(chunk.turn)), jnp.moveaxis(jnp.real(read), 0, 1)
-    reached = broken | (before & broken).any(1)
+    reached = broken | (before & broken[None]).any(1)
     return _spoilt(reached[-1], after), _spoilt(reached, read)
 
 
@@ -285,9 +285,9 @@ def _faded(chunk: Chunk, log_decay: Array | None, segment: Array | None) -> Chun
     before = chunk.before
     if log_decay is not None:
         lower = jnp.tril(jnp.ones(before.shape, log_decay.dtype), -1)
-        behind = lower[..., None] * log_decay[:, :, None]  # of step l, where it is behind j
+        behind = lower[None, ..., None] * log_decay[:, :, None]  # of step l, where it is behind j
         sums = jnp.einsum("il,hljk->hijk", lower, behind, precision=HIGHEST)
-        between = jnp.where(before[..., None], sums, -jnp.inf)
+        between = jnp.where(before[None, ..., None], sums, -jnp.inf)
         since = _sums(before, log_decay)
         chunk = chunk._replace(
             between=jnp.exp(between),
@@ -298,7 +298,7 @@ def _faded(chunk: Chunk, log_decay: Array | None, segment: Array | None) -> Chun
     if segment is None:
         return chunk
     last = (segment == segment[-1])[:, None].astype(chunk.rows.real.dtype)
-    return chunk._replace(until=last[None] if chunk.until is None else chunk.until * last)
+    return chunk._replace(until=last[None] if chunk.until is None else chunk.until * last[None])
 
 
 def _sums(which: Array, values: Array) -> Array:
