@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool
 
-from ..linear import HIGHEST, AffineMap, Dense, Parts, select
+from ..linear import HIGHEST, AffineMap, Dense, Parts, alike, select
 from . import plain
 from .across_devices import before, place
 from .backends import tuned
@@ -257,11 +257,11 @@ def _turned(parts: Parts, before: Array) -> Chunk:
     """
     rows, k, a, b, end = jnp.conj(parts.q), parts.k, parts.a, parts.b, None
     if parts.log_decay is not None:
-        rows = rows * jnp.exp(parts.log_decay)
+        rows = _times(rows, jnp.exp(parts.log_decay))
     for own, since in _turns(parts, before):
         back = jnp.conj(own * since)
-        rows, k = rows * own * since, k * back
-        a, b = (None if a is None else a * since), (None if b is None else b * back)
+        rows, k = _times(rows, own * since), _times(k, back)
+        a, b = (None if a is None else _times(a, since)), (None if b is None else _times(b, back))
         end = _times((own * since)[:, -1], end)
     return Chunk(rows, k, a, b, end, before)
 
@@ -311,11 +311,12 @@ def _scores(chunk: Chunk, rows: Array | None, columns: Array | None) -> Array:
     assert columns is not None
     between = chunk.between
     if between is not None and between.shape[-1] > 1:
-        return jnp.einsum("hik,hjk,hijk->hij", rows, columns, between, precision=HIGHEST)
-    scores = jnp.einsum("hik,hjk->hij", rows, columns, precision=HIGHEST)
+        parts = alike(rows, columns, between)
+        return jnp.einsum("hik,hjk,hijk->hij", *parts, precision=HIGHEST)
+    scores = jnp.einsum("hik,hjk->hij", *alike(rows, columns), precision=HIGHEST)
     if between is None:
         return jnp.where(chunk.before, scores, jnp.zeros_like(scores))
-    return scores * between[..., 0]
+    return _times(scores, between[..., 0])
 
 
 def _solved(chunk: Chunk, scores: Array, given: Array, entering: tuple) -> Array:
@@ -361,7 +362,7 @@ def _apart(chunk: Chunk, values: Array) -> tuple[Array, Array]:
 def _written(chunk: Chunk, columns: Array | None, values: Array) -> Array:
     """What is left after the chunk of what its steps wrote."""
     columns = _times(columns, chunk.until)
-    return jnp.einsum("hjk,hjv->hkv", columns, values, precision=HIGHEST)
+    return jnp.einsum("hjk,hjv->hkv", *alike(columns, values), precision=HIGHEST)
 
 
 def _spoilt(reached: Array, values: Array) -> Array:
@@ -370,11 +371,14 @@ def _spoilt(reached: Array, values: Array) -> Array:
 
 
 def _product(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, precision=HIGHEST)
+    return jnp.matmul(*alike(a, b), precision=HIGHEST)
 
 
 def _times(a: Array, factor: Array | None) -> Array:
-    return a if factor is None else a * factor
+    if factor is None:
+        return a
+    a, factor = alike(a, factor)
+    return a * factor
 
 
 def _column(factor: Array | None) -> Array | None:
@@ -382,4 +386,4 @@ def _column(factor: Array | None) -> Array | None:
 
 
 def _diagonal(values: Array) -> Array:
-    return values[..., None] * jnp.eye(values.shape[-1], dtype=values.dtype)
+    return values[..., None] * jnp.eye(values.shape[-1], dtype=values.dtype)[None]
