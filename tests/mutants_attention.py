@@ -47,6 +47,5 @@ ATTENTION = {
     "mamba2 never turns its sign": (_MAMBA2, "log_decay, negative = _about_zero(log_decay)", "log_decay, _ = _about_zero(log_decay)", _HEADS.format("mamba2")),
     "mamba2 steps start too small": ("cells/heads.py", "(step + jnp.log(-jnp.expm1(-step)))", "jnp.log(step)", "test_init.py -k matrix"),
     "mamba2 decays start at 0": ("cells/heads.py", "low=1.0, high=16.0", "low=0.0, high=1.0", "test_init.py -k matrix"),
-    "a chunk that forgets the first decay": ("_engine/matrix_chunks.py", "rows = _times(rows, jnp.exp(parts.log_decay))", "rows = rows", "test_evaluators.py -k 'gla'"),
-    "NaN that no step reads in a derivative": ("_engine/matrix_chunks.py", "jnp.where(steps.segment[0] == 0, state, jnp.zeros_like(state))", "state", "test_semantics.py -k 'nan_state and gla'"),
+    "a chunk that forgets the first decay": ("_engine/matrix_chunks.py", "rows = _times(rows, jnp.exp(parts.log_decay))", "rows = rows", "test_matrix_goldens.py -k 'cell_equals_the_authors and gla'"),
 }  # fmt: skip

@@ -18,7 +18,8 @@ def unit_inverse(strict: Array) -> Array:
     rows = [jnp.broadcast_to(eye[0], part.shape[:-1])]
     for i in range(1, block):
         seen = jnp.stack(rows, -2)
-        rows.append(jnp.sum(part[..., i, :i, None] * seen, -2) + eye[i])
+        own = jnp.broadcast_to(eye[i], part.shape[:-1])
+        rows.append(jnp.sum(part[..., i, :i, None] * seen, -2) + own)
     inverse = jnp.stack(rows, -2)
     while block < size:
         one, two = inverse[..., 0::2, :, :], inverse[..., 1::2, :, :]
