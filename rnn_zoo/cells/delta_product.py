@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._common.terms import affine
+from .._common.terms import affine, plus
 from ..base import AbstractMatrixCell
 from ..declared import (
     AbstractDeclaredCell,
@@ -135,7 +135,7 @@ class DeltaProductCell(AbstractDeclaredCell, AbstractMatrixCell, init=False):
         if c is None:
             return delta_rule(q, k, v, beta)
         # Of the steps of one input only the first fades.
-        first = -c * jax.nn.softplus(a[0] + self.bias_dt)
+        first = -c * jax.nn.softplus(plus(a[0], self.bias_dt))
         rest = jnp.zeros((n - 1, *single), first.dtype)
         log_decay = jnp.concatenate([first[None], rest])
         return delta_rule(q, k, v, beta, log_decay[..., None])
