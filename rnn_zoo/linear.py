@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool
 
@@ -209,10 +210,10 @@ class Parts(NamedTuple):
         factor = None if self.log_decay is None else jnp.exp(self.log_decay)
         if self.angle is not None:
             turn = lax.complex(jnp.cos(self.angle), jnp.sin(self.angle))
-            factor = turn if factor is None else factor * turn
+            factor = turn if factor is None else factor.astype(turn.dtype) * turn
         if self.negative is not None:
             sign = jnp.where(self.negative, -1, 1).astype(self.k.dtype)
-            factor = sign if factor is None else factor * sign
+            factor = sign if factor is None else factor * sign.astype(factor.dtype)
         return factor
 
     def erased(self) -> Array:
@@ -227,7 +228,7 @@ class Parts(NamedTuple):
 
     def read(self, state: Array) -> Array:
         """(heads, value): what q reads."""
-        q = jnp.conj(self.q)
+        q, state = alike(jnp.conj(self.q), state)
         return jnp.real(jnp.einsum("...hk,...hkv->...hv", q, state, precision=HIGHEST))
 
     def dense(self) -> AffineMap:
@@ -301,7 +302,16 @@ def _kept(one: Parts, state: Array) -> Array:
 
 
 def _outer(k: Array, v: Array) -> Array:
+    k, v = alike(k, v)
     return k[..., :, None] * v[..., None, :]
+
+
+def alike(*arrays: Array) -> tuple[Array, ...]:
+    """All complex where one of them is, for products of real and complex arrays."""
+    if not any(jnp.iscomplexobj(array) for array in arrays):
+        return arrays
+    dtype = np.result_type(*(array.dtype for array in arrays))
+    return tuple(array.astype(dtype) for array in arrays)
 
 
 def _dtype(parts: Parts) -> Any:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool
 
-from ..linear import HIGHEST, AffineMap, Dense, Parts, select
+from ..linear import HIGHEST, AffineMap, Dense, Parts, alike, select
 from . import plain
 from .across_devices import before, place
 from .backends import tuned
@@ -223,9 +223,9 @@ def _chunk(steps: Steps, state: Array, initial: Array) -> tuple[Array, Array]:
         state = jnp.where(segment[0] == 0, state, jnp.zeros_like(state))
     entering = (state, initial)
     index = jnp.arange(parts.k.shape[1])
-    before = index[:, None] > index
+    before = index[:, None] > index[None]
     if segment is not None:
-        before &= segment[:, None] == segment
+        before &= segment[:, None] == segment[None]
     chunk = _faded(_turned(parts, before), parts.log_decay, segment)
 
     own = jnp.einsum("hik,hik->hi", jnp.conj(parts.q), parts.k, precision=HIGHEST)
@@ -246,7 +246,7 @@ def _chunk(steps: Steps, state: Array, initial: Array) -> tuple[Array, Array]:
     at_last = state if chunk.first is None else jnp.where(chunk.first[-1], state, initial)
     after = _times(at_last, _column(chunk.left)) + written
     after, read = _times(after, _column(chunk.turn)), jnp.moveaxis(jnp.real(read), 0, 1)
-    reached = broken | (before & broken).any(1)
+    reached = broken | (before & broken[None]).any(1)
     return _spoilt(reached[-1], after), _spoilt(reached, read)
 
 
@@ -257,11 +257,11 @@ def _turned(parts: Parts, before: Array) -> Chunk:
     """
     rows, k, a, b, end = jnp.conj(parts.q), parts.k, parts.a, parts.b, None
     if parts.log_decay is not None:
-        rows = rows * jnp.exp(parts.log_decay)
+        rows = _times(rows, jnp.exp(parts.log_decay))
     for own, since in _turns(parts, before):
         back = jnp.conj(own * since)
-        rows, k = rows * own * since, k * back
-        a, b = (None if a is None else a * since), (None if b is None else b * back)
+        rows, k = _times(rows, own * since), _times(k, back)
+        a, b = (None if a is None else _times(a, since)), (None if b is None else _times(b, back))
         end = _times((own * since)[:, -1], end)
     return Chunk(rows, k, a, b, end, before)
 
@@ -285,9 +285,9 @@ def _faded(chunk: Chunk, log_decay: Array | None, segment: Array | None) -> Chun
     before = chunk.before
     if log_decay is not None:
         lower = jnp.tril(jnp.ones(before.shape, log_decay.dtype), -1)
-        behind = lower[..., None] * log_decay[:, :, None]  # of step l, where it is behind j
+        behind = lower[None, ..., None] * log_decay[:, :, None]  # of step l, where it is behind j
         sums = jnp.einsum("il,hljk->hijk", lower, behind, precision=HIGHEST)
-        between = jnp.where(before[..., None], sums, -jnp.inf)
+        between = jnp.where(before[None, ..., None], sums, -jnp.inf)
         since = _sums(before, log_decay)
         chunk = chunk._replace(
             between=jnp.exp(between),
@@ -298,7 +298,7 @@ def _faded(chunk: Chunk, log_decay: Array | None, segment: Array | None) -> Chun
     if segment is None:
         return chunk
     last = (segment == segment[-1])[:, None].astype(chunk.rows.real.dtype)
-    return chunk._replace(until=last[None] if chunk.until is None else chunk.until * last)
+    return chunk._replace(until=last[None] if chunk.until is None else chunk.until * last[None])
 
 
 def _sums(which: Array, values: Array) -> Array:
@@ -311,11 +311,12 @@ def _scores(chunk: Chunk, rows: Array | None, columns: Array | None) -> Array:
     assert columns is not None
     between = chunk.between
     if between is not None and between.shape[-1] > 1:
-        return jnp.einsum("hik,hjk,hijk->hij", rows, columns, between, precision=HIGHEST)
-    scores = jnp.einsum("hik,hjk->hij", rows, columns, precision=HIGHEST)
+        parts = alike(rows, columns, between)
+        return jnp.einsum("hik,hjk,hijk->hij", *parts, precision=HIGHEST)
+    scores = jnp.einsum("hik,hjk->hij", *alike(rows, columns), precision=HIGHEST)
     if between is None:
         return jnp.where(chunk.before, scores, jnp.zeros_like(scores))
-    return scores * between[..., 0]
+    return _times(scores, between[..., 0])
 
 
 def _solved(chunk: Chunk, scores: Array, given: Array, entering: tuple) -> Array:
@@ -362,7 +363,7 @@ def _apart(chunk: Chunk, values: Array) -> tuple[Array, Array]:
 def _written(chunk: Chunk, columns: Array | None, values: Array) -> Array:
     """What is left after the chunk of what its steps wrote."""
     columns = _times(columns, chunk.until)
-    return jnp.einsum("hjk,hjv->hkv", columns, values, precision=HIGHEST)
+    return jnp.einsum("hjk,hjv->hkv", *alike(columns, values), precision=HIGHEST)
 
 
 def _spoilt(reached: Array, values: Array) -> Array:
@@ -371,11 +372,14 @@ def _spoilt(reached: Array, values: Array) -> Array:
 
 
 def _product(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, precision=HIGHEST)
+    return jnp.matmul(*alike(a, b), precision=HIGHEST)
 
 
 def _times(a: Any, factor: Array | None) -> Array:
-    return a if factor is None else a * factor
+    if factor is None:
+        return a
+    a, factor = alike(a, factor)
+    return a * factor
 
 
 def _column(factor: Array | None) -> Array | None:
@@ -383,4 +387,4 @@ def _column(factor: Array | None) -> Array | None:
 
 
 def _diagonal(values: Array) -> Array:
-    return values[..., None] * jnp.eye(values.shape[-1], dtype=values.dtype)
+    return values[..., None] * jnp.eye(values.shape[-1], dtype=values.dtype)[None]

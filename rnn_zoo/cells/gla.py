@@ -62,8 +62,7 @@ def _rows(given: Given) -> int:
     equation="S' = a(x) * S + k v^T, y = S'^T q / sqrt(K)",
     full="""
         for each head
-        u, r = split(W x + b, num_heads (2 key_size + value_size))
-        q, k, v = pieces(u, key_size, key_size, value_size)
+        q, k, v, r = pieces(W x + b, key_size, key_size, value_size)
         p = 1 / tau
         alpha = sig(head(W_g) r + head(b_g))^p
         S' = diag(alpha) S + outer(k, v)
