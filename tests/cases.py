@@ -358,6 +358,35 @@ MODES = [
         key_size=2,
     ),
     _registered("retnet-heads", "retnet", num_heads=H, key_size=4),
+    _registered(
+        "gla-heads",
+        "gla",
+        {"normalizer": 2.0},
+        gate_logit_normalizer=2.0,
+        num_heads=H,
+        key_size=2,
+        rank=3,
+    ),
+    _registered(
+        "hgrn2-bound.3", "hgrn2", {"lower_bound": 0.3}, lower_bound=0.3, num_heads=H, key_size=2
+    ),
+    _registered(
+        "mamba2-zoh",
+        "mamba2",
+        {"zoh": True, "groups": H},
+        discretisation="zoh",
+        num_heads=H,
+        num_groups=H,
+        key_size=3,
+    ),
+    _registered(
+        "mamba2-negative",
+        "mamba2",
+        {"negative": True},
+        negative_eigenvalues=True,
+        num_heads=H,
+        key_size=3,
+    ),
     _registered("mingru-plain", "mingru", {"g": lambda z: z}, activation=_same),
     *(
         _registered(
@@ -532,6 +561,10 @@ SLOW = {
     "rwkv7-heads",
     "linear_attention-sum",
     "retnet-heads",
+    "gla-heads",
+    "hgrn2-bound.3",
+    "mamba2-zoh",
+    "mamba2-negative",
 }
 
 

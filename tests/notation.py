@@ -84,7 +84,7 @@ def steps(count, matrix, force, start):
 
 
 def split(rows, count):
-    return (None, None) if rows is None else (rows[:count], rows[count:])
+    return (None, None) if rows is None else (rows[: int(count)], rows[int(count) :])
 
 
 def by_unit(periods, size):
@@ -132,6 +132,11 @@ def corrected(S, ks, vs, betas):
     for k, v, beta in zip(ks, vs, np.ravel(betas), strict=True):
         S = S + beta * np.outer(k, v - S.T @ k)
     return S
+
+
+def of_group(features, groups, heads, head):
+    """Those of the group of this head."""
+    return np.split(features, groups)[head // (heads // groups)]
 
 
 FUNCTIONS = {
@@ -193,6 +198,7 @@ def of_cell(cell, size, layer):
         "rows": lambda v: np.tile(v, (cell.wiring.units, 1)),
         "head": lambda field: of_head(field, cell.num_heads, layer),
         "pieces": lambda f, *sizes: pieces(f, sizes, cell.num_heads, layer),
+        "shared": lambda f, groups: of_group(f, groups, cell.num_heads, layer),
         "motor": lambda v: motor(cell.wiring, v),
         "synapses": lambda wiring: synapses(wiring, layer, cell.fully_recurrent),
     }

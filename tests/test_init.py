@@ -88,3 +88,43 @@ def test_lru_projections():
     np.testing.assert_allclose(np.std(cell.C), 1 / np.sqrt(60), rtol=0.05)
     np.testing.assert_allclose(np.std(cell.D), 1 / np.sqrt(50), rtol=0.05)
     assert not np.allclose(cell.B[0], cell.B[1])
+
+
+# Of a cell with a matrix state: the parts of its rows.
+RETNET = {"q": 8, "k": 8, "v": 40}
+
+
+def test_matrix_cells_start_like_linear_layers():
+    for name in ("linear_attention", "gla", "hgrn2", "mamba2"):
+        cell = rz.make_cell(name, 25, 40, key=KEY)
+        assert 0.19 < abs(np.asarray(cell.weight_ih)).max() <= 0.2
+        bias = abs(np.asarray(cell.bias)).max()
+        assert 0.18 < bias <= 0.2 if name == "linear_attention" else bias == 0
+    gate = rz.make_cell("gla", 25, 40, key=KEY)
+    assert 0.24 < abs(np.asarray(gate.weight_gate)).max() <= 0.25
+    assert not np.asarray(gate.bias_gate).any()
+
+
+def test_matrix_parts_of_retention_have_fans_of_their_own():
+    cell = rz.cells.RetNetCell(100, 40, num_heads=4, key_size=2, key=KEY)
+    ends = np.cumsum(list(RETNET.values()))[:-1]
+    for part, rows in zip(np.split(np.asarray(cell.weight_ih), ends), RETNET.values()):
+        bound = 2**-2.5 * np.sqrt(6 / (rows + 100))
+        assert 0.98 * bound < abs(part).max() <= bound
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_matrix_rates_and_steps_of_mamba2(dtype):
+    cell = rz.cells.Mamba2Cell(3, 4000, num_heads=2000, dtype=dtype, key=KEY)
+    rates = np.exp(np.asarray(cell.A_log, np.float64))
+    steps = np.log1p(np.exp(np.asarray(cell.bias_dt, np.float64)))
+    loose = 0.02 if dtype == jnp.bfloat16 else 1e-5
+    assert 1 - loose <= rates.min() < 1.1
+    assert 15.8 < rates.max() <= 16 * (1 + loose)
+    assert abs(rates.mean() - 8.5) < 0.4
+    assert 0.001 * (1 - 2 * loose) <= steps.min() < 0.00103
+    assert 0.097 < steps.max() <= 0.1 * (1 + 2 * loose)
+    assert abs(np.log(steps).mean() - np.log(0.01)) < 0.1
+    np.testing.assert_array_equal(cell.D, 1)
+    steps = rz.cells.Mamba2Cell(3, 40, num_heads=40, step_range=(1e-6, 1e-6), key=KEY).bias_dt
+    np.testing.assert_allclose(np.log1p(np.exp(np.asarray(steps, np.float64))), 1e-4, rtol=1e-3)

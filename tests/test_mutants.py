@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from forked import run_tests
+from mutants_attention import ATTENTION
 from mutants_delta import ROWS as DELTA
 
 import rnn_zoo as rz
@@ -311,6 +312,7 @@ MUTANTS = {
     "declared options unchecked": ("declared.py", "value = value if one.check is None else one.check(name, value, given)", "value = value if one.asked else one.check(name, value, given)", "test_contract.py -k bad_arguments"),
     "a name for two cells": ("registry.py", "if before is not None and _place(before.cls) != _place(make):", "if False:", "test_contract.py -k registered"),
 }  # fmt: skip
+MUTANTS |= ATTENTION
 MUTANTS |= DELTA
 
 

@@ -13,6 +13,7 @@ from .delta import *
 from .delta_product import *
 from .echo_state import *
 from .gated import *
+from .gla import *
 from .linear_attention import *
 from .linoss import LinOSSCell as LinOSSCell
 from .lipschitz import LipschitzCell as LipschitzCell
@@ -20,6 +21,7 @@ from .liquid import *
 from .lru import LRUCell as LRUCell
 from .ltc import *
 from .mamba import MambaCell as MambaCell
+from .mamba2 import *
 from .min_gated import *
 from .oscillatory import *
 from .projected import LSTMPCell as LSTMPCell
