@@ -123,8 +123,8 @@ class RWKV7Cell(AbstractDeclaredCell, AbstractMatrixCell, init=False):
     flow.
 
     Parameters start as those of the authors' first layer, the rows of $f_w$ and $f_a$ among them
-    at 0. The paper's block shifts tokens before
-    the maps, and behind them normalises y, adds a bonus $(r \cdot k)\, v$ and gates it.
+    at 0. The paper's block shifts tokens before the maps; behind the recurrence it normalises y,
+    adds a bonus $(r \cdot k)\, v$ and gates the sum.
     """
 
     weight_ih: Float[Array, "rows input"] | None = drawn_from(_first_map, when=has_map)
