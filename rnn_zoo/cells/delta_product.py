@@ -75,7 +75,7 @@ def _rows(given: Given) -> int:
         beta = sig(z)     otherwise
         alpha = exp(-exp(A) softplus(head(f) + b))   if gated
         alpha = 1                                    otherwise
-        S' = delta_steps(alpha S, k, v, beta)
+        S' = corrected(alpha S, k, v, beta)
         y = S'^T q / sqrt(key_size)
         where W = weight_ih; n = num_products; A = head(A_log); b = head(bias_dt); S = state
               input_map = given(weight_ih); gated = given(A_log)
