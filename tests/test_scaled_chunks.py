@@ -107,6 +107,19 @@ def test_what_is_not_finite_ends_at_a_reset():
         assert np.isfinite(state.C).all()
 
 
+def test_nan_that_is_reset_at_once_meets_no_gradient():
+    cell = build(jnp.float32)
+    xs, state, _ = given(cell, 12)
+    broken = state._replace(C=jnp.full_like(state.C, jnp.nan))
+    reset = jnp.arange(12) == 0
+
+    def loss(cell):
+        return run(cell, xs, broken, "parallel", reset=reset)[1].sum()
+
+    gradients = jax.tree.leaves(eqx.filter_grad(loss)(cell))
+    assert all(np.isfinite(leaf).all() for leaf in gradients)
+
+
 def test_gate_that_is_shut_writes_nothing():
     """An input gate of exactly 0, also where nothing is stored."""
     with float64() as dtype:
