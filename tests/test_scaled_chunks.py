@@ -120,6 +120,19 @@ def test_nan_that_is_reset_at_once_meets_no_gradient():
     assert all(np.isfinite(leaf).all() for leaf in gradients)
 
 
+@pytest.mark.parametrize("wrap", [rz.Frozen, rz.LearnedInitialState, rz.LayerNormed])
+def test_wrappers_that_leave_the_state_alone_run_in_chunks(wrap):
+    with float64() as dtype:
+        cell = build(dtype)
+        xs, state, keywords = given(cell)
+        cell = wrap(cell)
+        if wrap is rz.LearnedInitialState:  # one that something is stored in
+            cell = rz.base.replace(cell, initial=state)
+            state = None
+        ways = [run(cell, xs, state, m, **keywords) for m in METHODS]
+        assert_close(*ways, 1e-10)
+
+
 def test_gate_that_is_shut_writes_nothing():
     """An input gate of exactly 0, also where nothing is stored."""
     with float64() as dtype:

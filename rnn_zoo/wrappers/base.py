@@ -8,7 +8,7 @@ from jaxtyping import Array, ArrayLike
 
 from ..base import AbstractCell, State
 from ..linear import AffineMap
-from ..matrix import Parts
+from ..matrix import Parts, Scaled
 
 
 class AbstractWrapper(AbstractCell):
@@ -44,6 +44,11 @@ class AbstractOutputWrapper(AbstractWrapper):
     def stochastic(self) -> bool:
         return self.cell.stochastic
 
+    @property
+    def has_scaled_matrix(self) -> bool:
+        """Whether the cell is an `AbstractScaledMatrixCell`."""
+        return getattr(self.cell, "has_scaled_matrix", False)
+
     @abc.abstractmethod
     def emit(self, x: Array, y: Array) -> Array:
         """What leaves the wrapper where y leaves the cell."""
@@ -55,7 +60,7 @@ class AbstractOutputWrapper(AbstractWrapper):
         state, y = self.cell.advance(c, state, x, dt, key)
         return state, self.emit(x, y)
 
-    def parts(self, c: Any, x: Array, *dt: ArrayLike) -> Parts:
+    def parts(self, c: Any, x: Array, *dt: ArrayLike) -> Parts | Scaled:
         """The parts of a cell whose state is a matrix."""
         return self.cell.parts(c, x, *dt)
 
