@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 
 from .. import train, viz
 from ..data.dataset import Dataset
-from ..train.devices import require_parts
+from ..train.placement import require_parts
 from ..viz._axes import matplotlib_module
 from .recipes import (
     build,

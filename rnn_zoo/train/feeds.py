@@ -1,15 +1,21 @@
-"""Where the batches of a training run come from: a `Batch` of all the samples, or any iterable."""
+"""Where the batches of a training run come from: a `Batch` of all the samples, or any iterable.
+
+Where several processes train together, each reads its own rows of a `Batch`, which all of them are
+given; an iterable gives the part of this process alone.
+"""
 
 import base64
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax.random as jr
+import numpy as np
 
-from ..data import batches
-from ..data.batches import Batch, is_indexed, to_jax
+from ..data.batches import Batch, gather, is_indexed, on_host, own_batches, to_jax
+from .placement import own_rows
 
 
 class Stream(NamedTuple):
@@ -36,21 +42,26 @@ class Feed(NamedTuple):
         """What the order of the data depends on."""
         return {"batch_size": self.batch_size, "samples": len(self.data)}
 
-    def open(self, key: Any, first: int, position: Any) -> Stream:
-        """The batches after the `first` ones: their number alone says where they are."""
-        return Stream(self._cut(key, first), lambda: None)
+    def ends(self) -> Batch:
+        """The first and the last sample, by which two processes know that they have the same."""
+        return ends_of(self.data)
 
-    def _cut(self, key: Any, first: int) -> Iterator[Batch]:
+    def open(self, key: Any, first: int, position: Any, sharding: Any) -> Stream:
+        """The batches after the `first` ones: their number alone says where they are."""
+        return Stream(self._cut(key, first, sharding), lambda: None)
+
+    def _cut(self, key: Any, first: int, sharding: Any) -> Iterator[Batch]:
         # The order of an epoch depends on the key and its number alone, so a run that goes on finds
         # its place without the epochs before.
         epoch, skip = divmod(first, self.per_epoch)
         while True:
-            order = batches(
+            order = own_batches(
                 self.data,
                 self.batch_size,
                 key=jr.fold_in(key, epoch),
                 drop_last=True,
                 lengths=self.lengths,
+                own=functools.partial(own_rows, sharding),
             )
             for i, batch in enumerate(order):
                 if i >= skip:
@@ -74,7 +85,10 @@ class Source(NamedTuple):
         """What distinguishes it from a batch of all the samples."""
         return {"batch_size": "that of the source"}
 
-    def open(self, key: Any, first: int, position: Any) -> Stream:
+    def ends(self) -> None:
+        """Each process has its own."""
+
+    def open(self, key: Any, first: int, position: Any, sharding: Any) -> Stream:
         """The batches after a position, or all of them."""
         passes = _Passes(self)
         if position is not None:
@@ -194,6 +208,11 @@ def feed_of(
             "gives batches that are cut already: leave them out"
         )
     return Source(train, exact=epochs is not None)
+
+
+def ends_of(data: Batch) -> Batch:
+    """The first and the last sample."""
+    return gather(on_host(data), np.array([0, len(data) - 1]), None)
 
 
 def in_memory(data: Batch) -> bool:

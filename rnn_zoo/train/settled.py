@@ -16,9 +16,9 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from ..data.batches import Batch, on_host
-from .devices import require_parts
 from .feeds import Feed, Source, in_memory
 from .losses import BatchCheck, check_batch, fault_of
+from .placement import require_parts
 from .step import UpdateRule, check_truncate
 
 

@@ -1,0 +1,246 @@
+"""Several processes that train one model together, and what they have to agree on.
+
+Each takes the same steps in the same order: one that leaves alone would let the others wait. What a
+process alone can know, that its data failed or that somebody pressed Ctrl-C, is a word that it
+gives to the step. The words come back with the step's results, and all read them after the same
+step.
+"""
+
+import contextlib
+import hashlib
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding
+from jaxtyping import PyTree
+
+from ..data.batches import Batch
+from .feeds import ends_of
+from .placement import is_shared, place, whole_size
+from .settled import Plan
+from .step import Progress, UpdateRule, take_step
+
+
+GO, STOP, FAILED = 0, 1, 2
+
+
+def writes(sharding: NamedSharding | None) -> bool:
+    """Whether this process writes files and shows a bar: in a shared run the first one alone."""
+    return not is_shared(sharding) or jax.process_index() == 0
+
+
+def texts(own: str) -> list[str]:
+    """The texts of all processes, in their order. Each has to call this."""
+    content = np.frombuffer(own.encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array([content.size], np.int32))
+    padded = np.zeros(max(int(sizes.max()), 1), np.uint8)
+    padded[: content.size] = content
+    rows = np.asarray(multihost_utils.process_allgather(padded))
+    return [bytes(row[: int(size)]).decode() for row, size in zip(rows, sizes.ravel())]
+
+
+def positions_of(own: Any, sharding: NamedSharding | None) -> Any:
+    """Where the sources of all processes are, as one value of JSON."""
+    if not is_shared(sharding):
+        return own
+    found = [json.loads(text) for text in texts(json.dumps(own))]
+    return None if all(one is None for one in found) else {"processes": found}
+
+
+def own_position(name: Any, found: Any, sharding: NamedSharding | None) -> Any:
+    """Where the source of this process was, of what `positions_of` gave.
+
+    ValueError where another number of processes had sources, whose parts are not those of these.
+    """
+    there = found["processes"] if isinstance(found, dict) and "processes" in found else [found]
+    count = jax.process_count() if is_shared(sharding) else 1
+    if found is None or len(there) == count == 1:
+        return there[0]
+    if len(there) != count:
+        raise ValueError(
+            f"{name} belongs to a run whose train came from {len(there)} processes, each with its "
+            f"own part, not {count}: resume with as many, or give a Batch of all the samples"
+        )
+    return there[jax.process_index()]
+
+
+class Processes:
+    """The processes of a shared run, as one of them sees them."""
+
+    sharding: NamedSharding
+    stopping: bool
+    """Whether all know that the run ends here."""
+
+    def __init__(self, sharding: NamedSharding):
+        self.sharding, self.stopping = sharding, False
+        self._word = GO
+        self._failure: Exception | None = None
+        self._last: Batch | None = None
+        self._words: dict[int, jax.Array] = {}
+
+    def require_same(self, what: dict[str, Any]) -> None:
+        """ValueError where another process began with something else."""
+        own = {name: _digest(value) for name, value in what.items()}
+        for process, text in enumerate(texts(json.dumps(own))):
+            wrong = [name for name, value in json.loads(text).items() if own.get(name) != value]
+            if wrong:
+                raise ValueError(
+                    f"expected the same {wrong[0]} in every process, and process {process} has "
+                    f"another than process {jax.process_index()}: make it from the same seed and "
+                    "the same data, and give the same arguments"
+                )
+
+    def any(self, own: bool) -> bool:
+        """Whether it is so in one of them. Each has to call this."""
+        return bool(multihost_utils.process_allgather(np.array([own])).any())
+
+    def first(self, batch: Batch | None, error: Exception | None) -> None:
+        """The first batch, or why there is none: nothing runs before all have one.
+
+        The error of this process; else a ValueError for that of another, and for parts of
+        another form, which no program could join.
+        """
+        said = texts(_told(error) if batch is None else _form(batch))
+        if error is not None:
+            raise error
+        for process, one in enumerate(said):
+            if one.startswith("!"):
+                raise ValueError(f"train failed in process {process}: {one[1:]}")
+            if one != _form(batch):
+                raise ValueError(
+                    "expected batches of one form in all processes, got "
+                    f"{_form(batch)} in process {jax.process_index()} and {one} in process "
+                    f"{process}"
+                )
+        self._last = batch
+
+    def later(self, batch: Batch | None, error: Exception | None) -> Batch:
+        """The batch; where there is none, the one before, for a step that will not count."""
+        if error is None and _form(batch) != _form(self._last):
+            error = ValueError(
+                "expected every batch in the form of the first one where several processes train "
+                f"together, {_form(self._last)}, got {_form(batch)}"
+            )
+        if error is not None and self._failure is None:
+            self._failure, self._word = error, FAILED
+        elif error is None:
+            self._last = batch
+        assert self._last is not None  # `first` came before
+        return self._last
+
+    @property
+    def failed(self) -> bool:
+        """Whether this process has no batches any more."""
+        return self._failure is not None
+
+    def failures(self) -> tuple[str, Exception | None]:
+        """Which processes have no batches any more and why, and the error of this one. Each has
+        to call this."""
+        said = enumerate(texts(_told(self._failure)))
+        return "; ".join(f"process {i}: {one[1:]}" for i, one in said if one), self._failure
+
+    def update(
+        self, progress: Progress, batch: Batch, key: Any, rule: UpdateRule
+    ) -> tuple[Progress, dict[str, Any], jax.Array]:
+        """One step of all of them: progress, loss and metrics, and the largest word."""
+        samples = whole_size(self.sharding, len(batch))
+        batch = place(batch, self.sharding, samples)
+        return _update(progress, batch, self._said(self._word), key, rule)
+
+    def _said(self, word: int) -> jax.Array:
+        """The word of this process on its devices."""
+        if word not in self._words:
+            shape, sharding = (self.sharding.mesh.size,), self._spread()
+            devices = sharding.addressable_devices_indices_map(shape)
+            own = [jax.device_put(jnp.full(1, word, jnp.int32), device) for device in devices]
+            made = jax.make_array_from_single_device_arrays(shape, sharding, own)
+            self._words[word] = made
+        return self._words[word]
+
+    def _spread(self) -> NamedSharding:
+        mesh = self.sharding.mesh
+        return NamedSharding(mesh, jax.sharding.PartitionSpec(mesh.axis_names))
+
+    def ask_to_stop(self) -> None:
+        """All end at the same step, which comes soon."""
+        self._word = max(self._word, STOP)
+
+
+def join(progress: Progress, plan: Plan, checkpoints: Any) -> Processes | None:
+    """The processes that train together, once all have come with the same things; None where this
+    one trains by itself."""
+    sharding, watch = plan.rule.sharding, plan.watch
+    if sharding is None or not is_shared(sharding):
+        return None
+    together = Processes(sharding)
+    together.require_same(
+        {
+            "model, opt_state and ema": progress,
+            "key": plan.key,
+            "train": plan.feed.ends(),
+            "valid": None if watch.valid is None else ends_of(watch.valid),
+            "steps and eval_every": (plan.steps, plan.eval_every),
+            "max_patience and return_best": (watch.max_patience, watch.return_best),
+            "checkpoints": checkpoints and (checkpoints.every, checkpoints.keep),
+        }
+    )
+    return together
+
+
+@contextlib.contextmanager
+def listening(processes: Processes | None) -> Iterator[None]:
+    """Within, Ctrl-C asks all processes to end at the same step; a second one ends this one."""
+    if processes is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(*_: Any) -> None:
+        signal.signal(signal.SIGINT, before)
+        processes.ask_to_stop()
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@eqx.filter_jit
+def _update(progress: Progress, batch: Batch, words: jax.Array, key: Any, rule: UpdateRule):
+    word = jnp.max(words)
+    # Without a batch in one of them the step must not count in any.
+    finite = progress.finite & (word < FAILED)
+    progress, outcome = take_step(progress._replace(finite=finite), batch, key, rule)
+    return progress, outcome, word
+
+
+def _told(error: Exception | None) -> str:
+    return "" if error is None else f"!{type(error).__name__}: {error}"
+
+
+def _form(batch: Batch | None) -> str:
+    """The fields of a batch with their shapes and dtypes."""
+    fields = [] if batch is None else list(vars(batch).items())
+    return ", ".join(f"{k} {v.dtype}{tuple(v.shape)}" for k, v in fields if v is not None)
+
+
+def _digest(tree: PyTree) -> str:
+    """What tells apart the numbers of two trees; functions among the leaves say nothing."""
+    found = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree, is_leaf=lambda leaf: leaf is None):
+        if leaf is not None and not eqx.is_array_like(leaf):
+            continue
+        if eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        content = b"" if leaf is None else np.asarray(leaf).tobytes()
+        found.update(f"{leaf is None}{np.shape(leaf)}".encode() + content)
+    return found.hexdigest()

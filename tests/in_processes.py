@@ -1,0 +1,151 @@
+"""What `test_processes.py` runs in several processes at once.
+
+`in_processes.py PORT COUNT PROCESS FOLDER CASE` leaves what the test looks at in FOLDER.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+
+
+PORT, COUNT, PROCESS = map(int, sys.argv[1:4]) if __name__ == "__main__" else (0, 1, 0)
+if COUNT > 1:
+    # Seconds rather than minutes until a failure of one is one of all.
+    limits = {"heartbeat_timeout_seconds": 10, "shutdown_timeout_seconds": 10}
+    jax.distributed.initialize(f"localhost:{PORT}", COUNT, PROCESS, **limits)
+
+import rnn_zoo as rz
+from rnn_zoo.data import Batch
+from rnn_zoo.train import Checkpoints, DataSourceError, cross_entropy, evaluate, fit
+
+
+KEY = jax.random.key(0)
+ADAM = optax.adam(1e-2)
+
+
+def mesh():
+    return jax.make_mesh((jax.device_count(),), ("data",)) if jax.device_count() > 1 else None
+
+
+def task(samples=64):
+    x = np.asarray(jax.random.normal(KEY, (samples, 5, 1)))
+    mask = np.arange(5) < 2 + np.arange(samples)[:, None] % 4
+    return Batch(x, (x[:, 0, 0] > 0).astype(np.int32), mask)
+
+
+def model():
+    return rz.make_model("elman", 1, 2, hidden_size=4, dropout=0.2, key=KEY)
+
+
+def train(data, valid=None, **options):
+    options = {"steps": 8, "eval_every": 4, "mesh": mesh(), **options}
+    return fit(model(), data, valid, loss=cross_entropy, optimizer=ADAM, key=KEY, **options)
+
+
+def shares(data, size=16):
+    """The batches of a list, of which each process has its part."""
+    own = size // COUNT
+    starts = range(own * PROCESS, len(data), size)
+    return [data[start : start + own] for start in starts]
+
+
+class Broken:
+    """A list of batches that breaks behind the third one in the last process."""
+
+    def __init__(self, parts, breaks):
+        self.parts, self.breaks = parts, breaks
+
+    def __iter__(self):
+        yield from self.parts[:3]
+        if self.breaks:
+            raise OSError("the disk is gone")
+        yield from self.parts * 9
+
+
+def write(folder, name, result):
+    history = [{k: v for k, v in row.items() if k != "seconds"} for row in result.history]
+    (folder / f"{name}.json").write_text(json.dumps(history))
+    rz.train.save(folder / f"{name}.rz", result.model)
+
+
+def runs(folder):
+    """Both kinds of data, and validation with a rest that the devices do not share."""
+    data = task()
+    # 257 samples: a batch of 256 and one of 1.
+    options = {"batch_size": 16, "lengths": (3, 5), "checkpoints": Checkpoints(folder / "one", 4)}
+    result = train(data, task(257), show_progress=True, **options)
+    source = train(shares(data), ema=optax.ema(0.9))
+    figures = evaluate(result.model, task(257), loss=cross_entropy, mesh=mesh())
+    alone = evaluate(result.model, task(257), loss=cross_entropy)
+    assert all(abs(figures[name] - alone[name]) < 1e-6 for name in alone)
+    if PROCESS == 0:
+        write(folder, "batch", result)
+        write(folder, "source", source)
+    return alone
+
+
+def faults(folder):
+    """Faults of one process are errors of all, after the same step."""
+    said = {}
+    data = shares(task())
+    for name, broken in (
+        ("later", Broken(data, PROCESS == COUNT - 1)),
+        ("first", iter([]) if PROCESS == COUNT - 1 else data),
+        ("form", [part[: 4 + 4 * (PROCESS == 0)] for part in data]),
+        ("grows", [data[0], data[1][: 8 - 4 * PROCESS]]),
+    ):
+        try:
+            train(broken, steps=30)
+        except (ValueError, DataSourceError) as error:
+            step = getattr(getattr(error, "result", None), "step", None)
+            said[name] = [type(error).__name__, str(error), step]
+    for name, change in (
+        ("key", {"key": jax.random.key(PROCESS)}),
+        ("train", {"train": task(64 + 16 * PROCESS)}),
+        ("steps", {"steps": 3 + PROCESS}),
+        ("mesh", {"mesh": jax.make_mesh((1,), ("data",), devices=jax.devices()[:1])}),
+    ):
+        options = {"train": task(), "key": KEY, "steps": 3, "mesh": mesh(), **change}
+        try:
+            fit(model(), loss=cross_entropy, optimizer=ADAM, **options)
+            said[name] = ["fine"]
+        except ValueError as error:
+            said[name] = [type(error).__name__, str(error)]
+    # One process asks to stop, by its callback and by Ctrl-C.
+    stops = train(task(), steps=12, eval_every=2, callback=lambda step, row: PROCESS == 1)
+    said["stop"] = [stops.step]
+
+    def press(step, row):
+        if PROCESS == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    pressed = train(task(), steps=40, eval_every=2, callback=press, checkpoints=Checkpoints(folder))
+    said["pressed"] = [pressed.step, pressed.history[-1].get("interrupted")]
+    return said
+
+
+def kept(folder):
+    """A run with several checkpoints; `stdin` says when to go on."""
+
+    def tell(step, row):
+        print(step, flush=True)
+        time.sleep(0.02)
+
+    checkpoints = Checkpoints(folder / "kept", 3, resume=True, keep=2)
+    options = {"batch_size": 16, "steps": 60, "eval_every": 1}
+    result = train(task(), callback=tell, checkpoints=checkpoints, **options)
+    if PROCESS == 0:
+        write(folder, "kept", result)
+
+
+if __name__ == "__main__":
+    out = Path(sys.argv[4])
+    returned = globals()[sys.argv[5]](out)
+    (out / f"{sys.argv[5]}{PROCESS}.json").write_text(json.dumps(returned))
