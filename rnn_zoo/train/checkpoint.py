@@ -4,11 +4,12 @@ What is written is the same for one file (here) and for folders by Orbax (`orbax
 tree of arrays, and a header of JSON with the rest.
 """
 
+import abc
 import dataclasses
 import math
 import os
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -76,23 +77,23 @@ class Run:
             self.waited += 1
 
 
-class Store(Protocol):
+class AbstractStore(abc.ABC):
     """Where the runs of one `fit` are written."""
 
+    @abc.abstractmethod
     def read(self, run: Run) -> Run:
         """The run that was written last, or `run`, a fresh one like it, where none was."""
-        ...
 
+    @abc.abstractmethod
     def write(self, run: Run) -> None:
         """Write a run, and forget those that need not be kept. Every process calls this."""
-        ...
 
+    @abc.abstractmethod
     def close(self) -> None:
         """Wait until all is written."""
-        ...
 
 
-class OneFile:
+class OneFile(AbstractStore):
     """`checkpoint.rzc` in a directory, in place of the one before."""
 
     def __init__(self, checkpoints: Checkpoints, settings: dict, sharding: Any):

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..data.batches import Batch
 from ._old_fit import takes_old_arguments
-from .checkpoint import Checkpoints, Run, Store
+from .checkpoint import AbstractStore, Checkpoints, Run
 from .evaluate import assess
 from .feeds import feed_of
 from .keeping import Kept, kept_in, resumed
@@ -301,12 +301,12 @@ def _out_of_patience(run: Run, plan: Plan) -> bool:
     return max_patience is not None and run.waited >= max_patience
 
 
-def _write(run: Run, plan: Plan, store: Store) -> None:
+def _write(run: Run, plan: Plan, store: AbstractStore) -> None:
     _require_finite(run, plan)
     store.write(run)
 
 
-def _interrupted(run: Run, plan: Plan, store: Store | None) -> None:
+def _interrupted(run: Run, plan: Plan, store: AbstractStore | None) -> None:
     step = int(run.progress.step)
     if not run.history or run.history[-1]["step"] != step:
         _add_row(run, plan)

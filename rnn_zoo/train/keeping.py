@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from .checkpoint import Checkpoints, OneFile, Run, Store
+from .checkpoint import AbstractStore, Checkpoints, OneFile, Run
 from .orbax_folder import OrbaxFolder
 from .settled import Plan
 
@@ -12,7 +12,7 @@ from .settled import Plan
 class Kept(NamedTuple):
     """Where a run is written, and after how many steps."""
 
-    store: Store
+    store: AbstractStore
     every: int
 
 
@@ -29,7 +29,7 @@ def kept_in(checkpoints: Checkpoints | None, plan: Plan) -> Iterator[Kept | None
         store.close()
 
 
-def _store(checkpoints: Checkpoints, settings: dict, sharding: Any) -> Store:
+def _store(checkpoints: Checkpoints, settings: dict, sharding: Any) -> AbstractStore:
     keep, resume = checkpoints.keep, checkpoints.resume
     if resume not in (False, True, "must"):
         raise ValueError(f'expected resume as False, True or "must", got {resume!r}')

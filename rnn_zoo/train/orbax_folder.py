@@ -9,12 +9,12 @@ import jax
 import numpy as np
 
 from . import _format
-from .checkpoint import Checkpoints, Run, check_header, header_of, run_of, tree_of
+from .checkpoint import AbstractStore, Checkpoints, Run, check_header, header_of, run_of, tree_of
 from .placement import is_shared
 from .processes import writes
 
 
-class OrbaxFolder:
+class OrbaxFolder(AbstractStore):
     """The folders of a run, named by their steps."""
 
     def __init__(self, checkpoints: Checkpoints, settings: dict, sharding: Any):

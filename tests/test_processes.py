@@ -1,0 +1,194 @@
+"""Two processes that train together: the run of one, faults, and runs that are killed."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import pytest
+from conftest import PROGRAMS
+from in_processes import task, train
+
+import rnn_zoo as rz
+from rnn_zoo.train import Checkpoints
+
+
+HERE = Path(__file__).parent
+DEVICES_PER_PROCESS = len(jax.devices())
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("localhost", 0))
+        return one.getsockname()[1]
+
+
+def begin(command, *, count=2, **settings):
+    """Start `command(port, process)` in each of them."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")]),
+        "JAX_COMPILATION_CACHE_DIR": str(PROGRAMS),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        **settings,
+    }
+    port = free_port()
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return [
+        subprocess.Popen([sys.executable, *command(port, i)], env=environment, **pipes)
+        for i in range(count)
+    ]
+
+
+def case(folder, name, *, count=2, **settings):
+    folder.mkdir(exist_ok=True)
+
+    def command(port, process):
+        script = str(HERE / "in_processes.py")
+        return map(str, (script, port, count, process, folder, name))
+
+    return begin(command, count=count, **settings)
+
+
+def end(processes, seconds=100):
+    """What each printed and wrote to stderr, once all have ended well."""
+    try:
+        said = [process.communicate(timeout=seconds) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    for process, (_, error) in zip(processes, said):
+        assert process.returncode == 0, error
+    return said
+
+
+def returned(folder, name):
+    return [json.loads((folder / f"{name}{i}.json").read_text()) for i in range(2)]
+
+
+def close(one, other, tolerance=1e-6):
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+def rows(history):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
+
+
+def test_two_processes_give_the_run_of_one(tmp_path):
+    said = end(case(tmp_path, "runs"))
+    data, options = task(), {"mesh": None}
+    whole = train(data, task(257), batch_size=16, lengths=(3, 5), **options)
+    parts = [data[start : start + 16] for start in range(0, 64, 16)]
+    source = train(parts, ema=optax.ema(0.9), **options)
+    for name, expected in (("batch", whole), ("source", source)):
+        close(rz.train.load(tmp_path / f"{name}.rz"), expected.model)
+        history = json.loads((tmp_path / f"{name}.json").read_text())
+        for row, other in zip(history, rows(expected.history), strict=True):
+            assert row == pytest.approx(other, abs=1e-6)
+    # Process 0 alone shows a bar, and writes the checkpoint, from which one process goes on.
+    assert ["8/8" in error for _, error in said] == [True, False]
+    assert returned(tmp_path, "runs")[0] == returned(tmp_path, "runs")[1]
+    resume = {"checkpoints": Checkpoints(tmp_path / "one", resume="must"), **options}
+    more = train(data, task(257), batch_size=16, lengths=(3, 5), steps=10, **resume)
+    close(more.model, train(data, batch_size=16, lengths=(3, 5), steps=10, **options).model)
+
+
+@pytest.mark.slow
+def test_faults_of_one_are_errors_of_all(tmp_path):
+    end(case(tmp_path, "faults"))
+    first, second = returned(tmp_path, "faults")
+    for said in (first, second):
+        assert said["later"][0] == "DataSourceError"
+        assert "at step 4: process 1: OSError: the disk is gone" in said["later"][1]
+        assert said["later"][2] == 3
+        assert "batches of one form in all processes" in said["form"][1]
+        assert "at step 2: process 0: ValueError: expected a batch of train" in said["grows"][1]
+        for name in ("key", "train", "steps"):
+            assert f"expected the same {name}" in said[name][1]
+        assert said["stop"] == [2]
+        assert said["pressed"] == [11, True]  # asked at 2, said in step 3, looked at 8 steps later
+    assert first["first"][1] == "train failed in process 1: ValueError: train gave no batch"
+    assert second["first"][1] == "train gave no batch"
+    assert first["mesh"] == ["fine"]
+    assert "devices of all 2 processes" in second["mesh"][1]
+
+
+# Runs that are killed
+
+
+KEEP = pytest.param("2", id="orbax")
+ONE_FILE = pytest.param(None, id="one file")
+
+
+def settings_for(keep, **more):
+    if keep is not None:
+        pytest.importorskip("orbax.checkpoint")
+        more["KEEP"] = keep
+    return more
+
+
+def killed(processes, seconds):
+    """Kill all: a cluster does so where one process is lost."""
+    time.sleep(seconds)
+    for process in processes:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+
+
+def same_run(folder, **settings):
+    """Going on in `folder` ends as a run does that is not killed, to the bit."""
+    end(case(folder, "kept", **settings))
+    end(case(folder / "whole", "kept", **settings))
+    for name in ("kept.rz", "kept.json"):
+        assert (folder / name).read_bytes() == (folder / "whole" / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keep", [KEEP, ONE_FILE])
+def test_killed_at_a_random_moment(tmp_path, keep):
+    settings = settings_for(keep)
+    moments = [random.SystemRandom().uniform(0, 1.5) for _ in range(2)]
+    print("killed after", moments)
+    for moment in moments:
+        processes = case(tmp_path, "kept", **settings)
+        assert processes[0].stdout.readline()
+        killed(processes, moment)
+    same_run(tmp_path, **settings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keep", [KEEP, ONE_FILE])
+def test_killed_in_the_middle_of_a_checkpoint(tmp_path, keep):
+    settings = settings_for(keep)
+    processes = case(tmp_path, "kept", DIE_AT="9", **settings)
+    assert processes[0].wait(100) == -signal.SIGKILL
+    killed(processes, 0)
+    there = sorted(path.name for path in (tmp_path / "kept").iterdir())
+    half = "9.orbax-checkpoint-tmp" if keep else ".checkpoint.rzc.tmp"
+    assert half in there
+    assert "9" not in there
+    same_run(tmp_path, **settings)
+
+
+@pytest.mark.slow
+def test_other_numbers_of_processes_go_on(tmp_path):
+    settings = settings_for("2")
+    processes = case(tmp_path, "kept", **settings)
+    for line in processes[0].stdout:
+        if int(line) == 20:
+            break
+    killed(processes, 0)
+    assert [path.name for path in (tmp_path / "kept").iterdir() if path.name.isdigit()]
+    end(case(tmp_path, "kept", count=1, **settings))
+    end(case(tmp_path / "whole", "kept", **settings))
+    one, other = (rz.train.load(folder / "kept.rz") for folder in (tmp_path, tmp_path / "whole"))
+    close(one, other, 1e-5)
