@@ -131,6 +131,15 @@ def faults(folder):
     return said
 
 
+def unseen(folder):
+    """A checkpoint in a folder of which the other process has its own."""
+    train(task(), steps=4, checkpoints=Checkpoints(folder / "0"))
+    try:
+        train(task(), steps=8, checkpoints=Checkpoints(folder / str(PROCESS), resume=True))
+    except ValueError as error:
+        return str(error)
+
+
 def kept(folder):
     """A run with KEEP checkpoints; with DIE_AT process 0 dies while it writes that one."""
     keep, die = os.environ.get("KEEP"), os.environ.get("DIE_AT")
@@ -153,10 +162,10 @@ def kept(folder):
 
     def tell(step, row):
         print(step, flush=True)
-        time.sleep(0.02)
+        time.sleep(0.01)
 
     checkpoints = Checkpoints(folder / "kept", 3, resume=True, keep=keep and int(keep))
-    options = {"batch_size": 16, "steps": 60, "eval_every": 1}
+    options = {"batch_size": 16, "steps": 48, "eval_every": 1}
     result = train(task(), task(), callback=tell, checkpoints=checkpoints, **options)
     if PROCESS == 0:
         write(folder, "kept", result)

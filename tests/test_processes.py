@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -111,7 +112,9 @@ def test_faults_of_one_are_errors_of_all(tmp_path):
         assert "at step 4: process 1: OSError: the disk is gone" in said["later"][1]
         assert said["later"][2] == 3
         assert "batches of one form in all processes" in said["form"][1]
-        assert "at step 2: process 0: ValueError: expected a batch of train" in said["grows"][1]
+        assert (
+            "process 1: ValueError: expected every batch in the form" in said["grows"][1]
+        )
         for name in ("key", "train", "steps"):
             assert f"expected the same {name}" in said[name][1]
         assert said["stop"] == [2]
@@ -136,7 +139,15 @@ def settings_for(keep, **more):
     return more
 
 
-def killed(processes, seconds):
+def wait_for(processes, step):
+    """Until process 0 has said this step."""
+    for line in processes[0].stdout:
+        if line.strip() == str(step):
+            return
+    raise AssertionError(processes[0].communicate()[1])
+
+
+def killed(processes, seconds=0.0):
     """Kill all: a cluster does so where one process is lost."""
     time.sleep(seconds)
     for process in processes:
@@ -144,51 +155,111 @@ def killed(processes, seconds):
         process.communicate()
 
 
-def same_run(folder, **settings):
-    """Going on in `folder` ends as a run does that is not killed, to the bit."""
-    end(case(folder, "kept", **settings))
-    end(case(folder / "whole", "kept", **settings))
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What a run leaves that is not killed, however its checkpoints are written."""
+    folder = tmp_path_factory.mktemp("whole")
+    end(case(folder, "kept"))
+    return folder
+
+
+def check_same(folder, whole):
     for name in ("kept.rz", "kept.json"):
-        assert (folder / name).read_bytes() == (folder / "whole" / name).read_bytes()
+        assert (folder / name).read_bytes() == (whole / name).read_bytes()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("keep", [KEEP, ONE_FILE])
-def test_killed_at_a_random_moment(tmp_path, keep):
+def test_killed_at_a_random_moment(tmp_path, whole, keep):
     settings = settings_for(keep)
     moments = [random.SystemRandom().uniform(0, 1.5) for _ in range(2)]
     print("killed after", moments)
     for moment in moments:
         processes = case(tmp_path, "kept", **settings)
-        assert processes[0].stdout.readline()
+        if not list(tmp_path.glob("kept/*")):
+            wait_for(processes, 1)
         killed(processes, moment)
-    same_run(tmp_path, **settings)
+    end(case(tmp_path, "kept", **settings))
+    check_same(tmp_path, whole)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("keep", [KEEP, ONE_FILE])
-def test_killed_in_the_middle_of_a_checkpoint(tmp_path, keep):
+def test_killed_in_the_middle_of_a_checkpoint(tmp_path, whole, keep):
     settings = settings_for(keep)
     processes = case(tmp_path, "kept", DIE_AT="9", **settings)
     assert processes[0].wait(100) == -signal.SIGKILL
-    killed(processes, 0)
+    killed(processes)
     there = sorted(path.name for path in (tmp_path / "kept").iterdir())
     half = "9.orbax-checkpoint-tmp" if keep else ".checkpoint.rzc.tmp"
     assert half in there
     assert "9" not in there
-    same_run(tmp_path, **settings)
+    end(case(tmp_path, "kept", **settings))
+    check_same(tmp_path, whole)
 
 
 @pytest.mark.slow
-def test_other_numbers_of_processes_go_on(tmp_path):
+def test_other_numbers_of_processes_go_on(tmp_path, whole):
     settings = settings_for("2")
     processes = case(tmp_path, "kept", **settings)
-    for line in processes[0].stdout:
-        if int(line) == 20:
-            break
-    killed(processes, 0)
+    wait_for(processes, 20)
+    killed(processes)
     assert [path.name for path in (tmp_path / "kept").iterdir() if path.name.isdigit()]
     end(case(tmp_path, "kept", count=1, **settings))
-    end(case(tmp_path / "whole", "kept", **settings))
-    one, other = (rz.train.load(folder / "kept.rz") for folder in (tmp_path, tmp_path / "whole"))
-    close(one, other, 1e-5)
+    close(*(rz.train.load(folder / "kept.rz") for folder in (tmp_path, whole)), 1e-5)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_one_process_does_not_see(tmp_path):
+    end(case(tmp_path, "unseen"))
+    for said in returned(tmp_path, "unseen"):
+        assert "expected the same checkpoint in" in said
+
+
+# The page
+
+
+@pytest.mark.slow
+def test_the_page_runs(tmp_path):
+    """Each command prints what the page promises; the last one what one process would have."""
+    page = (HERE.parent / "docs" / "devices.md").read_text()
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    commands = re.findall(r"^    (.*python train\.py .*)$", page, re.M)
+    promised = re.findall(r"^    (step \d+, .*)$", page, re.M)
+    assert len(commands) == len(promised) == 3
+
+    def run(folder, command):
+        folder.mkdir(exist_ok=True)
+        (folder / "train.py").write_text(script)
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "PATH": path, "XLA_FLAGS": ""}
+        done = subprocess.run(
+            ["bash", "-c", command.replace("9911", str(free_port()))],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stderr
+        return [line for line in done.stdout.splitlines() if line.startswith("step")]
+
+    assert [run(tmp_path / "page", command) for command in commands] == [[p] for p in promised]
+    assert sorted(p.name for p in (tmp_path / "page").iterdir()) == ["model.rz", "run", "train.py"]
+    run(tmp_path / "one", "python train.py 60")
+    close(*(rz.train.load(tmp_path / one / "model.rz") for one in ("page", "one")), 1e-5)
+
+
+@pytest.mark.slow
+def test_the_command_line(tmp_path):
+    def command(port, process):
+        tiny = ["--hidden-size", "6", "--steps", "4", "--batch-size", "16", "--out", str(tmp_path)]
+        which = ["--coordinator", f"localhost:{port}", "--processes", "2", "--process"]
+        return ["-m", "rnn_zoo", "train", *tiny, *which, str(process)]
+
+    (said, bar), (silence, nothing) = end(begin(command))
+    assert "test_accuracy=" in said
+    assert "4/4" in bar
+    assert "4/4" not in nothing
+    assert "test_accuracy" not in silence
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["history.csv", "model.rz", "training.png"]
