@@ -212,6 +212,27 @@ def test_resuming_goes_on_where_the_source_was(tmp_path, kind):
         assert same(resumed.opt_state, whole.opt_state)
 
 
+def test_a_source_that_fails_leaves_history_and_checkpoint(tmp_path):
+    class Failing(Telling):
+        def __next__(self):
+            if self.place == 3:
+                raise OSError("the disk is gone")
+            return super().__next__()
+
+    class Loader(TellingLoader):
+        def __iter__(self):
+            return Failing(self.batches, dict)
+
+    options = {"steps": 6, "eval_every": 2}
+    with pytest.raises(DataSourceError, match="at step 4: OSError") as raised:
+        run(Loader(parts()), checkpoints=Checkpoints(tmp_path, 3), **options)
+    assert [row["step"] for row in raised.value.result.history] == [2]
+    # The disk is back: the run goes on where it was.
+    resume = Checkpoints(tmp_path, 3, resume="must")
+    resumed = run(TellingLoader(parts()), checkpoints=resume, **options)
+    assert same(resumed.model, run(parts(), **options).model)
+
+
 def test_what_cannot_say_where_it_is_has_no_checkpoints(tmp_path):
     for source in (Loader(parts()), (part for part in parts())):
         with pytest.raises(ValueError, match=r"train that can say where it is.*get_state"):

@@ -23,7 +23,6 @@ from rnn_zoo.train import Checkpoints
 
 
 HERE = Path(__file__).parent
-DEVICES_PER_PROCESS = len(jax.devices())
 
 
 def free_port():
@@ -112,9 +111,7 @@ def test_faults_of_one_are_errors_of_all(tmp_path):
         assert "at step 4: process 1: OSError: the disk is gone" in said["later"][1]
         assert said["later"][2] == 3
         assert "batches of one form in all processes" in said["form"][1]
-        assert (
-            "process 1: ValueError: expected every batch in the form" in said["grows"][1]
-        )
+        assert "process 1: ValueError: expected every batch in the form" in said["grows"][1]
         for name in ("key", "train", "steps"):
             assert f"expected the same {name}" in said[name][1]
         assert said["stop"] == [2]

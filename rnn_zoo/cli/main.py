@@ -46,8 +46,10 @@ def _check_extras() -> None:
 
 def _join(options: argparse.Namespace) -> None:
     """Make this one of several processes, before JAX looks for its devices."""
-    given = [getattr(options, name, None) for name in ("coordinator", "processes", "process")]
-    coordinator, processes, process = given
+    if options.command != "train":
+        return
+    coordinator, processes, process = options.coordinator, options.processes, options.process
+    given = [coordinator, processes, process]
     if given == [None] * 3:
         return
     if coordinator == "auto" and processes is None and process is None:

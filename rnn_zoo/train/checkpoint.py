@@ -21,7 +21,7 @@ from .step import Progress, averaged, trainable
 
 
 FORMAT, VERSION, NAME = "rnn_zoo.checkpoint", 1, "checkpoint.rzc"
-_SUBJECTS = {"optimizer": "the state of another optimizer", "average": "another ema"}
+_SUBJECTS = {"optimizer": "the state of another optimizer", "average": "an average of another ema"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,8 +173,8 @@ def check_header(path: Path, header: dict, settings: dict, run: Run) -> None:
         )
     expected = _format.describe(tree_of(run))
     for part in ("model", "best", "optimizer", "average", "best_average"):
-        of_part = (_of_part(leaves, part) for leaves in (header["leaves"], expected))
-        _format.compare(path, *of_part, _SUBJECTS.get(part, "another model"))
+        saved, own = (_of_part(leaves, part) for leaves in (header["leaves"], expected))
+        _format.compare(path, saved, own, _SUBJECTS.get(part, "another model"))
 
 
 def _of_part(leaves: _format.Leaves, part: str) -> _format.Leaves:

@@ -240,21 +240,15 @@ def _look_at(run: Run, plan: Plan, finite: Any, word: Any) -> None:
 
 def _next(run: Run, plan: Plan, first: bool) -> Batch:
     """The next batch, checked. DataSourceError, with the run so far, where there is none."""
-    together, batch, fault = run.processes, None, None
+    if run.processes is not None:
+        return run.processes.next(lambda: _taken(run, plan), first)
     try:
-        batch = None if together is not None and together.failed else _taken(run, plan)
+        return _taken(run, plan)
     except Exception as error:
         # Before anything ran there is nothing to keep, and the error is best as it is.
-        if together is None and first:
+        if first:
             raise
-        fault = error
-    if together is not None and first:
-        together.first(batch, fault)
-    elif together is not None:
-        return together.later(batch, fault)
-    if fault is not None:
-        raise _no_data(run, f"{type(fault).__name__}: {fault}") from fault
-    return batch
+        raise _no_data(run, f"{type(error).__name__}: {error}") from error
 
 
 def _taken(run: Run, plan: Plan) -> Batch:

@@ -11,17 +11,17 @@ import hashlib
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding
 from jaxtyping import PyTree
 
+from .._engine.unstable import of_all_processes
 from ..data.batches import Batch
 from .feeds import ends_of
 from .placement import is_shared, place, whole_size
@@ -40,10 +40,10 @@ def writes(sharding: NamedSharding | None) -> bool:
 def texts(own: str) -> list[str]:
     """The texts of all processes, in their order. Each has to call this."""
     content = np.frombuffer(own.encode(), np.uint8)
-    sizes = multihost_utils.process_allgather(np.array([content.size], np.int32))
+    sizes = of_all_processes(np.array([content.size], np.int32))
     padded = np.zeros(max(int(sizes.max()), 1), np.uint8)
     padded[: content.size] = content
-    rows = np.asarray(multihost_utils.process_allgather(padded))
+    rows = of_all_processes(padded)
     return [bytes(row[: int(size)]).decode() for row, size in zip(rows, sizes.ravel())]
 
 
@@ -100,17 +100,37 @@ class Processes:
 
     def any(self, own: bool) -> bool:
         """Whether it is so in one of them. Each has to call this."""
-        return bool(multihost_utils.process_allgather(np.array([own])).any())
+        return bool(of_all_processes(np.array([own])).any())
 
-    def first(self, batch: Batch | None, error: Exception | None) -> None:
-        """The first batch, or why there is none: nothing runs before all have one.
+    def next(self, take: Callable[[], Batch], first: bool) -> Batch:
+        """The next batch. Where there is none any more, the one before, for a step that will not
+        count, so that all know of it after the same step.
 
-        The error of this process; else a ValueError for that of another, and for parts of
-        another form, which no program could join.
+        Before the first step, ValueError where another process has none; else the error of `take`.
         """
-        said = texts(_told(error) if batch is None else _form(batch))
-        if error is not None:
-            raise error
+        batch, fault = self._last, self._failure
+        try:
+            batch = batch if fault is not None else take()
+        except Exception as error:
+            fault = error
+        if first:
+            self._agree(batch, fault)
+        elif fault is None and _form(batch) != _form(self._last):
+            fault = ValueError(
+                "expected every batch in the form of the first one where several processes train "
+                f"together, {_form(self._last)}, got {_form(batch)}"
+            )
+        if fault is not None:
+            self._failure, self._word, batch = fault, FAILED, self._last
+        self._last = batch
+        assert batch is not None  # the first one came
+        return batch
+
+    def _agree(self, batch: Batch | None, fault: Exception | None) -> None:
+        """An error where one process has no batch, or one of a form that no program could join."""
+        said = texts(_form(batch) if fault is None else _told(fault))
+        if fault is not None:
+            raise fault
         for process, one in enumerate(said):
             if one.startswith("!"):
                 raise ValueError(f"train failed in process {process}: {one[1:]}")
@@ -120,26 +140,6 @@ class Processes:
                     f"{_form(batch)} in process {jax.process_index()} and {one} in process "
                     f"{process}"
                 )
-        self._last = batch
-
-    def later(self, batch: Batch | None, error: Exception | None) -> Batch:
-        """The batch; where there is none, the one before, for a step that will not count."""
-        if error is None and _form(batch) != _form(self._last):
-            error = ValueError(
-                "expected every batch in the form of the first one where several processes train "
-                f"together, {_form(self._last)}, got {_form(batch)}"
-            )
-        if error is not None and self._failure is None:
-            self._failure, self._word = error, FAILED
-        elif error is None:
-            self._last = batch
-        assert self._last is not None  # `first` came before
-        return self._last
-
-    @property
-    def failed(self) -> bool:
-        """Whether this process has no batches any more."""
-        return self._failure is not None
 
     def failures(self) -> tuple[str, Exception | None]:
         """Which processes have no batches any more and why, and the error of this one. Each has
@@ -237,10 +237,11 @@ def _digest(tree: PyTree) -> str:
     """What tells apart the numbers of two trees; functions among the leaves say nothing."""
     found = hashlib.sha256()
     for leaf in jax.tree.leaves(tree, is_leaf=lambda leaf: leaf is None):
-        if leaf is not None and not eqx.is_array_like(leaf):
-            continue
         if eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
-        content = b"" if leaf is None else np.asarray(leaf).tobytes()
-        found.update(f"{leaf is None}{np.shape(leaf)}".encode() + content)
+        if eqx.is_array_like(leaf):
+            array = np.asarray(leaf)
+            found.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+        elif leaf is None:
+            found.update(b"None")
     return found.hexdigest()
