@@ -79,16 +79,15 @@ def runs(folder):
     """Both kinds of data, and validation with a rest that the devices do not share."""
     data = task()
     # 257 samples: a batch of 256 and one of 1.
-    options = {"batch_size": 16, "lengths": (3, 5), "checkpoints": Checkpoints(folder / "one", 4)}
+    options = {"batch_size": 16, "checkpoints": Checkpoints(folder / "one", 4)}
     result = train(data, task(257), show_progress=True, **options)
     source = train(shares(data), ema=optax.ema(0.9))
     figures = evaluate(result.model, task(257), loss=cross_entropy, mesh=mesh())
-    alone = evaluate(result.model, task(257), loss=cross_entropy)
-    assert all(abs(figures[name] - alone[name]) < 1e-6 for name in alone)
+    assert figures["loss"] == result.history[-1]["valid_loss"]
     if PROCESS == 0:
         write(folder, "batch", result)
         write(folder, "source", source)
-    return alone
+    return figures
 
 
 def faults(folder):
