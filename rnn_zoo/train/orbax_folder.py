@@ -18,10 +18,15 @@ class OrbaxFolder(AbstractStore):
     """The folders of a run, named by their steps."""
 
     def __init__(self, checkpoints: Checkpoints, settings: dict, sharding: Any):
+        if jax.process_count() > 1 and not is_shared(sharding):
+            raise ValueError(
+                f"keep={checkpoints.keep} writes with all {jax.process_count()} processes: give a "
+                "mesh over the devices of all, or leave out keep for one file of this process alone"
+            )
         self.settings, self.sharding = settings, sharding
         self.path = Path(checkpoints.directory).resolve()
         self.path.mkdir(parents=True, exist_ok=True)
-        self.manager = _manager(self.path, checkpoints.keep, is_shared(sharding))
+        self.manager = _manager(self.path, checkpoints.keep)
         if checkpoints.resume is False and self.manager.all_steps():
             raise ValueError(
                 f"{self.path} has checkpoints of steps {sorted(self.manager.all_steps())}: "
@@ -53,8 +58,9 @@ class OrbaxFolder(AbstractStore):
         """Copy what is to be written, and leave the writing to Orbax."""
         ocp = _orbax()
         header = json.loads(json.dumps(header_of(run, self.settings, self.sharding)))
+        arrays = _format.arrays(tree_of(run))
         items = {
-            "arrays": ocp.args.StandardSave(_named(_format.arrays(tree_of(run)))),
+            "arrays": ocp.args.StandardSave(_named(arrays)),
             "header": ocp.args.JsonSave(header),
         }
         self.manager.save(header["step"], args=ocp.args.Composite(**items))
@@ -119,19 +125,11 @@ def _name(i: int) -> str:
     return f"{i:05d}"
 
 
-def _manager(path: Path, keep: int | None, shared: bool) -> Any:
-    ocp, own = _orbax(), jax.process_index()
-    processes = ocp.options.MultiprocessingOptions()
-    if not shared and jax.process_count() > 1:
-        processes = ocp.options.MultiprocessingOptions(
-            primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process {own}"
-        )
+def _manager(path: Path, keep: int | None) -> Any:
+    ocp = _orbax()
+    # `cleanup` takes away what was half-written when a run was killed.
     options = ocp.CheckpointManagerOptions(
-        max_to_keep=keep,
-        create=False,
-        # What was half-written when a run was killed.
-        cleanup_tmp_directories=True,
-        multiprocessing_options=processes,
+        max_to_keep=keep, create=False, cleanup_tmp_directories=True
     )
     return ocp.CheckpointManager(path, options=options, item_names=("arrays", "header"))
 
