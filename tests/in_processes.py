@@ -117,6 +117,10 @@ def faults(folder):
             said[name] = ["fine"]
         except ValueError as error:
             said[name] = [type(error).__name__, str(error)]
+    try:
+        train(task(), mesh=None, checkpoints=Checkpoints(folder / "alone", keep=1))
+    except ValueError as error:
+        said["alone"] = str(error)
     # One process asks to stop, by its callback and by Ctrl-C.
     stops = train(task(), steps=12, eval_every=2, callback=lambda step, row: PROCESS == 1)
     said["stop"] = [stops.step]

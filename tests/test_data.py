@@ -215,7 +215,7 @@ def test_the_rows_of_one_process_are_as_long_as_those_of_all():
     keywords = {"key": jax.random.key(0), "lengths": (3, 5, 8)}
     whole = list(data.batches(batch, 4, **keywords))
     for own in (np.array([0, 1]), np.array([3]), None):
-        parts = own_batches(batch, 4, own=lambda size: own, **keywords)
+        parts = own_batches(batch, 4, own=lambda size, own=own: own, **keywords)
         for part, all_rows in zip(parts, whole, strict=True):
             rows = slice(None) if own is None else own
             assert part.x.shape[1] == all_rows.x.shape[1]

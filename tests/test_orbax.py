@@ -126,6 +126,18 @@ def test_what_is_refused(tmp_path):
         train(model_for(), data, batch_size=8, **options)
 
 
+def test_one_file_becomes_folders(tmp_path):
+    data, options = sign_task(), {"steps": 4, **OPTIONS}
+    train(model_for(), data, checkpoints=Checkpoints(tmp_path), **options)
+    options["steps"] = 8
+    resumed = train(model_for(), data, checkpoints=kept(tmp_path, "must"), **options)
+    assert same(resumed.model, train(model_for(), data, **options).model)
+    assert steps_in(tmp_path) == [6, 8]
+    (tmp_path / "checkpoint.rzc").unlink()
+    with pytest.raises(ValueError, match="written with keep: give keep"):
+        train(model_for(), data, checkpoints=Checkpoints(tmp_path, resume=True), **options)
+
+
 def test_a_source_goes_on_where_it_was(tmp_path):
     data = sign_task()
     parts = [data[start : start + 16] for start in range(0, 64, 16)]

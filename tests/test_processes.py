@@ -116,6 +116,7 @@ def test_faults_of_one_are_errors_of_all(tmp_path):
         assert "process 1: ValueError: expected every batch in the form" in said["grows"][1]
         for name in ("key", "train", "steps"):
             assert f"expected the same {name}" in said[name][1]
+        assert "keep=1 writes with all 2 processes" in said["alone"]
         assert said["stop"] == [2]
         assert said["pressed"] == [11, True]  # asked at 2, said in step 3, looked at 8 steps later
     assert first["first"][1] == "train failed in process 1: ValueError: train gave no batch"

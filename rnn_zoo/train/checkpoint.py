@@ -103,6 +103,7 @@ class OneFile(AbstractStore):
     def read(self, run: Run) -> Run:
         """The run in the file."""
         if not self.path.exists():
+            self._refuse_folders()
             return run
         header, payload = _format.read(self.path, FORMAT, VERSION)
         check_header(self.path, header, self.settings, run)
@@ -118,6 +119,15 @@ class OneFile(AbstractStore):
 
     def close(self) -> None:
         """Nothing is left to write."""
+
+    def _refuse_folders(self) -> None:
+        """ValueError where a run with `keep` is there, which would be begun anew in silence."""
+        there = [path.parent.name for path in self.path.parent.glob("*/header")]
+        if any(name.isdigit() for name in there):
+            raise ValueError(
+                f"{self.path.parent} has checkpoints that were written with keep: give keep, or "
+                "start anew in another directory"
+            )
 
 
 def header_of(run: Run, settings: dict, sharding: Any) -> dict[str, Any]:

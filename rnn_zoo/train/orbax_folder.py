@@ -9,7 +9,16 @@ import jax
 import numpy as np
 
 from . import _format
-from .checkpoint import AbstractStore, Checkpoints, Run, check_header, header_of, run_of, tree_of
+from .checkpoint import (
+    AbstractStore,
+    Checkpoints,
+    OneFile,
+    Run,
+    check_header,
+    header_of,
+    run_of,
+    tree_of,
+)
 from .placement import is_shared
 from .processes import writes
 
@@ -27,14 +36,18 @@ class OrbaxFolder(AbstractStore):
         self.path = Path(checkpoints.directory).resolve()
         self.path.mkdir(parents=True, exist_ok=True)
         self.manager = _manager(self.path, checkpoints.keep)
-        if checkpoints.resume is False and self.manager.all_steps():
+        self.before = OneFile(checkpoints, settings, sharding)
+        steps = sorted(self.manager.all_steps())
+        if checkpoints.resume is False and steps:
+            self.close()
             raise ValueError(
-                f"{self.path} has checkpoints of steps {sorted(self.manager.all_steps())}: "
-                "resume=True goes on from the last one; start anew in another directory"
+                f"{self.path} has checkpoints of steps {steps}: resume=True goes on from the last "
+                "one; start anew in another directory"
             )
 
     def read(self, run: Run) -> Run:
-        """The run of the last folder that is whole; a warning names those that are not.
+        """The run of the last folder that is whole; a warning names those that are not. Where there
+        is none, the run of the one file that a run without `keep` wrote.
 
         ValueError where there are folders, and none can be read.
         """
@@ -52,7 +65,7 @@ class OrbaxFolder(AbstractStore):
                 f"{self.path} has no checkpoint that can be read (steps {steps}): start anew in "
                 "another directory"
             )
-        return run
+        return self.before.read(run)
 
     def write(self, run: Run) -> None:
         """Copy what is to be written, and leave the writing to Orbax."""
@@ -95,9 +108,10 @@ class OrbaxFolder(AbstractStore):
             failed = run.processes.any(failed)
         if not failed:
             return found
+        why = "in another process" if fault is None else f"{type(fault).__name__}: {fault}"
         warnings.warn(
             f"the checkpoint {self.path / str(given[0])} cannot be read and is passed over: "
-            f"{type(fault).__name__}: {str(fault)[:200]}",
+            f"{why[:200]}",
             stacklevel=6,
         )
         return None

@@ -189,7 +189,8 @@ def join(progress: Progress, plan: Plan, checkpoints: Any) -> Processes | None:
             "valid": None if watch.valid is None else ends_of(watch.valid),
             "steps and eval_every": (plan.steps, plan.eval_every),
             "max_patience and return_best": (watch.max_patience, watch.return_best),
-            "checkpoints": checkpoints and (checkpoints.every, checkpoints.keep),
+            "checkpoints": checkpoints
+            and (checkpoints.every, checkpoints.keep, checkpoints.resume is False),
         }
     )
     return together
