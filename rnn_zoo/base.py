@@ -24,7 +24,7 @@ from ._common.formulas import (
     prepare as _prepare,
     read_formula,
 )
-from .linear import AffineMap
+from .linear import AffineMap, Parts
 
 
 State = PyTree[Array]
@@ -159,6 +159,48 @@ class AbstractLinearCell(AbstractCell):
         return state, self.readout(c, state, x)
 
 
+class AbstractMatrixCell(AbstractCell):
+    """A cell whose state is a matrix for each head, (heads, key, value), and whose step is a case
+    of `rnn_zoo.linear.Parts`: decay, erase, write, read.
+
+    The parts may depend on the constants, on x and dt, never on the state. The cell gives them and
+    what becomes of the numbers that are read; its step, and its parallel form in chunks of some
+    steps, are made of them.
+    """
+
+    linear: ClassVar[bool] = True
+    stochastic: ClassVar[bool] = False
+
+    if not TYPE_CHECKING:
+
+        @abc.abstractmethod
+        def constants(self) -> Any:
+            """What every step of a sequence uses and none changes; None where there is nothing."""
+
+    @abc.abstractmethod
+    def parts(self, c: Any, x: Array, *dt: ArrayLike) -> Parts:
+        """What this step does to the state. What does not depend on x stays unbatched."""
+
+    @abc.abstractmethod
+    def output(self, c: Any, read: Array, x: Array) -> Array:
+        """The output that belongs to what is read of the state after the step, (heads, value)."""
+
+    def equation(self, c: Any, state: State, x: Array, *dt: ArrayLike) -> tuple[State, Array]:
+        """`parts` applied to the state, then read, then `output`."""
+        parts = self.parts(c, x, *dt)
+        check_parts(self, parts, state)
+        state = parts.apply(state)
+        return state, self.output(c, parts.read(state), x)
+
+    def transition(self, c: Any, x: Array, *dt: ArrayLike) -> AffineMap:
+        """The map S -> A S + b of this step, with A as one matrix for each head."""
+        return self.parts(c, x, *dt).dense()
+
+    def readout(self, c: Any, state: State, x: Array) -> Array:
+        """The output that belongs to the state after the step."""
+        return self.output(c, self.parts(c, x).read(state), x)
+
+
 class StateMatrix(eqx.Module):
     """A constant that says: this matrix multiplies the state, `c @ h`, and nothing else.
 
@@ -184,6 +226,29 @@ class StateMatrix(eqx.Module):
     def __getitem__(self, rows: Any) -> "StateMatrix":
         """Some of its rows."""
         return StateMatrix(self.matrix[rows], self.keep, self.share)
+
+
+def has_matrix_state(cell: Any) -> bool:
+    """Whether this is an `AbstractMatrixCell`, or one that wrappers around it leave as it is."""
+    while cell.linear and isinstance(getattr(cell, "cell", None), AbstractCell):
+        cell = cell.cell
+    return isinstance(cell, AbstractMatrixCell)
+
+
+def check_parts(cell: AbstractCell, parts: Any, state: Any) -> None:
+    """A ValueError for parts that are not those of the state: nothing is broadcast or cast."""
+    name = type(cell).__name__
+    if not isinstance(parts, Parts) or not hasattr(state, "shape"):
+        raise TypeError(
+            f"expected {name} to have a state of one array and parts that are an "
+            f"rz.linear.Parts, got {show(state)} and {show(parts)}"
+        )
+    wrong = parts.wrong_for(state.shape)
+    if wrong:
+        raise ValueError(
+            f"expected the parts of {name} to act on its state {show(state)}, (heads, key, value): "
+            f"{wrong}"
+        )
 
 
 def check_cell(cell: Any) -> None:

@@ -5,11 +5,12 @@ Only what the state after the step and the output need is computed.
 """
 
 import re
+from functools import partial
 
 import equinox as eqx
 import jax
 import numpy as np
-from notation import FUNCTIONS, blocks, entrywise, of_cell, product
+from notation import FUNCTIONS, blocks, entrywise, of_cell, of_head, product
 
 from rnn_zoo._common.fixed import Fixed
 
@@ -49,6 +50,14 @@ def step(text, cell, state, x, dt, used=None):
             x = scope.after()
             after.append(x)
         return np.concatenate(after), scope.output()
+    if heading == "for each head":
+        scopes = []
+        for h in range(cell.num_heads):
+            own = jax.tree.map(partial(of_head, cell.num_heads, h), state)
+            scopes.append(Scope(rows, (cell,), own, x, dt, h, used))
+        after = zip(*(scope.states() for scope in scopes))
+        after = [np.ravel(np.stack(leaf)) for leaf in after]
+        return np.concatenate(after), np.concatenate([np.ravel(s.output()) for s in scopes])
     times = getattr(cell, heading.split()[0]) if heading else 1
     for _ in range(times):
         scope = Scope(rows, (cell,), state, x, dt, 0, used)
@@ -67,9 +76,13 @@ class Scope:
 
     def after(self):
         """The state after the step, all numbers one behind the other."""
+        return np.concatenate([np.ravel(part) for part in self.states()])
+
+    def states(self):
+        """The parts of the state after the step."""
         rows = [row for row in self.rows if re.search(r"\bstate\b", row[1])]
         names = next(names for names, _, case, _ in rows if self.holds(case).all())
-        return np.concatenate([np.ravel(self.value(f"{name}'")) for name in names])
+        return [self.value(f"{name}'") for name in names]
 
     def output(self):
         names = [names for names, _, _, below in self.rows if not below][-1]

@@ -23,7 +23,7 @@ if COUNT > 1:
 
 import rnn_zoo as rz
 from rnn_zoo.data import Batch
-from rnn_zoo.train import Checkpoints, DataSourceError, cross_entropy, evaluate, fit
+from rnn_zoo.train import Checkpoints, DataSourceError, cross_entropy, evaluate, fit, mse
 
 
 KEY = jax.random.key(0)
@@ -56,14 +56,32 @@ def shares(data, size=16):
     return [data[start : start + own] for start in starts]
 
 
-class Broken:
-    """A list of batches that breaks behind the third one in the last process."""
+def uneven():
+    """Batches of 32 samples and one of 16."""
+    data = task(80)
+    return shares(data[:64], 32) + shares(data[64:])
 
-    def __init__(self, parts, breaks):
-        self.parts, self.breaks = parts, breaks
+
+def in_segments(**options):
+    """Truncated backpropagation; the last of three segments is padded."""
+    data = task()
+    data = Batch(data.x, np.cumsum(data.x, 1), data.mask)
+    model = rz.make_model("elman", 1, 1, hidden_size=4, pool=None, dropout=0.2, key=KEY)
+    options = {"steps": 4, "batch_size": 16, "truncate": 2, "mesh": mesh(), **options}
+    return fit(model, data, data, loss=mse, optimizer=ADAM, key=KEY, **options)
+
+
+class Broken:
+    """A list of batches that breaks in the last process, after the third one or in a later pass."""
+
+    def __init__(self, parts, breaks, passes=0):
+        self.parts, self.breaks, self.passes = parts, breaks, passes
 
     def __iter__(self):
         yield from self.parts[:3]
+        if self.passes:
+            self.passes -= 1
+            return
         if self.breaks:
             raise OSError("the disk is gone")
         yield from self.parts * 9
@@ -81,12 +99,16 @@ def runs(folder):
     # 257 samples: a batch of 256 and one of 1.
     options = {"batch_size": 16, "checkpoints": Checkpoints(folder / "one", 4)}
     result = train(data, task(257), show_progress=True, **options)
-    source = train(shares(data), ema=optax.ema(0.9))
+    source = train(shares(data), uneven(), ema=optax.ema(0.9))
+    segments = in_segments()
     figures = evaluate(result.model, task(257), loss=cross_entropy, mesh=mesh())
     assert figures["loss"] == result.history[-1]["valid_loss"]
+    again = evaluate(source.ema_model, iter(uneven()), loss=cross_entropy, mesh=mesh())
+    assert again["loss"] == source.history[-1]["valid_loss"]
     if PROCESS == 0:
         write(folder, "batch", result)
         write(folder, "source", source)
+        write(folder, "segments", segments)
     return figures
 
 
@@ -105,6 +127,14 @@ def faults(folder):
         except (ValueError, DataSourceError) as error:
             step = getattr(getattr(error, "result", None), "step", None)
             said[name] = [type(error).__name__, str(error), step]
+    for name, valid in (
+        ("valid breaks", Broken(data, PROCESS == COUNT - 1, passes=1)),
+        ("valid ends", Broken(data[: 3 - PROCESS], False, passes=9)),
+    ):
+        try:
+            train(task(), valid, steps=9, eval_every=3)
+        except (ValueError, DataSourceError) as error:
+            said[name] = [type(error).__name__, str(error), len(error.result.history)]
     for name, change in (
         ("key", {"key": jax.random.key(PROCESS)}),
         ("train", {"train": task(64 + 16 * PROCESS)}),

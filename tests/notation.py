@@ -100,6 +100,18 @@ def synapses(wiring, layer, fully_recurrent):
     return (np.concatenate([before[:, own], inside]).T != 0).astype(float)
 
 
+def of_head(heads, head, array):
+    """What belongs to one head of what is laid out head by head: a number where it is only one."""
+    own = array.reshape(heads, array.shape[0] // heads, *array.shape[1:])[head]
+    return own[0] if len(own) == 1 else own
+
+
+def pieces(features, sizes, heads, head):
+    """Those of one head, of blocks of so many features a head, one block behind the other."""
+    blocks = np.split(features, np.cumsum([heads * size for size in sizes])[:-1])
+    return tuple(of_head(heads, head, block) for block in blocks)
+
+
 FUNCTIONS = {
     "sig": sigmoid,
     "tanh": np.tanh,
@@ -149,6 +161,8 @@ def of_cell(cell, size, layer):
         "signs": lambda count: np.where(np.arange(size) < size - count, 1.0, -1.0),
         "by_channel": lambda v: v.reshape(size, -1),
         "rows": lambda v: np.tile(v, (cell.wiring.units, 1)),
+        "head": lambda field: of_head(cell.num_heads, layer, field),
+        "pieces": lambda f, *sizes: pieces(f, [int(n) for n in sizes], cell.num_heads, layer),
         "motor": lambda v: motor(cell.wiring, v),
         "synapses": lambda wiring: synapses(wiring, layer, cell.fully_recurrent),
     }

@@ -6,6 +6,7 @@
 import math
 
 import numpy as np
+from references_matrix import MATRIX_REFERENCES
 from scipy.linalg import fractional_matrix_power
 
 
@@ -508,4 +509,5 @@ REFERENCES = {
     "cfc": cfc,
     "ltc": ltc,
     "wired_cfc": wired_cfc,
+    **MATRIX_REFERENCES,
 }

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 import pytest
 from conftest import PROGRAMS
-from in_processes import task, train
+from in_processes import in_segments, task, train
 
 import rnn_zoo as rz
 from rnn_zoo.train import Checkpoints, cross_entropy, evaluate
@@ -88,8 +88,9 @@ def test_two_processes_give_the_run_of_one(tmp_path):
     data, options = task(), {"mesh": None}
     whole = train(data, task(257), batch_size=16, **options)
     parts = [data[start : start + 16] for start in range(0, 64, 16)]
-    source = train(parts, ema=optax.ema(0.9), **options)
-    for name, expected in (("batch", whole), ("source", source)):
+    source = train(parts, task(80), ema=optax.ema(0.9), **options)
+    trained = {"batch": whole, "source": source, "segments": in_segments(**options)}
+    for name, expected in trained.items():
         close(rz.train.load(tmp_path / f"{name}.rz"), expected.model)
         history = json.loads((tmp_path / f"{name}.json").read_text())
         for row, other in zip(history, rows(expected.history), strict=True):
@@ -113,6 +114,12 @@ def test_faults_of_one_are_errors_of_all(tmp_path):
         assert "at step 4: process 1: OSError: the disk is gone" in said["later"][1]
         assert said["later"][2] == 3
         assert "batches of one form in all processes" in said["form"][1]
+        assert said["valid breaks"][0] == "DataSourceError"
+        assert "valid failed after step 6, at its batch 4: " in said["valid breaks"][1]
+        assert "OSError: the disk is gone" in said["valid breaks"][1]
+        assert said["valid breaks"][2] == 1
+        assert "after step 3, at its batch 3: ValueError: expected batch" in said["valid ends"][1]
+        assert "no batch in process 1" in said["valid ends"][1]
         assert "process 1: ValueError: expected every batch in the form" in said["grows"][1]
         for name in ("key", "train", "steps"):
             assert f"expected the same {name}" in said[name][1]

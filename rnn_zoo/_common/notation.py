@@ -31,6 +31,8 @@ last step. Functions act on each entry: `sig` (the logistic function), `tanh`, `
 - `steps(t, M, g, v)`: v after t steps of v -> M v + g, where t is any real number;
   `diagonals(a, b, c, d)`: the matrix of the four blocks diag(a), diag(b) over diag(c), diag(d).
 - `layers(parts, phi, u)`: phi(W u + b) of each of the parts, one after the other.
+- `head(v)`: under the heading "for each head", the numbers of this head, where `state` is its
+  state, too; `pieces(v, m, n)`: of blocks of m, n, ... numbers for each head those of this one.
 - `wires(v, adjacency)`: the numbers of the synapses as a matrix, a row for each target;
   `synapses(wiring)`: 1 where a neuron of the layer (row) reads a feature of [x, h], else 0;
   `motor(v)`: the motor neurons.

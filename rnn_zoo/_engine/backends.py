@@ -49,6 +49,12 @@ SIZES: dict[str, dict[str, Size]] = {
         "vector": Size(128, f"{_LAYERS}, training, 16x113x1x128"),
         # Steps in a block of the blocked algorithm. No row of `AUTO` takes that one yet.
         "block": Size(256, "two cores, jax 0.10.2, benchmarks/linear_scan.py, no row filed"),
+        # Steps of a matrix state that are worked out at once: with one decay a head, and with one
+        # for each channel, where the scores take an exponential each.
+        "matrix_chunk": Size(64, "two cores, jax 0.10.2, benchmarks/rows/matrix.txt"),
+        # From how many steps on "auto" does so.
+        "matrix_steps": Size(16, "two cores, jax 0.10.2, benchmarks/rows/matrix.txt"),
+        "channel_chunk": Size(16, "two cores, jax 0.10.2, benchmarks/rows/matrix.txt"),
         # Samples that enter normal equations at once: enough for a fast product, few to hold.
         "rows": Size(256, "two cores, jax 0.10.2, benchmarks/reservoirs.csv, fit"),
         # Sequences of which a reservoir pools the states at once.
@@ -77,6 +83,12 @@ AUTO: dict[str, tuple[Choice, ...]] = {
 PARALLEL = "associative"
 """What method="parallel" runs, and "auto" where nothing is measured. The thousands of small kernels
 of a loop should lose there to log2(time) large ones; that is a guess."""
+
+
+def enough_for_chunks(length: Any) -> bool:
+    """Whether "auto" takes a matrix state through a sequence in chunks; a length that is not known
+    yet has none."""
+    return isinstance(length, int) and length >= tuned("matrix_steps")
 
 
 def choose(backend: str, length: Any) -> str:

@@ -18,7 +18,7 @@ from .evaluate import assess
 from .feeds import feed_of
 from .keeping import Kept, kept_in, resumed
 from .losses import fault_of
-from .placement import is_shared, local, place, require_parts, sharding_of, spread
+from .placement import is_shared, local, place, sharding_of, spread
 from .processes import STOP, join, listening, writes
 from .progress_bar import ProgressBar
 from .settled import (
@@ -29,15 +29,12 @@ from .settled import (
     Plan,
     Watch,
     at_least_one,
+    checked_ema,
     make_plan,
     no_best,
+    source_failed,
 )
-from .step import UpdateRule, averaged, start, update
-
-
-# How many steps may be under way before the oldest one's loss is looked at: looking at once
-# would make the device wait for the host at every step.
-_LOOK_BACK = 8
+from .step import LOOK_BACK, UpdateRule, averaged, start, update
 
 
 @takes_old_arguments
@@ -72,9 +69,10 @@ def fit(
     **Arguments:**
 
     - `model`: any Equinox module; what `trainable` names is trained.
-    - `train`, `valid`: `rnn_zoo.data.Batch`es with all the samples, in memory or in mapped files.
-      `train` may also be any iterable of `Batch`es, which are trained on as they come; one that
-      can be gone through again begins anew when it ends.
+    - `train`, `valid`: `rnn_zoo.data.Batch`es with all the samples, in memory or in mapped files,
+      or any iterable of `Batch`es, which are taken as they come. One of `train` that can be gone
+      through again begins anew when it ends; `valid` does so for each evaluation, and has to be
+      able to.
     - `loss(model, batch, *, key)`: a scalar, or (scalar, dict of scalars).
     - `optimizer`: any optax transformation.
     - `key`: the order of the data depends on it and on the epoch alone, the randomness of a step
@@ -118,11 +116,12 @@ def fit(
     **Raises:** NonFiniteLossError at the first step whose loss or gradient is not finite, and at
     the end where `return_best` or `max_patience` saw no validation loss that is; ValueError or
     TypeError for arguments and data that do not fit, before anything runs; DataSourceError where
-    `train` fails or ends later; FileNotFoundError where `resume="must"` finds no checkpoint.
+    `train` or `valid` fails or ends later; FileNotFoundError where `resume="must"` finds no
+    checkpoint.
     """
     plan = make_plan(
         model,
-        UpdateRule(loss, optimizer, augment, truncate, _checked_ema(ema), sharding_of(mesh)),
+        UpdateRule(loss, optimizer, augment, truncate, checked_ema(ema), sharding_of(mesh)),
         feed_of(train, batch_size, lengths, epochs),
         Watch(valid, eval_every, max_patience, return_best, callback, show_progress),
         Length(steps, epochs),
@@ -157,12 +156,6 @@ def _open(run: Run, plan: Plan, checkpoints: Checkpoints | None) -> None:
             "data: a Batch, a list of them, or an iterable whose iterator has get_state() and "
             "set_state(state), as those of Grain"
         )
-
-
-def _checked_ema(ema: Any) -> Any:
-    if ema is not None and not hasattr(ema, "update"):
-        raise TypeError(f"expected ema as an optax transformation, optax.ema(0.999), got {ema!r}")
-    return ema
 
 
 def _checked(checkpoints: Checkpoints | None, plan: Plan) -> Checkpoints | None:
@@ -215,7 +208,7 @@ def _steps(run: Run, plan: Plan) -> Iterator[int]:
         outcome, word = _update(run, plan, batch, key_steps)
         run.pending.append(outcome)
         under_way.append((run.progress.finite, word))
-        if len(under_way) > _LOOK_BACK:
+        if len(under_way) > LOOK_BACK:
             _look_at(run, plan, *under_way.popleft())
         yield step
 
@@ -248,25 +241,18 @@ def _next(run: Run, plan: Plan, first: bool) -> Batch:
         # Before anything ran there is nothing to keep, and the error is best as it is.
         if first:
             raise
-        raise _no_data(run, f"{type(error).__name__}: {error}") from error
+        raise _no_data(run, plan, error) from error
 
 
 def _taken(run: Run, plan: Plan) -> Batch:
-    batch = next(run.stream.batches)
-    if plan.check is not None:
-        plan.check(batch)
-    if plan.rule.sharding is not None:
-        require_parts(plan.rule.sharding, len(batch), "a batch of train", own=True)
+    batch = plan.next_batch(run.stream.batches)
     return batch if is_shared(plan.rule.sharding) else place(batch, plan.rule.sharding)
 
 
-def _no_data(run: Run, why: str) -> DataSourceError:
-    step = int(run.progress.step)
-    return DataSourceError(
-        f"train failed at step {step + 1}: {why} (`error.result` has the model as it was after "
-        f"step {step})",
-        _result(run, return_best=False),
-    )
+def _no_data(run: Run, plan: Plan, why: Exception | str) -> DataSourceError:
+    so_far = _result(run, return_best=False)
+    step = so_far.step + 1
+    return source_failed(f"train failed at step {step}", why, so_far, plan.place_of(step))
 
 
 def _add_row(run: Run, plan: Plan) -> dict[str, Any]:
@@ -283,7 +269,8 @@ def _add_row(run: Run, plan: Plan) -> dict[str, Any]:
     if plan.watch.valid is not None:
         average = averaged(run.progress)
         model = run.progress.model if average is None else average
-        figures = assess(model, plan.watch.valid, plan.rule.loss, 256, plan.rule.sharding)
+        parts = plan.held_out(lambda: _result(run, return_best=False))
+        figures = assess(model, parts, plan.rule.loss)
         row |= {f"valid_{name}": figure for name, figure in figures.items()}
         run.note(row["valid_loss"])
     run.history.append(row)
@@ -320,7 +307,7 @@ def _fail(run: Run, plan: Plan) -> None:
     if run.processes is not None:
         why, own = run.processes.failures()
         if why:
-            raise _no_data(run, why) from own
+            raise _no_data(run, plan, why) from own
     step = int(run.progress.step) + 1
     data = fault_of("the training data", plan.feed.data)
     raise NonFiniteLossError(

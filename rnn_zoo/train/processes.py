@@ -23,7 +23,7 @@ from jaxtyping import PyTree
 
 from .._engine.unstable import of_all_processes
 from ..data.batches import Batch
-from .feeds import ends_of
+from .agreement import form_of, require_one_form, texts, told
 from .placement import is_shared, place, whole_size
 from .settled import Plan
 from .step import Progress, UpdateRule, take_step
@@ -35,16 +35,6 @@ GO, STOP, FAILED = 0, 1, 2
 def writes(sharding: NamedSharding | None) -> bool:
     """Whether this process writes files and shows a bar: in a shared run the first one alone."""
     return not is_shared(sharding) or jax.process_index() == 0
-
-
-def texts(own: str) -> list[str]:
-    """The texts of all processes, in their order. Each has to call this."""
-    content = np.frombuffer(own.encode(), np.uint8)
-    sizes = of_all_processes(np.array([content.size], np.int32))
-    padded = np.zeros(max(int(sizes.max()), 1), np.uint8)
-    padded[: content.size] = content
-    rows = of_all_processes(padded)
-    return [bytes(row[: int(size)]).decode() for row, size in zip(rows, sizes.ravel())]
 
 
 def positions_of(own: Any, sharding: NamedSharding | None) -> Any:
@@ -114,11 +104,11 @@ class Processes:
         except Exception as error:
             fault = error
         if first:
-            self._agree(batch, fault)
-        elif fault is None and _form(batch) != _form(self._last):
+            require_one_form("train", batch, fault)
+        elif fault is None and form_of(batch) != form_of(self._last):
             fault = ValueError(
                 "expected every batch in the form of the first one where several processes train "
-                f"together, {_form(self._last)}, got {_form(batch)}"
+                f"together, {form_of(self._last)}, got {form_of(batch)}"
             )
         if fault is not None:
             self._failure, self._word, batch = fault, FAILED, self._last
@@ -126,25 +116,10 @@ class Processes:
         assert batch is not None  # the first one came
         return batch
 
-    def _agree(self, batch: Batch | None, fault: Exception | None) -> None:
-        """An error where one process has no batch, or one of a form that no program could join."""
-        said = texts(_form(batch) if fault is None else _told(fault))
-        if fault is not None:
-            raise fault
-        for process, one in enumerate(said):
-            if one.startswith("!"):
-                raise ValueError(f"train failed in process {process}: {one[1:]}")
-            if one != _form(batch):
-                raise ValueError(
-                    "expected batches of one form in all processes, got "
-                    f"{_form(batch)} in process {jax.process_index()} and {one} in process "
-                    f"{process}"
-                )
-
     def failures(self) -> tuple[str, Exception | None]:
         """Which processes have no batches any more and why, and the error of this one. Each has
         to call this."""
-        said = enumerate(texts(_told(self._failure)))
+        said = enumerate(texts(told(self._failure)))
         return "; ".join(f"process {i}: {one[1:]}" for i, one in said if one), self._failure
 
     def update(
@@ -186,7 +161,7 @@ def join(progress: Progress, plan: Plan, checkpoints: Any) -> Processes | None:
             "model, opt_state and ema": progress,
             "key": plan.key,
             "train": plan.feed.ends(),
-            "valid": None if watch.valid is None else ends_of(watch.valid),
+            "valid": watch.ends(),
             "steps and eval_every": (plan.steps, plan.eval_every),
             "max_patience and return_best": (watch.max_patience, watch.return_best),
             "checkpoints": checkpoints
@@ -222,16 +197,6 @@ def _update(progress: Progress, batch: Batch, words: jax.Array, key: Any, rule: 
     finite = progress.finite & (word < FAILED)
     progress, outcome = take_step(progress._replace(finite=finite), batch, key, rule)
     return progress, outcome, word
-
-
-def _told(error: Exception | None) -> str:
-    return "" if error is None else f"!{type(error).__name__}: {error}"
-
-
-def _form(batch: Batch | None) -> str:
-    """The fields of a batch with their shapes and dtypes."""
-    fields = [] if batch is None else list(vars(batch).items())
-    return ", ".join(f"{k} {v.dtype}{tuple(v.shape)}" for k, v in fields if v is not None)
 
 
 def _digest(tree: PyTree) -> str:

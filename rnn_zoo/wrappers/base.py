@@ -7,7 +7,7 @@ import equinox as eqx
 from jaxtyping import Array, ArrayLike
 
 from ..base import AbstractCell, State
-from ..linear import AffineMap
+from ..linear import AffineMap, Parts
 
 
 class AbstractWrapper(AbstractCell):
@@ -53,6 +53,14 @@ class AbstractOutputWrapper(AbstractWrapper):
         """The step of the cell, and what the wrapper makes of its output."""
         state, y = self.cell.advance(c, state, x, dt, key)
         return state, self.emit(x, y)
+
+    def parts(self, c: Any, x: Array, *dt: ArrayLike) -> Parts:
+        """The parts of a cell whose state is a matrix."""
+        return self.cell.parts(c, x, *dt)
+
+    def output(self, c: Any, read: Array, x: Array) -> Array:
+        """The output of such a cell, and what the wrapper makes of it."""
+        return self.emit(x, self.cell.output(c, read, x))
 
     def transition(self, c: Any, x: Array, *dt: ArrayLike) -> AffineMap:
         """The transition of a linear cell."""

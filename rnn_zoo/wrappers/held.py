@@ -53,6 +53,14 @@ class Held(AbstractCell):
         """The cell's."""
         return self.cell.equation(c, state, x, *dt, **key)
 
+    def parts(self, c: Any, x: Array, *dt: Any) -> Any:
+        """Those of a cell whose state is a matrix."""
+        return self.cell.parts(c, x, *dt)
+
+    def output(self, c: Any, read: Array, x: Array) -> Array:
+        """That of such a cell."""
+        return self.cell.output(c, read, x)
+
     def transition(self, c: Any, x: Array, *dt: Any) -> Any:
         """That of a linear cell."""
         return self.cell.transition(c, x, *dt)
