@@ -210,6 +210,7 @@ class AbstractScaledMatrixCell(AbstractCell):
     """
 
     stochastic: ClassVar[bool] = False
+    has_scaled_matrix: ClassVar[bool] = True
 
     if not TYPE_CHECKING:
 
@@ -269,7 +270,7 @@ def has_matrix_state(cell: Any) -> bool:
 
 def runs_in_chunks(cell: Any) -> bool:
     """Whether there is a form in chunks of some steps."""
-    return has_matrix_state(cell) or isinstance(cell, AbstractScaledMatrixCell)
+    return has_matrix_state(cell) or getattr(cell, "has_scaled_matrix", False)
 
 
 def check_parts(cell: AbstractCell, parts: Any, state: Any) -> None:

@@ -186,8 +186,8 @@ class Parts(NamedTuple):
         """The steps that this one is made of, without an axis for them."""
         if self.k.ndim == 2:
             return [self]
-        rest = [None if p is None else list(p) for p in self[1:]]
-        return [Parts(self.q, *(p and p[i] for p in rest)) for i in range(len(self.k))]
+        each: list[Any] = [None if p is None else list(p) for p in self[1:]]
+        return [Parts(self.q, *(p and p[i] for p in each)) for i in range(len(self.k))]
 
     def wrong_for(self, state: Any) -> str:
         """What does not fit this state, in words; "" where all does."""

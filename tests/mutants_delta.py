@@ -42,7 +42,7 @@ ROWS = {
     "delta product head by head first": (PRODUCTS, "        q, k, v = activated(self, q, k, v)\n", "        k = jnp.moveaxis(k.reshape(key[0], n, key[1]), 0, 1)\n        q, k, v = activated(self, q, k, v)\n", PRODUCT),
     "delta product with one beta": (PRODUCTS, "beta = written(z, self", "beta = written(jnp.broadcast_to(z[:1], z.shape), self", PRODUCT),
     "delta product of positive eigenvalues": (PRODUCTS, "beta = written(z, self.negative_eigenvalues)", "beta = written(z, False)", PRODUCT),
-    "delta product without the step's bias": (PRODUCTS, "jax.nn.softplus(a[0] + self.bias_dt)", "jax.nn.softplus(a[0])", PRODUCT),
+    "delta product without the step's bias": (PRODUCTS, "jax.nn.softplus(plus(a[0], self.bias_dt))", "jax.nn.softplus(a[0])", PRODUCT),
     "rwkv7 reads after its decay": (RWKV7, "a=-kappa, b=a * kappa", "a=-kappa * jnp.exp(log_decay.reshape(key)), b=a * kappa", RWKV),
     "rwkv7 adds what it should erase": (RWKV7, "a=-kappa, b=a * kappa", "a=kappa, b=a * kappa", RWKV),
     "rwkv7 learns at its rate where it reads": (RWKV7, "a=-kappa, b=a * kappa", "a=-a * kappa, b=kappa", RWKV),

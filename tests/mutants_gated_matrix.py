@@ -45,7 +45,7 @@ GATED_MATRIX = {
     "m2rnn drops dt": ("cells/m2rnn.py", "a + self.bias_dt, dt)", "a + self.bias_dt)", M2RNN),
     "m2rnn q and k swapped": ("cells/m2rnn.py", "q, k, v, a = cut", "k, q, v, a = cut", M2RNN),
     "m2rnn starts without its identity": ("cells/m2rnn.py", "jnp.eye(shape[-1], dtype=given.dtype)", "jnp.zeros(shape[-2:], given.dtype)", START.format("starts")),
-    "scaled chunks let a reset NaN into gradients": ("_engine/scaled_chunks.py", "        state = select(first[0], state, initial)", "        state = select(first[0] | True, state, initial)", "test_semantics.py -k 'reset_at_once_reaches_no_gradient and mlstm'"),
+    "scaled chunks let a reset NaN into gradients": ("_engine/scaled_chunks.py", "        state = select(first[0], state, initial)", "        state = select(first[0] | True, state, initial)", "test_scaled_chunks.py -k reset_at_once"),
     "pd_ssm one-hot in rows": ("cells/pd_ssm.py", "jax.nn.one_hot(scores.argmax(0), len(scores), dtype=scores.dtype, axis=0)", "jax.nn.one_hot(scores.argmax(1), len(scores), dtype=scores.dtype, axis=1)", PD_SSM),
     "pd_ssm transposed": ("cells/pd_ssm.py", "lax.complex(P @ kept.real, P @ kept.imag)", "lax.complex(P.T @ kept.real, P.T @ kept.imag)", PD_SSM),
     "pd_ssm phases without their sine": ("cells/pd_ssm.py", "phase), modulus * jnp.sin(phase)) * state\n", "phase), 0 * modulus * jnp.sin(phase)) * state\n", PD_SSM),

@@ -129,7 +129,7 @@ def pieces(features, sizes, heads, head):
     return (*found, rest)
 
 
-def delta_steps(S, ks, vs, betas):
+def corrected(S, ks, vs, betas):
     """The delta rule with each key, value and beta, in order."""
     for k, v, beta in zip(ks, vs, np.ravel(betas), strict=True):
         S = S + beta * np.outer(k, v - S.T @ k)
@@ -182,7 +182,7 @@ FUNCTIONS = {
     "columns": lambda matrix: matrix.shape[1],
     "split": split,
     "each": lambda count, size: (int(count), int(size)),
-    "delta_steps": delta_steps,
+    "corrected": corrected,
     "diagonals": diagonals,
     "steps": steps,
     "spaced": lambda start, end, count: np.linspace(start, end, int(count)),

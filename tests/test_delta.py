@@ -107,6 +107,27 @@ def test_gates_have_their_gradients_under_strong_decay(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_chunks_are_as_exact_as_steps_where_a_key_comes_again_and_again(name):
+    """In float32: powers of the matrix of scores would be lost here."""
+    options = {} if name == "rwkv7" else {"negative_eigenvalues": True}
+    cell = noisy(rz.make_cell(name, 3, 8, num_heads=2, key_size=6, key=KEY, **options), 1)
+    xs = np.tile(np.random.default_rng(2).normal(size=3) * 3, (150, 1)).astype(np.float32)
+
+    def errors(cell, xs):
+        ways = [rz.scan.unroll(cell, xs, method=m)[1] for m in ("sequential", "parallel")]
+        return [np.asarray(ys, np.float64) for ys in ways]
+
+    one, two = errors(cell, xs)
+    with float64():
+        wide = jax.tree.map(lambda p: jnp.asarray(p, jnp.float64), cell)
+        exact, exact_too = errors(wide, jnp.asarray(xs, jnp.float64))
+    np.testing.assert_allclose(exact_too, exact, rtol=1e-10, atol=1e-10)
+    size = np.linalg.norm(exact)
+    error, other = (np.linalg.norm(ys - exact) / size for ys in (one, two))
+    assert other < 3 * error + 2e-7
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(("size", "inputs"), [(1, 1), (5, 2), (8, 3)])
 def test_gradients_at_zero_are_finite(name, size, inputs):
     cell = rz.make_cell(name, inputs, size, key=KEY)

@@ -332,7 +332,8 @@ def test_a_source_that_fails_leaves_its_checkpoint_and_its_history(tmp_path):
     with pytest.raises(DataSourceError, match=message) as raised:
         run(Broken(parts()), checkpoints=Checkpoints(tmp_path), **options)
     assert [row["step"] for row in raised.value.result.history] == [2]
-    resumed = run(TellingLoader(parts()), checkpoints=Checkpoints(tmp_path, resume=True), **options)
+    resume = Checkpoints(tmp_path, resume="must")
+    resumed = run(TellingLoader(parts()), checkpoints=resume, **options)
     whole = run(TellingLoader(parts()), **options)
     assert same(resumed.model, whole.model)
     assert [row["step"] for row in resumed.history] == [2, 4, 6, 8]

@@ -15,7 +15,7 @@ from test_train import ADAM, KEY, echo_task, model_for, same, sign_task, train
 import rnn_zoo as rz
 from rnn_zoo.data import Batch
 from rnn_zoo.train import Checkpoints, DataSourceError, PredictionLoss, cross_entropy, fit, mse
-from rnn_zoo.train.devices import place, replicate, sharding_of
+from rnn_zoo.train.placement import place, replicate, sharding_of
 from rnn_zoo.train.step import UpdateRule, start, update
 
 

@@ -107,6 +107,32 @@ def test_what_is_not_finite_ends_at_a_reset():
         assert np.isfinite(state.C).all()
 
 
+def test_nan_that_is_reset_at_once_meets_no_gradient():
+    cell = build(jnp.float32)
+    xs, state, _ = given(cell, 12)
+    broken = state._replace(C=jnp.full_like(state.C, jnp.nan))
+    reset = jnp.arange(12) == 0
+
+    def loss(cell):
+        return run(cell, xs, broken, "parallel", reset=reset)[1].sum()
+
+    gradients = jax.tree.leaves(eqx.filter_grad(loss)(cell))
+    assert all(np.isfinite(leaf).all() for leaf in gradients)
+
+
+@pytest.mark.parametrize("wrap", [rz.Frozen, rz.LearnedInitialState, rz.LayerNormed])
+def test_wrappers_that_leave_the_state_alone_run_in_chunks(wrap):
+    with float64() as dtype:
+        cell = build(dtype)
+        xs, state, keywords = given(cell)
+        cell = wrap(cell)
+        if wrap is rz.LearnedInitialState:  # one that something is stored in
+            cell = rz.base.replace(cell, initial=state)
+            state = None
+        ways = [run(cell, xs, state, m, **keywords) for m in METHODS]
+        assert_close(*ways, 1e-10)
+
+
 def test_gate_that_is_shut_writes_nothing():
     """An input gate of exactly 0, also where nothing is stored."""
     with float64() as dtype:

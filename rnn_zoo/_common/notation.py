@@ -38,9 +38,9 @@ last step. Functions act on each entry: `sig` (the logistic function), `tanh`, `
 - `head(v)`: under the heading "for each head", the numbers of this head, where `state` is its
   state, too, and `h` its number, from 0; `pieces(v, m, n)`: of blocks of m, n, ... numbers for
   each head those of this one, and whole what is behind them; a size `each(n, m)` stands for n
-  blocks of m, a row for each. `shared(v, n)`: of n equal blocks, of groups of heads, that of this
+  blocks of m, a row for each; `shared(v, n)`: of n equal blocks, of groups of heads, that of this
   head's group.
-- `delta_steps(S, k, v, b)`: S -> S + b outer(k, v - S^T k) with each row of k, v and b, in order.
+- `corrected(S, k, v, b)`: S -> S + b outer(k, v - S^T k) with each row of k, v and b, in order.
 - `spaced(a, b, n)`: n numbers from a to b at equal distances; `pairs(v)`: complex numbers, the real
   part of each before its imaginary one.
 - `wires(v, adjacency)`: the numbers of the synapses as a matrix, a row for each target;

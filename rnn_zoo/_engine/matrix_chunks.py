@@ -158,7 +158,7 @@ def _single(steps: Steps) -> Steps:
         both = [x[:, None], rest] if place == 0 else [rest, x[:, None]]
         return jnp.concatenate(both, 1).reshape(-1, *x.shape[1:])
 
-    rest = [None if p is None else p.reshape(-1, *p.shape[2:]) for p in parts[1:]]
+    rest: list[Any] = [None if p is None else p.reshape(-1, *p.shape[2:]) for p in parts[1:]]
     segment = None if steps.segment is None else among(steps.segment, 0)
     return Steps(Parts(among(parts.q, -1), *rest), jnp.repeat(steps.does, smaller), segment)
 
@@ -355,6 +355,7 @@ def _left(chunk: Chunk, columns: Array | None, values: Array) -> Array:
 
 
 def _apart(chunk: Chunk, values: Array) -> tuple[Array, Array]:
+    assert chunk.first is not None
     zeros = jnp.zeros_like(values)
     return jnp.where(chunk.first, values, zeros), jnp.where(chunk.first, zeros, values)
 
@@ -374,7 +375,7 @@ def _product(a: Array, b: Array) -> Array:
     return jnp.matmul(*alike(a, b), precision=HIGHEST)
 
 
-def _times(a: Array, factor: Array | None) -> Array:
+def _times(a: Any, factor: Array | None) -> Array:
     if factor is None:
         return a
     a, factor = alike(a, factor)

@@ -56,7 +56,7 @@ def activated(cell: Any, *parts: Array) -> list[Array]:
 def written(
     z: Float[Array, "*heads"], negative: bool, dt: Float[ArrayLike, ""] = 1.0
 ) -> Float[Array, "*heads"]:
-    """beta, the share of the way to the value: of two gaps as of one after the other."""
+    """beta, the share of the way to the value; two gaps go as far as one that is their sum."""
     return 2 * jax.nn.sigmoid(z) if negative else -jnp.expm1(-jnp.asarray(dt) * jax.nn.softplus(z))
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._common.terms import affine
+from .._common.terms import affine, plus
 from ..base import AbstractMatrixCell
 from ..declared import (
     AbstractDeclaredCell,
@@ -75,7 +75,7 @@ def _rows(given: Given) -> int:
         beta = sig(z)     otherwise
         alpha = exp(-exp(A) softplus(head(f) + b))   if gated
         alpha = 1                                    otherwise
-        S' = delta_steps(alpha S, k, v, beta)
+        S' = corrected(alpha S, k, v, beta)
         y = S'^T q / sqrt(key_size)
         where W = weight_ih; n = num_products; A = head(A_log); b = head(bias_dt); S = state
               input_map = given(weight_ih); gated = given(A_log)
@@ -135,7 +135,7 @@ class DeltaProductCell(AbstractDeclaredCell, AbstractMatrixCell, init=False):
         if c is None:
             return delta_rule(q, k, v, beta)
         # Of the steps of one input only the first fades.
-        first = -c * jax.nn.softplus(a[0] + self.bias_dt)
+        first = -c * jax.nn.softplus(plus(a[0], self.bias_dt))
         rest = jnp.zeros((n - 1, *single), first.dtype)
         log_decay = jnp.concatenate([first[None], rest])
         return delta_rule(q, k, v, beta, log_decay[..., None])

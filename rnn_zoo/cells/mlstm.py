@@ -76,9 +76,11 @@ class MLSTMCell(AbstractDeclaredCell, AbstractScaledMatrixCell, init=False):
     input can outweigh all that is stored; m keeps the exponentials in range and cancels in y,
     which is that of sums C and n that were never divided, over at least 1. It starts at -1e30,
     which says that nothing is stored yet (the authors start it at 0, to the same effect), and the
-    rest at zero; what C and n hold besides an m of -1e30 has no weight. The exponential of -m is
-    taken up to that of 80. Nothing is added to the denominator, where the authors add 1e-6, which
-    would make y depend on m.
+    rest at zero; what C and n hold besides an m of -1e30 has no weight, so that a start to be
+    learned has an m of 0 (`rz.LearnedInitialState(cell, state)`). The exponential of -m is taken up
+    to that of 80. Nothing is added to the denominator, where the authors add 1e-6, which would make
+    y depend on m. A sequence runs step by step, or with `method="parallel"` in chunks of some
+    steps, where products of matrices take the place of steps.
 
     The rows of `weight_ih` are those of q (heads * key), k (heads * key), v (heads * value), i and
     f (heads each); they start as N(0, 2 / (5 input)), but at 0 for i and f. `bias_gates` is b of i,

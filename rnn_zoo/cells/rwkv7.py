@@ -116,13 +116,15 @@ class RWKV7Cell(AbstractDeclaredCell, AbstractMatrixCell, init=False):
 
     with $\mathrm{unit}(u) = u / \sqrt{|u|^2 + 10^{-6}}$. State: S, (heads, key, value), zero at the
     start. What is erased is read at $\kappa$, *before* the decay, and erased at $a \odot \kappa$: a
-    is a learning rate for each channel. What is written has a key of its own. Each channel keeps at
-    least 0.545 of itself in a step. The rows of `weight_ih` @ x are r, $\hat K$ and v, each head by
-    head, then $f_w$ and $f_a$, `rank` numbers each, for all heads together. With `input_map=False`
-    x is these features. The cell counts steps and takes no dt: erasing by a is no flow.
+    is a learning rate for each channel. What is written has a key of its own. The decay alone
+    leaves at least 0.545 of each channel. The rows of `weight_ih` @ x are r, $\hat K$ and v, each
+    head by head, then $f_w$ and $f_a$, `rank` numbers each, for all heads together. With
+    `input_map=False` x is these features. The cell counts steps and takes no dt: erasing by a is no
+    flow.
 
-    Parameters start as those of the authors' first layer. The paper's block shifts tokens before
-    the maps, and behind them normalises y, adds a bonus $(r \cdot k)\, v$ and gates it.
+    Parameters start as those of the authors' first layer, the rows of $f_w$ and $f_a$ among them
+    at 0. The paper's block shifts tokens before the maps; behind the recurrence it normalises y,
+    adds a bonus $(r \cdot k)\, v$ and gates the sum.
     """
 
     weight_ih: Float[Array, "rows input"] | None = drawn_from(_first_map, when=has_map)

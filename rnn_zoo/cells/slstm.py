@@ -80,7 +80,8 @@ class SLSTMCell(AbstractDeclaredCell, init=False):
     outweigh all that is stored; m keeps the exponentials in range and cancels in y. It starts at
     -1e30, which says that nothing is stored yet (the authors start it at 0 and treat n = 0 apart,
     to the same effect), and the rest at zero. What c and n hold besides an m of -1e30 has no
-    weight.
+    weight, so that a start to be learned has an m of 0 and a positive n
+    (`rz.LearnedInitialState(cell, state)`).
 
     `num_heads` heads of hidden / num_heads units each: the entries of `weight_hh`, (4, heads, unit,
     unit), are those of y in the same head, and it starts at 0. `weight_ih` and `bias` have blocks

@@ -9,14 +9,19 @@ import jax
 import numpy as np
 
 from ..data.batches import Batch
-from .devices import place
 from .feeds import held_out
 from .losses import BatchCheck, check_batch, count_targets
+from .placement import sharding_of, spread
 from .step import LOOK_BACK, split_loss
 
 
 def evaluate(
-    model: Any, data: Any, *, loss: Callable[..., Any], batch_size: int | None = None
+    model: Any,
+    data: Any,
+    *,
+    loss: Callable[..., Any],
+    batch_size: int | None = None,
+    mesh: Any = None,
 ) -> dict[str, float]:
     """The loss and the metrics over all of `data`, in inference mode.
 
@@ -25,9 +30,17 @@ def evaluate(
 
     Batches are weighted by their targets (valid steps where there is a target for each step,
     samples otherwise), so how the data are cut does not change the result of a loss that is a
-    mean. ValueError for labels that the model has no output for, without any valid target, and
-    for a `batch_size` of data that are cut already.
+    mean.
+
+    `mesh`, as of `fit`: its devices share each batch that they can share equally. Where they are
+    those of several processes, each calls this and gets the figures of all. A `Batch` is then the
+    same in each, which reads its own rows; an iterable gives the part of its process alone.
+    Without `mesh` a process evaluates by itself.
+
+    ValueError for labels that the model has no output for, without any valid target, and for a
+    `batch_size` of data that are cut already.
     """
+    sharding = sharding_of(mesh)
     check = BatchCheck(functools.partial(check_batch, loss, model), loss)
     if isinstance(data, Batch):
         check_batch(loss, model, data)
@@ -36,16 +49,14 @@ def evaluate(
             "batch_size says how a Batch of all the samples is cut, and these data are batches "
             "that are cut already: leave it out"
         )
-    parts = held_out("data", data, check, 256 if batch_size is None else batch_size)
-    return assess(model, parts, loss)
+    size = 256 if batch_size is None else batch_size
+    return assess(spread(model, sharding), held_out("data", data, check, size, sharding), loss)
 
 
-def assess(
-    model: Any, parts: Iterable[Batch], loss: Callable, sharding: Any = None
-) -> dict[str, float]:
-    """`evaluate` for batches that are checked, each of which may lie on several devices."""
+def assess(model: Any, parts: Iterable[Batch], loss: Callable) -> dict[str, float]:
+    """`evaluate` for batches that are checked, and lie on the devices of the model."""
     model = eqx.nn.inference_mode(model)
-    figures = weighed(lambda part: _assess(model, place(part, sharding), loss), parts)
+    figures = weighed(lambda part: _assess(model, part, loss), parts)
     return {name: float(figure) for name, figure in figures.items()}
 
 

@@ -249,7 +249,7 @@ def _stream(plan: Plan, keys: Array) -> Iterator[Any]:
     """Batches with members on axis 0, each in its own order; or those of all members."""
     feed = plan.feed
     if isinstance(feed, Source):
-        stream = feed.open(None, 0, None).batches
+        stream = feed.open(None, 0, None, None).batches
         while True:
             yield _Shared(plan.next_batch(stream))
     epoch = 0

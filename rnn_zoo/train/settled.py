@@ -16,9 +16,9 @@ import jax.random as jr
 import numpy as np
 
 from ..data.batches import Batch, on_host
-from .devices import require_parts
-from .feeds import Feed, Source, held_out, in_memory, require_batches
+from .feeds import Feed, Source, ends_of, held_out, in_memory, require_batches
 from .losses import BatchCheck, check_batch, fault_of
+from .placement import require_parts
 from .step import UpdateRule, check_truncate
 
 
@@ -84,12 +84,12 @@ class DataSourceError(RuntimeError):
 
 
 def source_failed(
-    what: str, error: Exception, result: FitResult, place: str = ""
+    what: str, error: Exception | str, result: FitResult, place: str = ""
 ) -> DataSourceError:
     """What is said where data ended or failed, `what` and at which `place`, after some steps."""
+    why = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
     return DataSourceError(
-        f"{what}: {type(error).__name__}: {error} ({place}`error.result` has the model as it was "
-        f"after step {result.step})",
+        f"{what}: {why} ({place}`error.result` has the model as it was after step {result.step})",
         result,
     )
 
@@ -111,6 +111,10 @@ class Watch(NamedTuple):
             return False
         more = (so_far(),) if _takes_result(self.callback) else ()
         return self.callback(row["step"], row, *more) is True
+
+    def ends(self) -> Batch | bool:
+        """What two processes compare of the validation data; iterables are each one's own."""
+        return ends_of(self.valid) if isinstance(self.valid, Batch) else self.valid is None
 
     @property
     def seeks_best(self) -> bool:
@@ -180,13 +184,14 @@ class Plan:
         if self.check is not None:
             self.check(batch)
         if self.rule.sharding is not None:
-            require_parts(self.rule.sharding, len(batch), "a batch of train")
+            require_parts(self.rule.sharding, len(batch), "a batch of train", own=True)
         return batch
 
     def held_out(self, so_far: Callable[[], FitResult]) -> Iterator[Batch]:
         """The batches of the validation data. DataSourceError, with the run so far, where they
         cannot be read."""
-        parts, number = held_out("valid", self.watch.valid, self.check_valid, 256), 1
+        sharding, number = self.rule.sharding, 1
+        parts = held_out("valid", self.watch.valid, self.check_valid, 256, sharding)
         while True:
             try:
                 batch = next(parts)

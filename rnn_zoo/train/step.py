@@ -14,8 +14,9 @@ from jaxtyping import PyTree
 
 from ..data.batches import Batch
 from ..layers.batching import batch as batched
-from .devices import gradient_over, keys_of_samples, replicate
+from .devices import gradient_over, keys_of_samples
 from .losses import PredictionLoss, count_targets
+from .placement import replicate
 
 
 # How many batches may be under way before the oldest one is waited for: waiting for each would make

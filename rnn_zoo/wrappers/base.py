@@ -7,7 +7,7 @@ import equinox as eqx
 from jaxtyping import Array, ArrayLike
 
 from ..base import AbstractCell, State
-from ..linear import AffineMap, Parts
+from ..linear import AffineMap, Parts, Scaled
 
 
 class AbstractWrapper(AbstractCell):
@@ -43,6 +43,11 @@ class AbstractOutputWrapper(AbstractWrapper):
     def stochastic(self) -> bool:
         return self.cell.stochastic
 
+    @property
+    def has_scaled_matrix(self) -> bool:
+        """Whether the cell is an `AbstractScaledMatrixCell`."""
+        return getattr(self.cell, "has_scaled_matrix", False)
+
     @abc.abstractmethod
     def emit(self, x: Array, y: Array) -> Array:
         """What leaves the wrapper where y leaves the cell."""
@@ -54,7 +59,7 @@ class AbstractOutputWrapper(AbstractWrapper):
         state, y = self.cell.advance(c, state, x, dt, key)
         return state, self.emit(x, y)
 
-    def parts(self, c: Any, x: Array, *dt: ArrayLike) -> Parts:
+    def parts(self, c: Any, x: Array, *dt: ArrayLike) -> Parts | Scaled:
         """The parts of a cell whose state is a matrix."""
         return self.cell.parts(c, x, *dt)
 
