@@ -21,21 +21,14 @@ from ._common.dtypes import half_as, working_dtype
 from ._common.keys import step_keys
 from ._common.moved import listing as _listing, moved as _moved
 from ._common.old_names import SCAN as _OLD
-from ._engine import across_devices as _across, matrix_chunks, plain as _plain
+from ._engine import across_devices as _across, matrix_chunks, plain as _plain, scaled_chunks
 from ._engine.backends import PARALLEL, choose, enough_for_chunks
 from ._engine.chunks import Length, Way
 from ._engine.loop import loop
-from ._engine.mesh import in_mesh, vary_alike
+from ._engine.offsets import with_start
 from ._engine.recurrence import solve
-from .base import (
-    AbstractCell,
-    State,
-    check_cell,
-    check_parts,
-    check_transition,
-    has_matrix_state,
-)
-from .linear import AffineMap, select, varies
+from .base import AbstractCell, State, check_cell, check_parts, check_transition, runs_in_chunks
+from .linear import AffineMap, select
 
 
 METHODS = ("auto", "sequential", "parallel")
@@ -229,16 +222,17 @@ def resolve_method(
         if method == "parallel":
             raise ValueError('remat belongs to the sequential loop: drop method="parallel"')
         return "sequential"
-    if method == "parallel" and not cell.linear:
+    parallel = cell.linear or runs_in_chunks(cell)
+    if method == "parallel" and not parallel:
         raise ValueError(
             f"{type(cell).__name__} is not a linear cell and has no parallel form: "
             'use method="sequential" or "auto"; rz.list_cells(linear=True) names those that have'
         )
-    if method == "sequential" or not cell.linear or length == 0:
+    if method == "sequential" or not parallel or length == 0:
         return "sequential"
     if _CHOSEN.value == "scan":
-        return PLAIN if method == "parallel" else "sequential"
-    if has_matrix_state(cell):
+        return PLAIN if method == "parallel" and cell.linear else "sequential"
+    if runs_in_chunks(cell):
         in_chunks = method == "parallel" or enough_for_chunks(length)
         return CHUNKS if in_chunks else "sequential"
     return PARALLEL if method == "parallel" else choose(jax.default_backend(), length)
@@ -256,7 +250,7 @@ def _spread(cell, state, steps: Steps, remat, how: _How):
 def _part(whole: tuple, steps: Steps, remat, how: _How) -> tuple[Any, Any]:
     (cell, state), axis = whole, how.mesh_axis
     assert axis is not None
-    if has_matrix_state(cell) and not how.plain:
+    if runs_in_chunks(cell) and not how.plain:
         cell = _across.own(cell)
         state, states, ys = _matrix(cell, state, steps, how)
     elif cell.linear:
@@ -305,10 +299,8 @@ def _sequential(cell, state, steps: Steps, how: _How):
 @eqx.filter_jit
 def _linear(cell, state, steps: Steps, how: _How):
     """A linear cell: inputs and outputs of all steps at once, the recurrence between them."""
-    c = cell.constants()
-    x, *dt = _visible(steps)
-    dtype = working_dtype(cell, x)
-    inputs = [array.astype(dtype) for array in (x, *dt)]
+    c, (x, *dt) = cell.constants(), _visible(steps)
+    inputs = _as_floats(cell, x, *dt)
     maps = _map_over_time(cell, c, state, inputs)
     way = Way(steps.length, how.reverse, mesh_axis=how.mesh_axis)
     if how.algorithm == PLAIN:
@@ -317,7 +309,7 @@ def _linear(cell, state, steps: Steps, how: _How):
     else:
         states = solve(
             maps.linear,
-            _offsets(maps, cell, state, steps, how),
+            with_start(maps, state, steps, way, cell.init_state()),
             way,
             mask=steps.mask,
             barrier=steps.reset,
@@ -339,11 +331,10 @@ def _linear(cell, state, steps: Steps, how: _How):
 @eqx.filter_jit
 def _matrix(cell, state, steps: Steps, how: _How):
     """A matrix state: what all steps do to it at once, and its chunks one after the other."""
-    c = cell.constants()
-    x, *dt = _visible(steps)
-    dtype = working_dtype(cell, x)
-    inputs = [array.astype(dtype) for array in (x, *dt)]
+    c, (x, *dt) = cell.constants(), _visible(steps)
+    inputs = _as_floats(cell, x, *dt)
     in_axes = [0 if array.ndim else None for array in inputs]  # a scalar dt is not per step
+    chunks = matrix_chunks if cell.linear else scaled_chunks
 
     def parts_at(*at: Array):
         parts = cell.parts(c, *at)
@@ -355,8 +346,8 @@ def _matrix(cell, state, steps: Steps, how: _How):
     flags = {"initial": cell.init_state(), "mask": steps.mask, "reset": steps.reset}
     if how.mesh_axis is not None:
         state = matrix_chunks.entering(parts, state, way, **flags)
-    final, read = matrix_chunks.run(parts, state, way, **flags)
-    states = matrix_chunks.states(parts, state, way, **flags) if how.keep_states else None
+    final, read = chunks.run(parts, state, way, **flags)
+    states = chunks.states(parts, state, way, **flags) if how.keep_states else None
 
     def output(read: Array, x: Array) -> Array:
         y = cell.output(c, read, x)
@@ -385,6 +376,10 @@ def _map_over_time(cell: Any, c: Any, state: Array, inputs: list[Array]) -> Affi
     return jax.vmap(transition, in_axes=in_axes, out_axes=out_axes)(*inputs)
 
 
+def _as_floats(cell: Any, *inputs: Array) -> list[Array]:
+    return [array.astype(working_dtype(cell, inputs[0])) for array in inputs]
+
+
 def _visible(steps: Steps) -> list[Array]:
     """x, and dt if any, with harmless values where the mask hides a step."""
     if steps.mask is None:
@@ -393,43 +388,6 @@ def _visible(steps: Steps) -> list[Array]:
     if steps.dt is None:
         return [x]
     return [x, jnp.where(steps.mask, steps.dt, jnp.ones_like(steps.dt))]
-
-
-def _offsets(maps: AffineMap, cell, state, steps: Steps, how: _How) -> Array:
-    """The offsets, with the state before the first step and the resets worked into them."""
-    linear, offset = maps.linear, maps.offset
-    if offset.ndim == jnp.ndim(state):  # an offset that does not depend on x
-        offset = jnp.broadcast_to(offset, (steps.length, *offset.shape))
-    offset = offset.astype(state.dtype)
-    if steps.mask is not None:
-        offset = select(steps.mask, offset, jnp.zeros_like(offset))
-
-    def through(linear, mask, h):
-        return linear.apply(h) if mask is None else select(mask, linear.apply(h), h)
-
-    initial = cell.init_state()
-    first = steps.length - 1 if how.reverse else 0
-    at_first = jax.tree.map(lambda a: a[first], linear) if varies(linear) else linear
-    if steps.reset is not None:
-        state = select(steps.reset[first], initial, state)
-    mask = None if steps.mask is None else steps.mask[first]
-    start = offset[first] + through(at_first, mask, state)
-    if steps.reset is not None:
-        every = through(linear, steps.mask, jnp.broadcast_to(initial, offset.shape))
-        offset = select(steps.reset, offset + every, offset)
-    if how.mesh_axis is not None:  # the first step of all is on one device
-        there = _across.place(how.mesh_axis, how.reverse) == 0
-        start = jnp.where(there, start, offset[first])
-    return _with_first(offset, start, how.reverse)
-
-
-def _with_first(offset: Array, start: Array, reverse: bool) -> Array:
-    """The offsets with another one for the first step to be processed."""
-    if not in_mesh([jax.typeof(offset)]):
-        return offset.at[-1 if reverse else 0].set(start)
-    # An update in place under `vmap` is a scatter, which asks how its result is to be spread.
-    parts = [offset[:-1], start[None]] if reverse else [start[None], offset[1:]]
-    return jnp.concatenate(vary_alike(*parts))
 
 
 __getattr__ = _moved(__name__, _OLD)

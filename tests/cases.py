@@ -118,6 +118,18 @@ def _complex_rglru(key, dtype=None, input_size=I, hidden_size=H):
     return rz.cells.RGLRUCell(input_size, even, key=key, **options)
 
 
+def _heads(id: str, name: str, **options) -> Case:
+    """Two heads, each with the sizes of the default's one."""
+
+    def build(key, dtype=None, input_size=I, hidden_size=H):
+        more = {"key": key, "dtype": dtype, **options}
+        return rz.make_cell(name, input_size, 2 * hidden_size, num_heads=2, **more)
+
+    info = rz.cell_info(name)
+    flags = {"linear": info.linear, "timed": info.timed}
+    return Case(id, build, name, **flags, outputs=lambda hidden: 2 * hidden)
+
+
 def _parallel(key, dtype=None, input_size=I, hidden_size=H):
     names = (("leaky_elman", hidden_size - 2), ("lru", 2)) if hidden_size > 2 else (("gru", 1),) * 2
     return rz.layers.Parallel(
@@ -349,6 +361,9 @@ MODES = [
         outputs=lambda hidden: hidden + hidden % 2,
     ),
     _registered("mamba-complex", "mamba", {"turning": True}, complex_eigenvalues=True),
+    _heads("slstm-heads", "slstm"),
+    _heads("m2rnn-heads", "m2rnn", key_size=3),
+    _heads("mlstm-heads", "mlstm", key_size=3, use_bias=False),
     _registered(
         "linear_attention-sum",
         "linear_attention",
@@ -559,6 +574,9 @@ SLOW = {
     "kda-negative",
     "delta_product-ungated",
     "rwkv7-heads",
+    "slstm-heads",
+    "m2rnn-heads",
+    "mlstm-heads",
     "linear_attention-sum",
     "retnet-heads",
     "gla-heads",
@@ -586,7 +604,8 @@ def ids(cases, *, kinds=False):
 
 def methods(cell):
     """The ways in which the evaluators can run a cell."""
-    return ["sequential", "parallel", "auto"] if cell.linear else ["sequential"]
+    parallel = cell.linear or rz.base.runs_in_chunks(cell)
+    return ["sequential", "parallel", "auto"] if parallel else ["sequential"]
 
 
 @contextlib.contextmanager

@@ -107,8 +107,10 @@ def synapses(wiring, layer, fully_recurrent):
     return (np.concatenate([before[:, own], inside]).T != 0).astype(float)
 
 
-def of_head(array, heads, head):
+def of_head(heads, head, array):
     """What belongs to one head of what is laid out head by head: a number where it is only one."""
+    if array is None:
+        return None
     own = array.reshape(heads, array.shape[0] // heads, *array.shape[1:])[head]
     return own[0] if len(own) == 1 else own
 
@@ -122,7 +124,7 @@ def pieces(features, sizes, heads, head):
     *found, rest = np.split(features, np.cumsum(counts).astype(int))
     for i, size in enumerate(sizes):
         rows = found[i].reshape(size[0] if isinstance(size, tuple) else 1, -1)
-        own = [of_head(row, heads, head) for row in rows]
+        own = [of_head(heads, head, row) for row in rows]
         found[i] = np.reshape(own, size) if isinstance(size, tuple) else own[0]
     return (*found, rest)
 
@@ -167,6 +169,8 @@ FUNCTIONS = {
     "sum": lambda array: array.sum(-1),
     "norm": np.linalg.norm,
     "unit": unit,
+    "mixed": lambda matrices, shares: np.tensordot(shares, matrices, 1),
+    "hardmax": lambda matrix: np.eye(len(matrix))[:, matrix.argmax(0)],
     "diag": np.diag,
     "outer": np.outer,
     "expm": scipy.linalg.expm,
@@ -196,7 +200,7 @@ def of_cell(cell, size, layer):
         "signs": lambda count: np.where(np.arange(size) < size - count, 1.0, -1.0),
         "by_channel": lambda v: v.reshape(size, -1),
         "rows": lambda v: np.tile(v, (cell.wiring.units, 1)),
-        "head": lambda field: of_head(field, cell.num_heads, layer),
+        "head": lambda field: of_head(cell.num_heads, layer, field),
         "pieces": lambda f, *sizes: pieces(f, sizes, cell.num_heads, layer),
         "shared": lambda f, groups: of_group(f, groups, cell.num_heads, layer),
         "motor": lambda v: motor(cell.wiring, v),

@@ -70,15 +70,16 @@ def _factors(matrices):
     return np.sort(values.real)
 
 
-def test_negative_eigenvalues_take_no_time():
-    cell = rz.cells.MambaCell(I, 4, negative_eigenvalues=True, key=jax.random.key(0))
+@pytest.mark.parametrize("name", ["mamba", "mamba2"])
+def test_negative_eigenvalues_take_no_time(name):
+    cell = rz.make_cell(name, I, 4, negative_eigenvalues=True, key=jax.random.key(0))
     assert not cell.timed
-    assert rz.cells.MambaCell(I, 4, key=jax.random.key(0)).timed
+    assert rz.make_cell(name, I, 4, key=jax.random.key(0)).timed
     message = "has no physical time and takes no dt"
     with pytest.raises(TypeError, match=message):
         cell.step(cell.init_state(), jnp.ones(I), 2.0)
     model = rz.make_model(
-        "mamba", I, 2, hidden_size=4, negative_eigenvalues=True, key=jax.random.key(0)
+        name, I, 2, hidden_size=4, negative_eigenvalues=True, key=jax.random.key(0)
     )
     with pytest.raises(TypeError, match=message):
         model(jnp.ones((5, I)), dt=jnp.ones(5))

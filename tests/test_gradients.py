@@ -27,6 +27,10 @@ import rnn_zoo as rz
 from rnn_zoo.scan import unroll
 
 
+# Cells whose derivative is not that of their step; tests of their own say what it is.
+STRAIGHT_THROUGH = {"pd_ssm"}
+
+
 def summed(params, rest, keywords, method="auto"):
     cell, xs, state = eqx.combine(params, rest)
     final, ys = unroll(cell, xs, state, method=method, **keywords)
@@ -49,6 +53,8 @@ def direction(tree, seed):
 
 @pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_reverse_forward_and_finite_differences_agree(case):
+    if case.name in STRAIGHT_THROUGH:
+        pytest.skip("its derivative is another one on purpose")
     with float64() as dtype:
         cell = build(case, dtype)
         xs, state, keywords = inputs(cell)

@@ -16,6 +16,7 @@ import pytest
 from forked import run_tests
 from mutants_attention import ATTENTION
 from mutants_delta import ROWS as DELTA
+from mutants_gated_matrix import GATED_MATRIX
 
 import rnn_zoo as rz
 
@@ -76,7 +77,7 @@ MUTANTS = {
     "padding is seen": ("scan.py", "x = select(steps.mask, steps.x, jnp.zeros_like(steps.x))", "x = steps.x", "test_semantics.py -k nan_in_masked"),
     "masked dt is seen": ("scan.py", "return [x, jnp.where(steps.mask, steps.dt, jnp.ones_like(steps.dt))]", "return [x, steps.dt]", "test_semantics.py -k nan_in_masked"),
     "reset only where the mask lets it": ("scan.py", "            state = select(at.reset, initial, state)\n", "            state = select(at.reset if at.mask is None else at.reset & at.mask, initial, state)\n", "test_semantics.py -k reset_acts_first"),
-    "parallel forgets the initial state": ("scan.py", "start = offset[first] + through(at_first, mask, state)", "start = offset[first]", "test_evaluators.py -k parallel_at_small"),
+    "parallel forgets the initial state": ("_engine/offsets.py", "start = offset[first] + through(at_first, mask, state)", "start = offset[first]", "test_evaluators.py -k parallel_at_small"),
     "parallel reverse not flipped back": ("_engine/recurrence.py", "return jnp.flip(algorithm(turned, jnp.flip(offsets, axis)), axis)", "return algorithm(turned, jnp.flip(offsets, axis))", "test_recurrence.py -k 'states and associative and Diagonal'"),
     "auto changes one step late": ("_engine/backends.py", "length >= row.steps", "length > row.steps", "test_gpu_benchmark.py -k auto_takes"),
     "auto keeps its first row": ("_engine/backends.py", "            chosen = row.algorithm\n", "            return row.algorithm\n", "test_gpu_benchmark.py -k auto_takes"),
@@ -312,6 +313,7 @@ MUTANTS = {
     "declared options unchecked": ("declared.py", "value = value if one.check is None else one.check(name, value, given)", "value = value if one.asked else one.check(name, value, given)", "test_contract.py -k bad_arguments"),
     "a name for two cells": ("registry.py", "if before is not None and _place(before.cls) != _place(make):", "if False:", "test_contract.py -k registered"),
 }  # fmt: skip
+MUTANTS |= GATED_MATRIX
 MUTANTS |= ATTENTION
 MUTANTS |= DELTA
 

@@ -22,6 +22,8 @@ last step. Functions act on each entry: `sig` (the logistic function), `tanh`, `
 - `unit(v)`: v / sqrt(norm(v)^2 + 1e-6), a vector or each row with length 1.
 - `sum(A)`: of each row, or of a vector; `rows(v)`: v in every row; `by_channel(v)`: v as a matrix
   with a row for each channel.
+- `mixed(M, s)`: the sum of matrices, each times a number of s; `hardmax(A)`: 1 where a column is
+  largest, else 0.
 - `parts(A)`: what stands along its first axis; `split(A, n)`: the first n rows and the others;
   `columns(A)`: their number; `given(A)`: whether there is such a parameter.
 - `upper(v)`: the strictly upper triangular matrix of v, row by row; `block_diagonal(A)`: the

@@ -20,16 +20,20 @@ from .lipschitz import LipschitzCell as LipschitzCell
 from .liquid import *
 from .lru import LRUCell as LRUCell
 from .ltc import *
+from .m2rnn import *
 from .mamba import MambaCell as MambaCell
 from .mamba2 import *
 from .min_gated import *
+from .mlstm import *
 from .oscillatory import *
+from .pd_ssm import *
 from .projected import LSTMPCell as LSTMPCell
 from .rglru import RGLRUCell as RGLRUCell
 from .rwkv7 import RWKV7Cell as RWKV7Cell
 from .s4d import S4DCell as S4DCell
 from .s5 import S5Cell as S5Cell
 from .short_conv import ShortConv as ShortConv
+from .slstm import *
 from .unitary import ExpRNNCell as ExpRNNCell, UnitaryCell as UnitaryCell
 from .vanilla import *
 from .wilson_cowan import WilsonCowanCell as WilsonCowanCell

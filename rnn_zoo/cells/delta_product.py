@@ -19,7 +19,7 @@ from ..declared import (
     said,
 )
 from ..init import fan_in_uniform
-from ..matrix import Parts
+from ..linear import Parts
 from ..registry import register
 from .delta import activated, delta_rule, written
 from .heads import (

@@ -21,7 +21,7 @@ from ..declared import (
     option,
 )
 from ..init import fan_in_uniform, orthogonal
-from ..matrix import Parts
+from ..linear import Parts
 from ..registry import register
 from .heads import cut, features_map, heads, like_value, unit, value_size, widths, zero_matrices
 from .modes import has_map

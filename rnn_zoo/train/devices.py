@@ -74,35 +74,42 @@ def replicate(tree: PyTree, sharding: NamedSharding | None) -> PyTree:
     return tree if sharding is None else eqx.filter_shard(tree, NamedSharding(sharding.mesh, P()))
 
 
-def gradient_over(sharding: NamedSharding, objective: Callable, batch: Batch, key: Any) -> Callable:
-    """`(params, rest) -> ((value, metrics), gradient)` of a loss that is a mean over targets.
+def gradient_over(
+    sharding: NamedSharding, objective: Callable, batch: Batch, key: Any, state: PyTree = None
+) -> Callable:
+    """`(params, rest) -> ((value, (metrics, own)), gradient)` of a loss that is a mean over
+    targets.
 
-    `objective(params, rest, batch, key) -> (value, metrics)` sees the part of a device; the means
-    of the parts are weighed by their targets, as `evaluate` weighs batches.
+    `objective(params, rest, batch, key, state) -> (value, (metrics, own))` sees the part of a
+    device, `state` and `own` with the samples on axis 0; the means of the parts are weighed by
+    their targets, as `evaluate` weighs batches.
     """
     axes = sharding.spec[0]
 
     def gradient(params: PyTree, rest: PyTree) -> Any:
         arrays, static = eqx.partition((params, rest), eqx.is_array)
 
-        def local(arrays, batch, key):
+        def local(arrays, batch, key, state):
             params, rest = eqx.combine(arrays, static)
             of_part = eqx.filter_value_and_grad(objective, has_aux=True)
-            found = of_part(params, rest, batch, key)
-            count = jnp.asarray(count_targets(batch), found[0][0].dtype)
+            (value, (metrics, own)), grads = of_part(params, rest, batch, key, state)
+            count = jnp.asarray(count_targets(batch), value.dtype)
+            found = (value, metrics), grads
             # The loss of a part without a target means nothing.
             weighed = jax.tree.map(lambda a: jnp.where(count > 0, count * a, 0), found)
             flat, whole = ravel_pytree((weighed, count))
             summed, total = whole(lax.psum(flat, axes))
-            return jax.tree.map(lambda a: a / jnp.maximum(total, 1).astype(a.dtype), summed)
+            mean = jax.tree.map(lambda a: a / jnp.maximum(total, 1).astype(a.dtype), summed)
+            return mean, own
 
-        return jax.shard_map(
+        ((value, metrics), grads), own = jax.shard_map(
             local,
             mesh=sharding.mesh,
-            in_specs=(P(), P(axes), P(axes)),
-            out_specs=P(),
+            in_specs=(P(), P(axes), P(axes), P(axes)),
+            out_specs=(P(), P(axes)),
             check_vma=False,  # the gradient of a part stays that of the part
-        )(arrays, batch, key)
+        )(arrays, batch, key, state)
+        return (value, (metrics, own)), grads
 
     return gradient
 

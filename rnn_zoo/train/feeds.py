@@ -121,13 +121,7 @@ class _Passes:
         self.taken += 1
         if self.source.exact and self.taken > self._length():
             raise ValueError(f"train has a length of {self._length()}, and gave more in a pass")
-        if not isinstance(batch, Batch):
-            raise TypeError(
-                "expected train as a rnn_zoo.data.Batch or an iterable of them, and one that gives "
-                f"a {type(batch).__name__} came: make each a Batch(x, y), in a collate_fn of a "
-                "torch DataLoader, by .map of Grain, or in a generator"
-            )
-        return to_jax(batch)
+        return _as_batch("train", batch)
 
     def _begin(self) -> Any:
         data = self.source.data
@@ -176,18 +170,48 @@ class _Passes:
         self.taken = position["taken"]
 
 
+def _as_batch(name: str, item: Any) -> Batch:
+    """What an iterable gave, in JAX arrays. TypeError for anything but a `Batch`."""
+    if not isinstance(item, Batch):
+        raise TypeError(
+            f"expected {name} as a rnn_zoo.data.Batch or an iterable of them, and one that gives "
+            f"a {type(item).__name__} came: make each a Batch(x, y), in a collate_fn of a "
+            "torch DataLoader, by .map of Grain, or in a generator"
+        )
+    return to_jax(item)
+
+
+def held_out(
+    name: str, data: Any, check: Callable[[Batch], Batch], batch_size: int
+) -> Iterator[Batch]:
+    """Batches of data that are not trained on: cut from a `Batch`, or as an iterable gives them.
+
+    Those that could not be checked before are checked as they come.
+    """
+    if isinstance(data, Batch):
+        parts = batches(data, batch_size)
+        return parts if in_memory(data) else map(check, parts)
+    require_batches(name, data)
+    return map(check, (_as_batch(name, item) for item in data))
+
+
+def require_batches(name: str, data: Any) -> None:
+    """TypeError for what cannot be gone through, or is seen to hold something else."""
+    items = data if isinstance(data, Sequence) else ()
+    if not isinstance(data, Iterable) or not all(isinstance(item, Batch) for item in items):
+        raise TypeError(
+            f"expected {name} as a rnn_zoo.data.Batch or an iterable of them, got "
+            f"{type(data).__name__}"
+        )
+
+
 def feed_of(
     train: Any, batch_size: int | None, lengths: Sequence[int] | None, epochs: int | None
 ) -> Feed | Source:
     """What `train` is. TypeError or ValueError for what cannot be gone through."""
     if isinstance(train, Batch):
         return Feed(train, 32 if batch_size is None else batch_size, lengths)
-    items = train if isinstance(train, Sequence) else ()
-    if not isinstance(train, Iterable) or not all(isinstance(item, Batch) for item in items):
-        raise TypeError(
-            "expected train as a rnn_zoo.data.Batch or an iterable of them, got "
-            f"{type(train).__name__}"
-        )
+    require_batches("train", train)
     if batch_size is not None or lengths is not None:
         raise ValueError(
             "batch_size and lengths say how a Batch of all the samples is cut, and this train "

@@ -15,28 +15,24 @@ import numpy as np
 from ..data.batches import Batch
 from ._old_fit import takes_old_arguments
 from .checkpoint import Checkpoints, Run, read_run, write_run
-from .devices import place, replicate, require_parts, sharding_of
+from .devices import place, replicate, sharding_of
 from .evaluate import assess
 from .feeds import feed_of
 from .losses import fault_of
 from .progress_bar import ProgressBar
 from .settled import (
-    DataSourceError,
     FitResult,
     Length,
     NonFiniteLossError,
     Plan,
     Watch,
     at_least_one,
+    checked_ema,
     make_plan,
     no_best,
+    source_failed,
 )
-from .step import UpdateRule, averaged, start, update
-
-
-# How many steps may be under way before the oldest one's loss is looked at: looking at once
-# would make the device wait for the host at every step.
-_LOOK_BACK = 8
+from .step import LOOK_BACK, UpdateRule, averaged, start, update
 
 
 @takes_old_arguments
@@ -71,9 +67,10 @@ def fit(
     **Arguments:**
 
     - `model`: any Equinox module; what `trainable` names is trained.
-    - `train`, `valid`: `rnn_zoo.data.Batch`es with all the samples, in memory or in mapped files.
-      `train` may also be any iterable of `Batch`es, which are trained on as they come; one that
-      can be gone through again begins anew when it ends.
+    - `train`, `valid`: `rnn_zoo.data.Batch`es with all the samples, in memory or in mapped files,
+      or any iterable of `Batch`es, which are taken as they come. One of `train` that can be gone
+      through again begins anew when it ends; `valid` does so for each evaluation, and has to be
+      able to.
     - `loss(model, batch, *, key)`: a scalar, or (scalar, dict of scalars).
     - `optimizer`: any optax transformation.
     - `key`: the order of the data depends on it and on the epoch alone, the randomness of a step
@@ -116,11 +113,11 @@ def fit(
     **Raises:** NonFiniteLossError at the first step whose loss or gradient is not finite, and at
     the end where `return_best` or `max_patience` saw no validation loss that is; ValueError or
     TypeError for arguments and data that do not fit, before anything runs; DataSourceError where
-    `train` fails or ends later.
+    `train` or `valid` fails or ends later.
     """
     plan = make_plan(
         model,
-        UpdateRule(loss, optimizer, augment, truncate, _checked_ema(ema), sharding_of(mesh)),
+        UpdateRule(loss, optimizer, augment, truncate, checked_ema(ema), sharding_of(mesh)),
         feed_of(train, batch_size, lengths, epochs),
         Watch(valid, eval_every, max_patience, return_best, callback, show_progress),
         Length(steps, epochs),
@@ -149,12 +146,6 @@ def _open(run: Run, plan: Plan, checkpoints: Checkpoints | None) -> None:
             "data: a Batch, a list of them, or an iterable whose iterator has get_state() and "
             "set_state(state), as those of Grain"
         )
-
-
-def _checked_ema(ema: Any) -> Any:
-    if ema is not None and not hasattr(ema, "update"):
-        raise TypeError(f"expected ema as an optax transformation, optax.ema(0.999), got {ema!r}")
-    return ema
 
 
 def _checked(checkpoints: Checkpoints | None, plan: Plan) -> Checkpoints | None:
@@ -204,7 +195,7 @@ def _steps(run: Run, plan: Plan) -> Iterator[int]:
         run.progress, outcome = update(run.progress, batch, key_steps, plan.rule)
         run.pending.append(outcome)
         under_way.append(run.progress.finite)
-        if len(under_way) > _LOOK_BACK and not under_way.popleft():
+        if len(under_way) > LOOK_BACK and not under_way.popleft():
             _fail(run, plan)
         yield step
 
@@ -212,21 +203,15 @@ def _steps(run: Run, plan: Plan) -> Iterator[int]:
 def _next(run: Run, plan: Plan, first: bool) -> Batch:
     """The next batch, checked. DataSourceError, with the run so far, where there is none."""
     try:
-        batch = next(run.stream.batches)
-        if plan.check is not None:
-            plan.check(batch)
-        if plan.rule.sharding is not None:
-            require_parts(plan.rule.sharding, len(batch), "a batch of train")
+        batch = plan.next_batch(run.stream.batches)
         return place(batch, plan.rule.sharding)
     except Exception as error:
         # Before anything ran there is nothing to keep, and the error is best as it is.
         if first:
             raise
-        raise DataSourceError(
-            f"train failed at step {int(run.progress.step) + 1}: {type(error).__name__}: {error} "
-            f"(`error.result` has the model as it was after step {int(run.progress.step)})",
-            _result(run, return_best=False),
-        ) from error
+        so_far = _result(run, return_best=False)
+        what, where = f"train failed at step {so_far.step + 1}", plan.place_of(so_far.step + 1)
+        raise source_failed(what, error, so_far, where) from error
 
 
 def _add_row(run: Run, plan: Plan) -> dict[str, Any]:
@@ -243,7 +228,8 @@ def _add_row(run: Run, plan: Plan) -> dict[str, Any]:
     if plan.watch.valid is not None:
         average = averaged(run.progress)
         model = run.progress.model if average is None else average
-        figures = assess(model, plan.watch.valid, plan.rule.loss, 256, plan.rule.sharding)
+        parts = plan.held_out(lambda: _result(run, return_best=False))
+        figures = assess(model, parts, plan.rule.loss, plan.rule.sharding)
         row |= {f"valid_{name}": figure for name, figure in figures.items()}
         run.note(row["valid_loss"])
     run.history.append(row)

@@ -7,8 +7,7 @@ import equinox as eqx
 from jaxtyping import Array, ArrayLike
 
 from ..base import AbstractCell, State
-from ..linear import AffineMap
-from ..matrix import Parts
+from ..linear import AffineMap, Parts
 
 
 class AbstractWrapper(AbstractCell):
