@@ -3,6 +3,7 @@
 __all__ = ["PDSSMCell"]
 
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -77,6 +78,7 @@ class PDSSMCell(AbstractDeclaredCell, init=False):
     bias_phase: Float[Array, " state"] = drawn(fan_in_normal)
     state_size: int | None = option(None, like_hidden)
     num_matrices: int = option(6, _count)
+    for_blocks: ClassVar[bool] = True
 
     def init_state(self) -> Complex[Array, " state"]:
         return zero_modes(self.bias_mag.size, self.bias_mag)
