@@ -25,6 +25,8 @@ OPTIONS = {
 }
 # A liquid neuron with 32 synapses forgets within 0.05 of its unit of time.
 ELAPSED = {"ltc": {"dt": 0.02}}
+# One that halves its state at each step, as it starts.
+TIMES = {"pd_ssm": 4}
 # The other tests compile quickly what runs once; here one program runs hundreds of times.
 OPTIMISED = {"xla_backend_optimization_level": 3}
 
@@ -40,7 +42,7 @@ def accuracy_after_training(name, steps=400):
     opt_state = optimizer.init(params)
 
     def sample(key):
-        xs = jr.normal(key, (64, TIME, 1))
+        xs = jr.normal(key, (64, TIMES.get(name, TIME), 1))
         return xs.at[:, 0].set(jnp.sign(xs[:, 0])), (xs[:, 0, 0] > 0).astype(int)
 
     def step(params, opt_state, key):
