@@ -31,6 +31,8 @@ SYNAPSES = "Temporary memory of the gradient of an LTC of 512 units, batch 32, 3
 RESERVOIRS = "The matrices of reservoirpy, 10 000 steps of one series."
 SIX = "A training step of six layers."
 NOTHING = "A training step, and its time over that with nothing set."
+DEVICES = ("jax", "part", "case", "figure", "value", "asked")
+SEVERAL = "Devices forced on one CPU; `asked` is the aim. Ratios of times need a machine at rest."
 LAYERS = ("jax", "layer", "shape", "pass")
 PARTS = (
     Part("LSTM and GRU layers", "layers", LAYERS, "ms", FLOOR),
@@ -42,6 +44,7 @@ PARTS = (
     Part("Streaming", "streaming", ("jax", "input", "hidden"), "us_per_step"),
     Part("Compiling", "compiling", ("jax", "layer"), "seconds", COMPILING, SIX),
     Part("Environment", "settings", ("jax", "step"), "ms", about=NOTHING),
+    Part("Several devices, large files", "devices", DEVICES, None, about=SEVERAL),
 )
 TOP = 8  # of the picture's panels
 START, END = "<!-- tables: made by python -m benchmarks report -->", "<!-- end of tables -->"

@@ -64,7 +64,6 @@ ROOMS = {
     "rnn_zoo.declared": "own",
     "rnn_zoo.init": "own",
     "rnn_zoo.linear": "own",
-    "rnn_zoo.matrix": "own",
     "rnn_zoo._common.activations": "own",
     "rnn_zoo._common.dtypes": "own",
     "rnn_zoo._common.times": "evaluators",

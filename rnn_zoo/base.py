@@ -24,8 +24,7 @@ from ._common.formulas import (
     prepare as _prepare,
     read_formula,
 )
-from .linear import AffineMap
-from .matrix import Parts, Scaled
+from .linear import AffineMap, Parts, Scaled
 
 
 State = PyTree[Array]
@@ -161,8 +160,8 @@ class AbstractLinearCell(AbstractCell):
 
 
 class AbstractMatrixCell(AbstractCell):
-    """A cell whose state is a matrix for each head, (heads, key, value), and whose step is a case of
-    `rnn_zoo.matrix.Parts`: decay, erase, write, read.
+    """A cell whose state is a matrix for each head, (heads, key, value), and whose step is a case
+    of `rnn_zoo.linear.Parts`: decay, erase, write, read.
 
     The parts may depend on the constants, on x and dt, never on the state. The cell gives them and
     what becomes of the numbers that are read; its step, and its parallel form in chunks of some
@@ -204,7 +203,7 @@ class AbstractMatrixCell(AbstractCell):
 
 class AbstractScaledMatrixCell(AbstractCell):
     """A cell with a matrix for each head and exponential gates, whose step is a case of
-    `rnn_zoo.matrix.Scaled`, on a state (C, n, m).
+    `rnn_zoo.linear.Scaled`, on a state (C, n, m).
 
     The parts may depend on the constants and on x, never on the state. The step divides by a
     maximum over the past, so that it is not linear; in chunks of some steps it runs all the same.
@@ -230,7 +229,7 @@ class AbstractScaledMatrixCell(AbstractCell):
     def equation(self, c: Any, state: State, x: Array, *dt: ArrayLike) -> tuple[State, Array]:
         """`parts` applied to the state, then read, then `output`."""
         parts = self.parts(c, x, *dt)
-        check_scaled(self, parts, state)
+        check_parts(self, parts, state)
         state = parts.apply(state)
         return state, self.output(c, parts.read(state), x)
 
@@ -274,30 +273,16 @@ def runs_in_chunks(cell: Any) -> bool:
     return has_matrix_state(cell) or getattr(cell, "has_scaled_matrix", False)
 
 
-def check_scaled(cell: AbstractCell, parts: Any, state: Any) -> None:
-    """`check_parts` for a step with an exponential gate."""
-    name = type(cell).__name__
-    if not isinstance(parts, Scaled):
-        raise TypeError(f"expected the parts of {name} as an rz.matrix.Scaled, got {show(parts)}")
-    wrong = parts.wrong_for(state)
-    if wrong:
-        raise ValueError(f"expected the parts of {name} to act on its state {show(state)}: {wrong}")
-
-
 def check_parts(cell: AbstractCell, parts: Any, state: Any) -> None:
     """A ValueError for parts that are not those of the state: nothing is broadcast or cast."""
     name = type(cell).__name__
-    if not isinstance(parts, Parts) or not hasattr(state, "shape"):
-        raise TypeError(
-            f"expected {name} to have a state of one array and parts that are an "
-            f"rz.matrix.Parts, got {show(state)} and {show(parts)}"
-        )
-    wrong = parts.wrong_for(state.shape)
+    kind = Parts if cell.linear else Scaled
+    if not isinstance(parts, kind):
+        expected = f"rz.linear.{kind.__name__}"
+        raise TypeError(f"expected the parts of {name} as an {expected}, got {show(parts)}")
+    wrong = parts.wrong_for(state)
     if wrong:
-        raise ValueError(
-            f"expected the parts of {name} to act on its state {show(state)}, (heads, key, value): "
-            f"{wrong}"
-        )
+        raise ValueError(f"expected the parts of {name} to act on its state {show(state)}: {wrong}")
 
 
 def check_cell(cell: Any) -> None:

@@ -5,12 +5,19 @@ of `AbstractLinearMap`; what is affine is written once, in `AffineMap`.
 """
 
 import abc
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 from jaxtyping import Array, Bool
+
+
+HIGHEST = lax.Precision.HIGHEST
+# exp of it is far from the end of float32, where -m can be anything.
+LARGEST = 80.0
 
 
 class AbstractLinearMap(eqx.Module):
@@ -114,10 +121,10 @@ class Dense(AbstractLinearMap):
         return (*state[:-1], state[-2])
 
     def apply(self, h: Array) -> Array:
-        return jnp.matmul(_beside(self.a, h), h, precision="highest")
+        return jnp.matmul(_beside(self.a, h), h, precision=HIGHEST)
 
     def compose(self, earlier: "Dense") -> "Dense":
-        return Dense(jnp.matmul(self.a, earlier.a, precision="highest"))
+        return Dense(jnp.matmul(self.a, earlier.a, precision=HIGHEST))
 
     def transpose(self) -> "Dense":
         return Dense(jnp.swapaxes(self.a, -2, -1))
@@ -142,6 +149,174 @@ class AffineMap(eqx.Module):
 
     def identity(self) -> "AffineMap":
         return AffineMap(self.linear.identity(), jnp.zeros_like(self.offset))
+
+
+# --- matrix states --------------------------------------------------------------------------------
+
+
+class Parts(NamedTuple):
+    """What one step does to a matrix state, (heads, key, value); time may be an axis in front.
+
+    It keeps, erases and writes: S' = diag(u exp(g)) S + b (a^T S) + k v^T, and reads S'^T conj(q),
+    with g the logarithm of the decay and u a turn of modulus 1. Linear attention, state-space
+    duality, gated linear attention and the delta rules are its cases.
+
+    - `q`: (heads, key), what is read; `k`: (heads, key) and `v`: (heads, value), what is written.
+    - `log_decay`: (heads, key), or (heads, 1) for one decay a head, at most 0; None: nothing fades.
+    - `angle`: (heads, key), the state turns by so many radians; the state is complex then, and the
+      real part is read.
+    - `negative`: (heads, 1) bool, where the factor is negative.
+    - `a`: (heads, key), what is read *before* the step, decay included; None: nothing.
+    - `b`: (heads, key), where that is written; None beside `a` is the delta rule, b = -k.
+
+    A step of several smaller ones has an axis for them in front of all but q, and they come in that
+    order; q reads after the last.
+    """
+
+    q: Array
+    k: Array
+    v: Array
+    log_decay: Array | None = None
+    angle: Array | None = None
+    negative: Array | None = None
+    a: Array | None = None
+    b: Array | None = None
+
+    def smaller(self) -> "list[Parts]":
+        """The steps that this one is made of, without an axis for them."""
+        if self.k.ndim == 2:
+            return [self]
+        each: list[Any] = [None if p is None else list(p) for p in self[1:]]
+        return [Parts(self.q, *(p and p[i] for p in each)) for i in range(len(self.k))]
+
+    def wrong_for(self, state: Any) -> str:
+        """What does not fit this state, in words; "" where all does."""
+        if len(getattr(state, "shape", ())) != 3:
+            return "a state of one array, (heads, key, value)"
+        heads, key, value = state.shape
+        steps = self.k.shape[:-2]
+        shapes = {"q": [(heads, key)], "k": [(*steps, heads, key)], "v": [(*steps, heads, value)]}
+        shapes |= dict.fromkeys(("angle", "a", "b"), shapes["k"])
+        shapes["negative"] = [(*steps, heads, 1)]
+        shapes["log_decay"] = shapes["k"] + shapes["negative"]
+        for name, given in self._asdict().items():
+            if given is not None and given.shape not in shapes[name]:
+                expected = " or ".join(map(str, shapes[name]))
+                return f"{name} of shape {expected}, got {given.shape}"
+        return "a beside b" if self.b is not None and self.a is None else ""
+
+    def factor(self) -> Array | None:
+        """u exp(g): what each row of the state is multiplied by; None for 1."""
+        factor = None if self.log_decay is None else jnp.exp(self.log_decay)
+        if self.angle is not None:
+            turn = lax.complex(jnp.cos(self.angle), jnp.sin(self.angle))
+            factor = turn if factor is None else factor.astype(turn.dtype) * turn
+        if self.negative is not None:
+            sign = jnp.where(self.negative, -1, 1).astype(self.k.dtype)
+            factor = sign if factor is None else factor * sign.astype(factor.dtype)
+        return factor
+
+    def erased(self) -> Array:
+        """b, where `a` is given."""
+        return -self.k if self.b is None else self.b
+
+    def apply(self, state: Array) -> Array:
+        """The state after the step."""
+        for one in self.smaller():
+            state = _kept(one, state) + _outer(one.k, one.v)
+        return state
+
+    def read(self, state: Array) -> Array:
+        """(heads, value): what q reads."""
+        q, state = alike(jnp.conj(self.q), state)
+        return jnp.real(jnp.einsum("...hk,...hkv->...hv", q, state, precision=HIGHEST))
+
+    def dense(self) -> AffineMap:
+        """The same step as one matrix for each head."""
+        whole = None
+        for one in self.smaller():
+            eye = jnp.broadcast_to(
+                jnp.eye(one.k.shape[-1], dtype=_dtype(one)), (*one.k.shape, one.k.shape[-1])
+            )
+            step = AffineMap(Dense(_kept(one, eye)), _outer(one.k, one.v))
+            whole = step if whole is None else step.compose(whole)
+        assert whole is not None
+        return whole
+
+
+class Scaled(NamedTuple):
+    """What a step with an exponential gate does, for all heads; an axis of time may stand in front.
+
+    - `q`: (heads, key), what is read; `k`: (heads, key) and `v`: (heads, value), what is written.
+    - `log_decay`: (heads,), at most 0, and `log_write`: (heads,), any number: logarithms of what
+      the state and what is written are multiplied by.
+
+    The state is a NamedTuple of matrices C, (heads, key, value), normalisers n, (heads, key), and
+    m, (heads,), whose exponential both are divided by.
+    """
+
+    q: Array
+    k: Array
+    v: Array
+    log_decay: Array
+    log_write: Array
+
+    def wrong_for(self, state: Any) -> str:
+        """What does not fit a state of these shapes, in words; "" where all does."""
+        if getattr(state, "_fields", ()) != ("C", "n", "m") or state.C.ndim != 3:
+            return "a state (C, n, m) with C of shape (heads, key, value)"
+        heads, key, value = state.C.shape
+        shapes = [(heads, key), (heads, key), (heads, value), (heads,), (heads,)]
+        for name, given, shape in zip(self._fields, self, shapes):
+            if given.shape != shape:
+                return f"{name} of shape {shape}, got {given.shape}"
+        return ""
+
+    def apply(self, state: Any) -> Any:
+        """The state after the step, as it was divided by the exponential of the new m."""
+        kept = self.log_decay + state.m
+        m = jnp.maximum(kept, self.log_write)
+        keep, write = jnp.exp(kept - m)[..., None], jnp.exp(self.log_write - m)[..., None]
+        C = keep[..., None] * state.C + _outer(write * self.k, self.v)
+        return state._replace(C=C, n=keep * state.n + write * self.k, m=m)
+
+    def read(self, state: Any) -> Array:
+        """(heads, value): what q reads of C, over what it reads of n or over e^-m if that is
+        more."""
+        read = jnp.einsum("...hk,...hkv->...hv", self.q, state.C, precision=HIGHEST)
+        return normalised(read, jnp.sum(self.q * state.n, -1), state.m)
+
+
+def normalised(read: Array, weight: Array, m: Array) -> Array:
+    """What is read over what all of it weighs; the exponential of -m up to that of 80."""
+    return read / jnp.maximum(jnp.abs(weight), jnp.exp(jnp.minimum(-m, LARGEST)))[..., None]
+
+
+def _kept(one: Parts, state: Array) -> Array:
+    factor = one.factor()
+    kept = state if factor is None else factor[..., None] * state
+    if one.a is None:
+        return kept
+    seen = jnp.einsum("...hk,...hkv->...hv", one.a, state, precision=HIGHEST)
+    return kept + _outer(one.erased(), seen)
+
+
+def _outer(k: Array, v: Array) -> Array:
+    k, v = alike(k, v)
+    return k[..., :, None] * v[..., None, :]
+
+
+def alike(*arrays: Array) -> tuple[Array, ...]:
+    """All complex where one of them is, for products of real and complex arrays."""
+    if not any(jnp.iscomplexobj(array) for array in arrays):
+        return arrays
+    dtype = np.result_type(*(array.dtype for array in arrays))
+    return tuple(array.astype(dtype) for array in arrays)
+
+
+def _dtype(parts: Parts) -> Any:
+    factor = jax.eval_shape(parts.factor)
+    return parts.k.dtype if factor is None else jnp.result_type(parts.k, factor)
 
 
 def varies(linear: AbstractLinearMap) -> bool:

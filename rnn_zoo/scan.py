@@ -25,19 +25,10 @@ from ._engine import across_devices as _across, matrix_chunks, plain as _plain, 
 from ._engine.backends import PARALLEL, choose, enough_for_chunks
 from ._engine.chunks import Length, Way
 from ._engine.loop import loop
-from ._engine.mesh import in_mesh, vary_alike
+from ._engine.offsets import with_start
 from ._engine.recurrence import solve
-from .base import (
-    AbstractCell,
-    State,
-    check_cell,
-    check_parts,
-    check_scaled,
-    check_transition,
-    has_matrix_state,
-    runs_in_chunks,
-)
-from .linear import AffineMap, select, varies
+from .base import AbstractCell, State, check_cell, check_parts, check_transition, runs_in_chunks
+from .linear import AffineMap, select
 
 
 METHODS = ("auto", "sequential", "parallel")
@@ -259,7 +250,7 @@ def _spread(cell, state, steps: Steps, remat, how: _How):
 def _part(whole: tuple, steps: Steps, remat, how: _How) -> tuple[Any, Any]:
     (cell, state), axis = whole, how.mesh_axis
     assert axis is not None
-    if has_matrix_state(cell) and not how.plain:
+    if runs_in_chunks(cell) and not how.plain:
         cell = _across.own(cell)
         state, states, ys = _matrix(cell, state, steps, how)
     elif cell.linear:
@@ -308,10 +299,8 @@ def _sequential(cell, state, steps: Steps, how: _How):
 @eqx.filter_jit
 def _linear(cell, state, steps: Steps, how: _How):
     """A linear cell: inputs and outputs of all steps at once, the recurrence between them."""
-    c = cell.constants()
-    x, *dt = _visible(steps)
-    dtype = working_dtype(cell, x)
-    inputs = [array.astype(dtype) for array in (x, *dt)]
+    c, (x, *dt) = cell.constants(), _visible(steps)
+    inputs = _as_floats(cell, x, *dt)
     maps = _map_over_time(cell, c, state, inputs)
     way = Way(steps.length, how.reverse, mesh_axis=how.mesh_axis)
     if how.algorithm == PLAIN:
@@ -320,7 +309,7 @@ def _linear(cell, state, steps: Steps, how: _How):
     else:
         states = solve(
             maps.linear,
-            _offsets(maps, cell, state, steps, how),
+            with_start(maps, state, steps, way, cell.init_state()),
             way,
             mask=steps.mask,
             barrier=steps.reset,
@@ -342,17 +331,14 @@ def _linear(cell, state, steps: Steps, how: _How):
 @eqx.filter_jit
 def _matrix(cell, state, steps: Steps, how: _How):
     """A matrix state: what all steps do to it at once, and its chunks one after the other."""
-    c = cell.constants()
-    x, *dt = _visible(steps)
-    dtype = working_dtype(cell, x)
-    inputs = [array.astype(dtype) for array in (x, *dt)]
+    c, (x, *dt) = cell.constants(), _visible(steps)
+    inputs = _as_floats(cell, x, *dt)
     in_axes = [0 if array.ndim else None for array in inputs]  # a scalar dt is not per step
-    matrix = has_matrix_state(cell)
-    chunks, check = (matrix_chunks, check_parts) if matrix else (scaled_chunks, check_scaled)
+    chunks = matrix_chunks if cell.linear else scaled_chunks
 
     def parts_at(*at: Array):
         parts = cell.parts(c, *at)
-        check(cell, parts, state)
+        check_parts(cell, parts, state)
         return parts
 
     parts = jax.vmap(parts_at, in_axes=in_axes)(*inputs)
@@ -390,6 +376,10 @@ def _map_over_time(cell: Any, c: Any, state: Array, inputs: list[Array]) -> Affi
     return jax.vmap(transition, in_axes=in_axes, out_axes=out_axes)(*inputs)
 
 
+def _as_floats(cell: Any, *inputs: Array) -> list[Array]:
+    return [array.astype(working_dtype(cell, inputs[0])) for array in inputs]
+
+
 def _visible(steps: Steps) -> list[Array]:
     """x, and dt if any, with harmless values where the mask hides a step."""
     if steps.mask is None:
@@ -398,43 +388,6 @@ def _visible(steps: Steps) -> list[Array]:
     if steps.dt is None:
         return [x]
     return [x, jnp.where(steps.mask, steps.dt, jnp.ones_like(steps.dt))]
-
-
-def _offsets(maps: AffineMap, cell, state, steps: Steps, how: _How) -> Array:
-    """The offsets, with the state before the first step and the resets worked into them."""
-    linear, offset = maps.linear, maps.offset
-    if offset.ndim == jnp.ndim(state):  # an offset that does not depend on x
-        offset = jnp.broadcast_to(offset, (steps.length, *offset.shape))
-    offset = offset.astype(state.dtype)
-    if steps.mask is not None:
-        offset = select(steps.mask, offset, jnp.zeros_like(offset))
-
-    def through(linear, mask, h):
-        return linear.apply(h) if mask is None else select(mask, linear.apply(h), h)
-
-    initial = cell.init_state()
-    first = steps.length - 1 if how.reverse else 0
-    at_first = jax.tree.map(lambda a: a[first], linear) if varies(linear) else linear
-    if steps.reset is not None:
-        state = select(steps.reset[first], initial, state)
-    mask = None if steps.mask is None else steps.mask[first]
-    start = offset[first] + through(at_first, mask, state)
-    if steps.reset is not None:
-        every = through(linear, steps.mask, jnp.broadcast_to(initial, offset.shape))
-        offset = select(steps.reset, offset + every, offset)
-    if how.mesh_axis is not None:  # the first step of all is on one device
-        there = _across.place(how.mesh_axis, how.reverse) == 0
-        start = jnp.where(there, start, offset[first])
-    return _with_first(offset, start, how.reverse)
-
-
-def _with_first(offset: Array, start: Array, reverse: bool) -> Array:
-    """The offsets with another one for the first step to be processed."""
-    if not in_mesh([jax.typeof(offset)]):
-        return offset.at[-1 if reverse else 0].set(start)
-    # An update in place under `vmap` is a scatter, which asks how its result is to be spread.
-    parts = [offset[:-1], start[None]] if reverse else [start[None], offset[1:]]
-    return jnp.concatenate(vary_alike(*parts))
 
 
 __getattr__ = _moved(__name__, _OLD)

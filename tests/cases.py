@@ -403,6 +403,27 @@ MODES = [
         key_size=3,
     ),
     _registered("mingru-plain", "mingru", {"g": lambda z: z}, activation=_same),
+    *(
+        _registered(
+            f"{name}-negative",
+            name,
+            {"negative": True},
+            negative_eigenvalues=True,
+            num_heads=H,
+            key_size=3,
+        )
+        for name in ("deltanet", "gated_deltanet", "kda")
+    ),
+    _registered(
+        "delta_product-ungated",
+        "delta_product",
+        {"products": 3, "negative": False},
+        gated=False,
+        num_products=3,
+        negative_eigenvalues=False,
+        key_size=3,
+    ),
+    _registered("rwkv7-heads", "rwkv7", num_heads=H, key_size=2, rank=2),
 ]
 WRAPPED = [
     _wrapped("frozen-gru", rz.Frozen, "gru"),
@@ -548,6 +569,11 @@ SLOW = {
     "rglru-blocks",
     "minlstm-negative",
     "linear_indrnn-bound.5",
+    "deltanet-negative",
+    "gated_deltanet-negative",
+    "kda-negative",
+    "delta_product-ungated",
+    "rwkv7-heads",
     "slstm-heads",
     "m2rnn-heads",
     "mlstm-heads",

@@ -5,6 +5,7 @@ Only what the state after the step and the output need is computed.
 """
 
 import re
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -50,8 +51,10 @@ def step(text, cell, state, x, dt, used=None):
             after.append(x)
         return np.concatenate(after), scope.output()
     if heading == "for each head":
-        own = [head_of(cell, h, state) for h in heads(cell)]
-        scopes = [Scope(rows, (cell,), own[h], x, dt, h, used) for h in heads(cell)]
+        scopes = []
+        for h in range(cell.num_heads):
+            own = jax.tree.map(partial(of_head, cell.num_heads, h), state)
+            scopes.append(Scope(rows, (cell,), own, x, dt, h, used))
         after = zip(*(scope.states() for scope in scopes))
         after = [np.ravel(np.stack(leaf)) for leaf in after]
         return np.concatenate(after), np.concatenate([np.ravel(s.output()) for s in scopes])
@@ -60,14 +63,6 @@ def step(text, cell, state, x, dt, used=None):
         scope = Scope(rows, (cell,), state, x, dt, 0, used)
         state = scope.after()
     return state, scope.output()
-
-
-def heads(cell):
-    return range(cell.num_heads)
-
-
-def head_of(cell, h, state):
-    return jax.tree.map(lambda leaf: of_head(leaf, cell.num_heads, h), state)
 
 
 class Scope:

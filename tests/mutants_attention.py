@@ -2,7 +2,6 @@
 
 _LINEAR, _GLA, _MAMBA2 = "cells/linear_attention.py", "cells/gla.py", "cells/mamba2.py"
 _HEADS = "test_matrix_references.py -k 'paper_with_heads and {}'"
-_FULL = "test_full_equations.py -k 'computes_the_step and {}'"
 
 ATTENTION = {
     "linear attention keys not positive": (_LINEAR, "Parts(_positive(q), _positive(k), v)", "Parts(_positive(q), k, v)", _HEADS.format("linear_attention")),
@@ -15,7 +14,7 @@ ATTENTION = {
     "linear attention divides always": (_LINEAR, "        if self.normalised:\n            read = read", "        if True:\n            read = read", _HEADS.format("linear_attention")),
     "linear attention starts without a bias": (_LINEAR, "drawn(fan_in_uniform, fan_in=\"input\", when=has_map_bias)", "filled(0.0, when=has_map_bias)", "test_init.py -k matrix"),
     "retention turns the other way": (_LINEAR, "np.tile(-theta,", "np.tile(theta,", _HEADS.format("retnet")),
-    "retention reads unconjugated": ("matrix.py", "        q = jnp.conj(self.q)\n", "        q = self.q\n", _HEADS.format("retnet")),
+    "retention reads unconjugated": ("linear.py", "alike(jnp.conj(self.q), state)", "alike(self.q, state)", _HEADS.format("retnet")),
     "retention pairs halves": (_LINEAR, "lax.complex(u[:, 0::2], u[:, 1::2])", "lax.complex(*jnp.split(u, 2, 1))", _HEADS.format("retnet")),
     "retention without its scale": (_LINEAR, "_pairs(q) / math.sqrt(self.key_size)", "_pairs(q)", _HEADS.format("retnet")),
     "retention scales by pairs": (_LINEAR, "_pairs(q) / math.sqrt(self.key_size)", "_pairs(q) / math.sqrt(self.key_size // 2)", _HEADS.format("retnet")),
@@ -29,7 +28,7 @@ ATTENTION = {
     "gla gate without its bias": (_GLA, "(self.weight_gate @ r + self.bias_gate)", "(self.weight_gate @ r)", _HEADS.format("gla")),
     "gla without its scale": (_GLA, "Parts(q / math.sqrt(self.key_size), k, v, log_decay)", "Parts(q, k, v, log_decay)", _HEADS.format("gla")),
     "gla q and k swapped": (_GLA, "q, k, v, r = cut(", "k, q, v, r = cut(", _HEADS.format("gla")),
-    "a decay behind the write": ("matrix.py", "state = _kept(one, state) + _outer(one.k, one.v)", "state = _kept(one, state + _outer(one.k, one.v))", _HEADS.format("gla")),
+    "a decay behind the write": ("linear.py", "state = _kept(one, state) + _outer(one.k, one.v)", "state = _kept(one, state + _outer(one.k, one.v))", _HEADS.format("gla")),
     "hgrn2 writes all of it": (_GLA, "-jnp.expm1(log_decay), v", "jnp.ones_like(log_decay), v", _HEADS.format("hgrn2")),
     "hgrn2 writes what it keeps": (_GLA, "-jnp.expm1(log_decay), v", "jnp.exp(log_decay), v", _HEADS.format("hgrn2")),
     "hgrn2 reads without silu": (_GLA, "Parts(jax.nn.silu(q),", "Parts(q,", _HEADS.format("hgrn2")),
@@ -41,13 +40,13 @@ ATTENTION = {
     "mamba2 writes whatever its step": (_MAMBA2, "gain[:, None] * u, log_decay", "u, log_decay", _HEADS.format("mamba2")),
     "mamba2 without its first step": (_MAMBA2, "jax.nn.softplus(delta + self.bias_dt)", "jax.nn.softplus(delta)", _HEADS.format("mamba2")),
     "mamba2 without time": (_MAMBA2, "step = jnp.asarray(dt) * jax.nn", "step = jax.nn", "test_equations.py -k 'dt_ and mamba2'"),
-    "mamba2 takes time whatever its eigenvalues": (_MAMBA2, "return not self.negative_eigenvalues", "return True", _FULL.format("mamba2")),
+    "mamba2 takes time whatever its eigenvalues": (_MAMBA2, "return not self.negative_eigenvalues", "return True", "test_gaps.py -k take_no_time"),
     "mamba2 without its skip": (_MAMBA2, "(read + self.D[:, None] * u.reshape(read.shape))", "read", _HEADS.format("mamba2")),
     "mamba2 writes by Euler always": (_MAMBA2, "step * exprel(log_decay) if", "step if", _HEADS.format("mamba2")),
     "mamba2 deals its groups out": (_MAMBA2, "jnp.repeat(one, self.num_heads // self.num_groups, 0)", "jnp.tile(one, (self.num_heads // self.num_groups, 1))", _HEADS.format("mamba2")),
     "mamba2 never turns its sign": (_MAMBA2, "log_decay, negative = _about_zero(log_decay)", "log_decay, _ = _about_zero(log_decay)", _HEADS.format("mamba2")),
     "mamba2 steps start too small": ("cells/heads.py", "(step + jnp.log(-jnp.expm1(-step)))", "jnp.log(step)", "test_init.py -k matrix"),
     "mamba2 decays start at 0": ("cells/heads.py", "low=1.0, high=16.0", "low=0.0, high=1.0", "test_init.py -k matrix"),
-    "a chunk that forgets the first decay": ("_engine/matrix_chunks.py", "rows = rows * jnp.exp(parts.log_decay)", "rows = rows", "test_evaluators.py -k 'gla'"),
+    "a chunk that forgets the first decay": ("_engine/matrix_chunks.py", "rows = _times(rows, jnp.exp(parts.log_decay))", "rows = rows", "test_evaluators.py -k 'gla'"),
     "NaN that no step reads in a derivative": ("_engine/matrix_chunks.py", "jnp.where(steps.segment[0] == 0, state, jnp.zeros_like(state))", "state", "test_semantics.py -k 'nan_state and gla'"),
 }  # fmt: skip

@@ -25,6 +25,13 @@ def product(a, b):
     return a @ b
 
 
+def unit(v):
+    """A vector, or each row, of length 1, or of 0 where it is 0."""
+    return v / np.sqrt(
+        np.sum(np.square(v), -1, keepdims=True) + 1e-6 if np.ndim(v) else v * v + 1e-6
+    )
+
+
 def blocks(value, count):
     """Equal blocks of the rows of an array, the entries of a tuple."""
     if value is None or isinstance(value, tuple):
@@ -100,7 +107,7 @@ def synapses(wiring, layer, fully_recurrent):
     return (np.concatenate([before[:, own], inside]).T != 0).astype(float)
 
 
-def of_head(array, heads, head):
+def of_head(heads, head, array):
     """What belongs to one head of what is laid out head by head: a number where it is only one."""
     if array is None:
         return None
@@ -109,9 +116,24 @@ def of_head(array, heads, head):
 
 
 def pieces(features, sizes, heads, head):
-    """Those of one head, of blocks of so many features a head, one block behind the other."""
-    blocks = np.split(features, np.cumsum([heads * size for size in sizes])[:-1])
-    return tuple(of_head(block, heads, head) for block in blocks)
+    """Those of one head, of blocks of so many features a head; and what is behind them, whole.
+
+    A size (n, m) stands for n blocks of m features a head, a row for each.
+    """
+    counts = [heads * int(np.prod(size)) for size in sizes]
+    *found, rest = np.split(features, np.cumsum(counts).astype(int))
+    for i, size in enumerate(sizes):
+        rows = found[i].reshape(size[0] if isinstance(size, tuple) else 1, -1)
+        own = [of_head(heads, head, row) for row in rows]
+        found[i] = np.reshape(own, size) if isinstance(size, tuple) else own[0]
+    return (*found, rest)
+
+
+def corrected(S, ks, vs, betas):
+    """The delta rule with each key, value and beta, in order."""
+    for k, v, beta in zip(ks, vs, np.ravel(betas), strict=True):
+        S = S + beta * np.outer(k, v - S.T @ k)
+    return S
 
 
 def of_group(features, groups, heads, head):
@@ -125,6 +147,8 @@ FUNCTIONS = {
     "exp": np.exp,
     "softplus": lambda z: np.logaddexp(0, z),
     "relu": lambda z: np.maximum(z, 0),
+    "silu": lambda z: z * sigmoid(z),
+    "identity": lambda z: z,
     "elu": lambda z: np.where(z > 0, z, np.expm1(z)),
     "lecun_tanh": lambda z: 1.7159 * np.tanh(0.666 * z),
     "positive": lambda z: np.where(z >= 0, z + 0.5, sigmoid(z)),
@@ -144,6 +168,7 @@ FUNCTIONS = {
     "given": lambda field: field is not None,
     "sum": lambda array: array.sum(-1),
     "norm": np.linalg.norm,
+    "unit": unit,
     "mixed": lambda matrices, shares: np.tensordot(shares, matrices, 1),
     "hardmax": lambda matrix: np.eye(len(matrix))[:, matrix.argmax(0)],
     "diag": np.diag,
@@ -156,6 +181,8 @@ FUNCTIONS = {
     "block_diagonal": lambda blocks: scipy.linalg.block_diag(*blocks),
     "columns": lambda matrix: matrix.shape[1],
     "split": split,
+    "each": lambda count, size: (int(count), int(size)),
+    "corrected": corrected,
     "diagonals": diagonals,
     "steps": steps,
     "spaced": lambda start, end, count: np.linspace(start, end, int(count)),
@@ -173,8 +200,8 @@ def of_cell(cell, size, layer):
         "signs": lambda count: np.where(np.arange(size) < size - count, 1.0, -1.0),
         "by_channel": lambda v: v.reshape(size, -1),
         "rows": lambda v: np.tile(v, (cell.wiring.units, 1)),
-        "head": lambda field: of_head(field, cell.num_heads, layer),
-        "pieces": lambda f, *sizes: pieces(f, [int(n) for n in sizes], cell.num_heads, layer),
+        "head": lambda field: of_head(cell.num_heads, layer, field),
+        "pieces": lambda f, *sizes: pieces(f, sizes, cell.num_heads, layer),
         "shared": lambda f, groups: of_group(f, groups, cell.num_heads, layer),
         "motor": lambda v: motor(cell.wiring, v),
         "synapses": lambda wiring: synapses(wiring, layer, cell.fully_recurrent),

@@ -11,6 +11,7 @@ from scipy.integrate import solve_ivp
 
 from rnn_zoo import data
 from rnn_zoo.data import Batch, systems
+from rnn_zoo.data.batches import own_batches
 
 
 KEY = jax.random.key(0)
@@ -207,6 +208,19 @@ def test_lengths_count_to_the_last_valid_step_even_after_gaps():
     tokens = Batch(np.ones((1, 6), int), np.ones((1, 6), int), mask)
     (part,) = data.batches(tokens, 1, lengths=(7,))
     assert part.x.shape == part.y.shape == (1, 7)
+
+
+def test_the_rows_of_one_process_are_as_long_as_those_of_all():
+    batch, _ = padded(12, labels=False)
+    keywords = {"key": jax.random.key(0), "lengths": (3, 5, 8)}
+    whole = list(data.batches(batch, 4, **keywords))
+    for own in (np.array([0, 1]), np.array([3]), None):
+        parts = own_batches(batch, 4, own=lambda size, own=own: own, **keywords)
+        for part, all_rows in zip(parts, whole, strict=True):
+            rows = slice(None) if own is None else own
+            assert part.x.shape[1] == all_rows.x.shape[1]
+            for leaf, expected in zip(jax.tree.leaves(part), jax.tree.leaves(all_rows)):
+                np.testing.assert_array_equal(leaf, np.asarray(expected)[rows])
 
 
 def test_lengths_that_cannot_work_are_refused_at_the_call():

@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from cases import assert_close
 from test_fit_loop import population
 from test_train import ADAM, KEY, model_for, same, sign_task, train
 
@@ -17,6 +18,8 @@ from rnn_zoo.train import (
     cross_entropy,
     evaluate,
     fit_population,
+    member,
+    mse,
 )
 
 
@@ -172,10 +175,39 @@ def test_sources_that_do_not_fit(source, options, error, message):
         run(source(), **options)
 
 
-def test_a_population_takes_a_batch():
-    options = {"loss": cross_entropy, "optimizer": ADAM, "key": KEY, "steps": 1}
-    with pytest.raises(TypeError, match="rnn_zoo.data.Batch, got list"):
-        fit_population(population(), parts(), **options)
+def of_population(source, valid=None, **options):
+    options = {"loss": cross_entropy, "optimizer": ADAM, "key": KEY, "steps": 6, **options}
+    return fit_population(population(), source, valid, **options)
+
+
+def test_the_members_of_a_population_share_the_batches_of_an_iterable():
+    options = {"eval_every": 3}
+    together = of_population(parts(), parts(), **options)
+    assert [row["epoch"] for row in together.history] == [0.75, 1.5]
+    key = jax.random.split(KEY, 2)[1]
+    model = member(population(), 1)
+    alone = train(model, parts(), parts(), batch_size=None, steps=6, key=key, **options)
+    assert_close(member(together.model, 1), alone.model, 1e-6)
+    for row, expected in zip(together.history, alone.history):
+        assert row["valid_loss"][1] == pytest.approx(expected["valid_loss"], rel=1e-6)
+    assert list(of_population(Again(parts())).history[0])[:2] == ["step", "seconds"]
+
+
+def test_a_source_that_fails_under_a_population():
+    with pytest.raises(DataSourceError, match="step 5: .*ended after 4 batches") as raised:
+        of_population(part for part in parts())
+    assert raised.value.result.step == 4
+    assert same(raised.value.result.model, of_population(parts(), steps=4).model)
+    with pytest.raises(TypeError, match="rnn_zoo.data.Batch or an iterable of them, got int"):
+        of_population(3)
+    with pytest.raises(ValueError, match="cut already"):
+        of_population(parts(), batch_size=16)
+
+
+def test_labels_of_files_are_looked_at_under_a_population(tmp_path):
+    wrong = Batch(sign_task().x, mapped(tmp_path, "y.npy", np.full(64, 7)))
+    with pytest.raises(ValueError, match="expected labels from 0 to 1"):
+        of_population(wrong)
 
 
 def test_a_loss_that_is_not_finite():
@@ -183,6 +215,84 @@ def test_a_loss_that_is_not_finite():
     x[20] = np.nan
     with pytest.raises(NonFiniteLossError, match="step 2 .*read batch by batch, were not searched"):
         run(parts(Batch(x, sign_task().y)))
+
+
+# What is not trained on
+
+
+def test_batches_are_evaluated_as_one_batch_is():
+    x = np.asarray(jax.random.normal(KEY, (20, 6, 1)))
+    mask = np.arange(6) < np.arange(20)[:, None] % 6 + 1
+    data = Batch(x, np.roll(x, 1, axis=1), mask)
+    model = model_for(None, 1)
+    expected = evaluate(model, data, loss=mse)["loss"]
+    for cut in (parts(data, 7), (part for part in parts(data, 3)), Again(parts(data, 20))):
+        assert evaluate(model, cut, loss=mse)["loss"] == pytest.approx(expected, rel=1e-6)
+    assert evaluate(model, parts(data, 7), loss=mse) == evaluate(
+        model, data, loss=mse, batch_size=7
+    )
+
+
+def test_validation_data_that_come_batch_by_batch():
+    data = sign_task()
+    options = {"steps": 8, "eval_every": 2, "return_best": True}
+    expected = run(parts(), valid=data, **options)
+    again = Again(parts(size=64))
+    for valid in (parts(size=64), again):
+        found = run(parts(), valid=valid, **options)
+        assert [row["valid_loss"] for row in found.history] == [
+            row["valid_loss"] for row in expected.history
+        ]
+        assert same(found.model, expected.model)
+    assert again.passes == 4
+
+
+@pytest.mark.parametrize(
+    ("valid", "error", "message"),
+    [
+        (lambda: (part for part in parts()), ValueError, "at each evaluation.*cannot begin again"),
+        (lambda: 3, TypeError, "expected valid as a rnn_zoo.data.Batch or an iterable.*got int"),
+        (lambda: [1], TypeError, "expected valid as a rnn_zoo.data.Batch or an iterable"),
+        (lambda: [], ValueError, "valid gave no batch"),
+        (lambda: [Batch(sign_task().x, np.full(64, 7))], ValueError, "expected labels from 0 to 1"),
+    ],
+)
+def test_validation_data_that_do_not_fit(valid, error, message):
+    with pytest.raises(error, match=message):
+        run(parts(), valid=valid())
+
+
+def test_data_to_evaluate_that_do_not_fit():
+    with pytest.raises(ValueError, match="cut already: leave it out"):
+        evaluate(model_for(), parts(), loss=cross_entropy, batch_size=16)
+    with pytest.raises(ValueError, match="nothing to evaluate: the data gave no batch"):
+        evaluate(model_for(), iter([]), loss=cross_entropy)
+    for wrong, name in ((3, "int"), ([1], "list")):
+        with pytest.raises(TypeError, match=f"data as a rnn_zoo.data.Batch or an .*got {name}"):
+            evaluate(model_for(), wrong, loss=cross_entropy)
+    with pytest.raises(TypeError, match="expected data as.*gives a tuple came"):
+        evaluate(model_for(), iter([(0, 1)]), loss=cross_entropy)
+
+
+class FailsLater(Again):
+    """The second pass ends in the middle."""
+
+    def __iter__(self):
+        self.passes += 1
+        yield self.batches[0]
+        if self.passes == 2:
+            raise OSError("the disk is gone")
+        yield from self.batches[1:]
+
+
+def test_validation_data_that_fail_later():
+    message = "valid failed after step 4, at its batch 2: OSError: the disk is gone"
+    for start in (run, of_population):
+        with pytest.raises(DataSourceError, match=message) as raised:
+            start(parts(), valid=FailsLater(parts()), eval_every=2)
+        result = raised.value.result
+        assert (result.step, [row["step"] for row in result.history]) == (4, [2])
+        assert same(result.model, start(parts(), steps=4).model)
 
 
 # Where a source is
@@ -210,6 +320,23 @@ def test_resuming_goes_on_where_the_source_was(tmp_path, kind):
         resumed = run(source(), checkpoints=Checkpoints(folder, 20, resume=True), **options)
         assert same(resumed.model, whole.model)
         assert same(resumed.opt_state, whole.opt_state)
+
+
+def test_a_source_that_fails_leaves_its_checkpoint_and_its_history(tmp_path):
+    class Broken(TellingLoader):
+        def __iter__(self):
+            return Telling([*parts()[:3], None], dict)
+
+    options = {"steps": 8, "eval_every": 2}
+    message = r"at step 4: TypeError.*\(batch 4 of epoch 1; `error.result` has .* after step 3\)"
+    with pytest.raises(DataSourceError, match=message) as raised:
+        run(Broken(parts()), checkpoints=Checkpoints(tmp_path), **options)
+    assert [row["step"] for row in raised.value.result.history] == [2]
+    resume = Checkpoints(tmp_path, resume="must")
+    resumed = run(TellingLoader(parts()), checkpoints=resume, **options)
+    whole = run(TellingLoader(parts()), **options)
+    assert same(resumed.model, whole.model)
+    assert [row["step"] for row in resumed.history] == [2, 4, 6, 8]
 
 
 def test_what_cannot_say_where_it_is_has_no_checkpoints(tmp_path):

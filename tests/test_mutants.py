@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from forked import run_tests
 from mutants_attention import ATTENTION
+from mutants_delta import ROWS as DELTA
 from mutants_gated_matrix import GATED_MATRIX
 
 import rnn_zoo as rz
@@ -76,7 +77,7 @@ MUTANTS = {
     "padding is seen": ("scan.py", "x = select(steps.mask, steps.x, jnp.zeros_like(steps.x))", "x = steps.x", "test_semantics.py -k nan_in_masked"),
     "masked dt is seen": ("scan.py", "return [x, jnp.where(steps.mask, steps.dt, jnp.ones_like(steps.dt))]", "return [x, steps.dt]", "test_semantics.py -k nan_in_masked"),
     "reset only where the mask lets it": ("scan.py", "            state = select(at.reset, initial, state)\n", "            state = select(at.reset if at.mask is None else at.reset & at.mask, initial, state)\n", "test_semantics.py -k reset_acts_first"),
-    "parallel forgets the initial state": ("scan.py", "start = offset[first] + through(at_first, mask, state)", "start = offset[first]", "test_evaluators.py -k parallel_at_small"),
+    "parallel forgets the initial state": ("_engine/offsets.py", "start = offset[first] + through(at_first, mask, state)", "start = offset[first]", "test_evaluators.py -k parallel_at_small"),
     "parallel reverse not flipped back": ("_engine/recurrence.py", "return jnp.flip(algorithm(turned, jnp.flip(offsets, axis)), axis)", "return algorithm(turned, jnp.flip(offsets, axis))", "test_recurrence.py -k 'states and associative and Diagonal'"),
     "auto changes one step late": ("_engine/backends.py", "length >= row.steps", "length > row.steps", "test_gpu_benchmark.py -k auto_takes"),
     "auto keeps its first row": ("_engine/backends.py", "            chosen = row.algorithm\n", "            return row.algorithm\n", "test_gpu_benchmark.py -k auto_takes"),
@@ -282,6 +283,9 @@ MUTANTS = {
     "the forecast begins a step late": ("models/autoregressive.py", "return jnp.concatenate([y[None], ys])", "return self.generate(state, y, steps, inputs=inputs, dt=future_dt, key=ahead)[1]", "test_echo_state.py -k reads_its_own"),
     "the model space pairs across padding": ("reservoir/model_space.py", "mask[:-1] & mask[1:]", "mask[:-1]", "test_echo_state.py -k model_space_holds"),
     "a cascade in parallel": ("layers/branches.py", "return before[-1] if before else xs", "return before[0] if before else xs", "test_branches.py"),
+    "a run that must go on starts": ("train/keeping.py", "if found is run and checkpoints.resume == \"must\":", "if False:", "test_train.py -k must_go_on"),
+    "another optimizer goes on": ("train/checkpoint.py", "    if saved != kinds:", "    if False:", "test_train.py -k of_another_optimizer"),
+    "a process cuts its own rows": ("data/batches.py", "_longest(batch.mask if own is None else _rows(host.mask, positions))", "_longest(batch.mask)", "test_data.py -k rows_of_one_process"),
     "grid axes in another order": ("train/grid.py", "[list(values).index(n) for n in order]", "range(len(order))", "test_grid.py"),
     "state spaces decay": ("train/groups.py", "own = {name: _all(getattr(node, name), \"ssm\") for name in node.ssm_parameters}", "own = {}", "test_ssm.py -k 'labels or by_group'"),
     "one mask for all documents": ("layers/block.py", "dropout, zs, kept, mask=steps.mask, reset=steps.reset, key", "dropout, zs, kept, mask=steps.mask, key", "test_layers.py -k broadcast"),
@@ -314,6 +318,7 @@ MUTANTS = {
 }  # fmt: skip
 MUTANTS |= GATED_MATRIX
 MUTANTS |= ATTENTION
+MUTANTS |= DELTA
 
 
 # Each mutant has a process of its own, forked from one that has loaded the libraries already.

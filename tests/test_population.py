@@ -55,6 +55,38 @@ def test_members_are_single_runs():
     assert any((a != b).any() for a, b in zip(*leaves))
 
 
+def test_averages_and_going_on():
+    options = {"loss": cross_entropy, "optimizer": ADAM, "batch_size": 8, "eval_every": 3}
+    options |= {"ema": optax.ema(0.9), "return_best": True}
+    first = fit_population(population(), task(), task(seed=1), key=KEY, steps=6, **options)
+    again = {"key": jr.key(6), "steps": 3, **options}
+    second = fit_population(first.model, task(), task(seed=1), opt_state=first.opt_state, **again)
+    for i in range(N):
+        alone = fit(make(KEYS[i]), task(), task(seed=1), key=KEYS[i], steps=6, **options)
+        assert_close(member(first.ema_model, i), alone.ema_model, 1e-5)
+        assert first.history[-1]["valid_loss"][i] == pytest.approx(
+            alone.history[-1]["valid_loss"], rel=1e-4
+        )
+        more = again | {"key": jr.split(again["key"], N)[i], "opt_state": alone.opt_state}
+        alone = fit(alone.model, task(), task(seed=1), **more)
+        assert_close(member(second.model, i), alone.model, 1e-5)
+        assert_close(member(second.opt_state, i), alone.opt_state, 1e-5)
+    assert first.ema_model is not None
+    with pytest.raises(TypeError, match="ema as an optax transformation"):
+        fit_population(population(), task(), key=KEY, steps=1, **options | {"ema": 0.9})
+
+
+def test_a_state_of_other_members():
+    options = {"loss": cross_entropy, "optimizer": ADAM, "batch_size": 8, "key": KEY, "steps": 1}
+    alone = fit(make(KEY), task(), **options)
+    with pytest.raises(ValueError, match="opt_state of the 3 members, on axis 0 of each array"):
+        fit_population(population(), task(), opt_state=alone.opt_state, **options)
+    found = fit_population(population(), task(), **options)
+    options["optimizer"] = optax.sgd(0.1, momentum=0.9)
+    with pytest.raises(ValueError, match="expected opt_state as this optimizer makes it"):
+        fit_population(population(), task(), opt_state=found.opt_state, **options)
+
+
 def test_learning_rates_side_by_side():
     rates = np.array([1e-3, 1e-2, 1e-1], np.float32)
     options = {"loss": cross_entropy, "steps": 5, "batch_size": 8}

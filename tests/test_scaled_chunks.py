@@ -10,7 +10,7 @@ from cases import assert_close, float64, noisy
 
 import rnn_zoo as rz
 from rnn_zoo.base import check_scaled
-from rnn_zoo.matrix import Scaled
+from rnn_zoo.linear import Scaled
 
 
 METHODS = ("sequential", "parallel")

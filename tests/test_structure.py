@@ -22,7 +22,6 @@ RANKS = {
     for rank, names in enumerate(
         [
             ("linear",),
-            ("matrix",),
             ("_engine",),
             ("_common",),
             ("base",),

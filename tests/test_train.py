@@ -547,6 +547,58 @@ def test_a_checkpoint_of_another_run(tmp_path):
         train(model_for(), data, **resume)
 
 
+@pytest.mark.parametrize("other", [optax.sgd(0.1), optax.sgd(0.1, momentum=0.9), optax.adamw(1e-2)])
+def test_a_checkpoint_of_another_optimizer(tmp_path, other):
+    data = sign_task()
+    train(model_for(), data, steps=2, checkpoints=Checkpoints(tmp_path))
+    resume = {"steps": 4, "checkpoints": Checkpoints(tmp_path, resume=True)}
+    with pytest.raises(ValueError, match="another optimizer, whose state is .ScaleByAdamState, E"):
+        train(model_for(), data, optimizer=other, **resume)
+
+
+def test_the_state_of_an_optimizer_of_another_form(tmp_path):
+    def adam_for(shape):
+        init = optax.adam(1e-2).init
+        return optax.GradientTransformation(lambda p: (init(p), jnp.zeros(shape)), with_state(init))
+
+    def with_state(init):
+        def update(grads, state, params=None):
+            updates, inner = optax.adam(1e-2).update(grads, state[0], params)
+            return updates, (inner, state[1])
+
+        return update
+
+    options = {"steps": 2, "checkpoints": Checkpoints(tmp_path, resume=True)}
+    train(model_for(), sign_task(), optimizer=adam_for((2,)), **options)
+    with pytest.raises(ValueError, match=r"the state of another optimizer than expected.*\(2,\)"):
+        train(model_for(), sign_task(), optimizer=adam_for((3,)), **options)
+
+
+def test_a_run_that_must_go_on(tmp_path):
+    must = {"checkpoints": Checkpoints(tmp_path, resume="must")}
+    with pytest.raises(FileNotFoundError, match="has no checkpoint to go on from"):
+        train(model_for(), sign_task(), steps=2, **must)
+    train(model_for(), sign_task(), steps=2, checkpoints=Checkpoints(tmp_path))
+    assert train(model_for(), sign_task(), steps=4, **must).step == 4
+
+
+def test_checkpoints_that_mean_nothing(tmp_path, unchecked):
+    for options, message in (
+        ({"resume": "maybe"}, "got 'maybe'"),
+        ({"keep": 0}, "keep of at least 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train(model_for(), sign_task(), steps=1, checkpoints=Checkpoints(tmp_path, **options))
+
+
+def test_kept_checkpoints_without_orbax(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "orbax.checkpoint", None)
+    with pytest.raises(
+        ImportError, match=r"pip install \"rnn-zoo\[checkpoint\]\", or leave it out"
+    ):
+        train(model_for(), sign_task(), steps=1, checkpoints=Checkpoints(tmp_path, keep=2))
+
+
 def test_a_folder_alone_is_no_checkpoints(tmp_path):
     with pytest.raises(TypeError, match="Checkpoints"):
         train(model_for(), sign_task(), steps=2, checkpoints=tmp_path)
@@ -554,7 +606,7 @@ def test_a_folder_alone_is_no_checkpoints(tmp_path):
 
 def test_the_old_arguments_of_checkpoints_say_the_new_call(tmp_path):
     data, old = sign_task(), {"checkpoint_dir": str(tmp_path), "checkpoint_every": 2}
-    said = re.escape(f"Checkpoints(directory={str(tmp_path)!r}, every=2, resume=False)")
+    said = re.escape(f"Checkpoints(directory={str(tmp_path)!r}, every=2, resume=False, keep=None)")
     with pytest.warns(DeprecationWarning, match=said):
         fit(model_for(), data, loss=cross_entropy, optimizer=ADAM, steps=4, key=KEY, **old)
     with pytest.warns(DeprecationWarning, match="resume=True"):

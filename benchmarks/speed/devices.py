@@ -1,12 +1,19 @@
-"""One sequence over devices against one device: traffic, gradients, memory, time.
+"""Several devices against one, and data in files: traffic, memory, time.
 
-A gradient of `make_model(NAME)` with an output per step. For each length the compiled program says
-how many bytes one device sends and receives in collectives (which must not grow with the length)
-and how much memory a device needs; then both programs run once, after a run that is not timed.
+- `time`: a gradient of `make_model(NAME)` over one sequence, with an output per step. For each
+  length the compiled program says how many bytes one device sends and receives in collectives
+  (which must not grow with the length) and how much memory a device needs; then both programs run
+  once, after a run that is not timed. Gradients are compared with each other, and each with the one
+  of one device in 64 bits.
+- `long`: a training step of two LRU layers on 16,777,216 steps, 8 devices against one.
+- `batch`: `fit` with its batch over two devices, against one.
+- `files`: `fit` on a mapped file of 4 GB; set BENCHMARK_FILES to a folder on a disk with room.
+
 Devices that the machine lacks are forced on its CPU: what is measured there is the work, not the
 speed of several devices.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -24,10 +31,12 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 import rnn_zoo as rz
 
 from .. import call
-from ..tables import machine
+from ..tables import Table, machine
 
 
 INPUTS = 4
+PARTS = ("time", "long", "batch", "files")
+ROWS = Table("devices", ("jax", "part", "case"), ("figure", "value", "asked"))
 COLLECTIVE = re.compile(
     r"= (.*?) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter|"
     r"collective-broadcast)(-start)?\("
@@ -123,17 +132,100 @@ def difference(one: Any, two: Any) -> float:
     return max(float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-30)) for a, b in pairs)
 
 
+def add(part: str, case: str, figure: str, value: float, asked: str = "") -> None:
+    text = f"{value:.0f}" if figure.startswith("bytes") else f"{value:.3g}"
+    ROWS.add((jax.__version__, part, case), figure, text, asked)
+    ROWS.write()  # a part takes minutes, and what was measured stays
+
+
+def apart(devices: int, part: str, *arguments: Any) -> dict[str, float]:
+    """A part of `devices_parts` in a process of its own, with so many devices."""
+    flag = "--xla_force_host_platform_device_count="
+    flags = re.sub(rf"{flag}\d+", "", os.environ.get("XLA_FLAGS", ""))
+    environment = {**os.environ, "XLA_FLAGS": f"{flags} {flag}{devices}"}
+    command = [sys.executable, "-m", "benchmarks.speed.devices_parts"]
+    command += [json.dumps(a) for a in (part, *arguments)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def long(options: Any) -> None:
+    case = f"lru, width 32, 2 layers, {options.long} steps"
+    one, all_of = (apart(n, "long", options.long, 32) for n in (1, 8))
+    add("long", case, "GiB, 8 devices", all_of["gib"], "<= 7.45")
+    add("long", case, "GiB, one device", one["gib"])
+    add("long", case, "seconds, one device", one["seconds"])
+    add("long", case, "8 devices / one, time", all_of["seconds"] / one["seconds"], "<= 1.5")
+
+
+def batch(options: Any) -> None:
+    for name in ("gru", "lstm", "lru", "mamba"):
+        # In turn, so that what else the machine does falls on both.
+        pairs = [[apart(n, "batch", name)["ms"] for n in (1, 2)] for _ in range(options.rounds)]
+        one, two = (min(column) for column in zip(*pairs))
+        case = f"{name}, 64x200x32x128"
+        add("batch", case, "ms, one device", one)
+        add("batch", case, "2 devices / one, time", two / one, "<= 0.75" if name == "gru" else "")
+
+
+def files(options: Any) -> None:
+    case = f"gru, 64x200x32x128, {options.gigabytes:g} GB"
+    found = apart(1, "files", "gru", options.gigabytes)
+    add("files", case, "GiB, peak", found["gib"], "<= 1.4")
+    add("files", case, "ms, whole file", found["ms"])
+    add("files", case, "speed, file / memory", found["memory_ms"] / found["mapped_ms"], ">= 0.9")
+
+
+def over_time(options: Any) -> None:
+    def make(mesh_axis):
+        sizes = {"hidden_size": options.width, "num_layers": options.layers}
+        return rz.make_model(
+            options.name, INPUTS, 1, pool=None, mesh_axis=mesh_axis, key=jr.key(0), **sizes
+        )
+
+    for length in options.time:
+        case = f"{options.name}, width {options.width}, {options.devices} devices, {length} steps"
+        case += ", 64 bits" if options.float64 else ""
+        spread, whole = make("time"), make(None)
+        program, mesh = compiled(spread, length, options.devices)
+        alone, one = compiled(whole, length, 1)
+        least, most = megabytes(program), megabytes(alone)
+        add("time", case, "bytes in collectives", sum(traffic(program.as_text()).values()))
+        add("time", case, "MB of a device", least)
+        add("time", case, "MB of a device / of one alone", least / most, "<= 0.167")
+        expected, seconds = run(alone, one, whole, length)
+        found, of_all = run(program, mesh, spread, length)
+        add("time", case, "gradients apart", difference(expected, found), "<= 1e-6")
+        if not options.float64:
+            exact = in_64_bits(whole, length)
+            add("time", case, "gradient of one off 64 bits", difference(exact, expected))
+            add("time", case, "gradient of all off 64 bits", difference(exact, found))
+        add("time", case, "all / one, time", of_all / seconds)
+
+
+def in_64_bits(model: Any, length: int) -> Any:
+    """The gradient of one device for the same numbers."""
+    with jax.enable_x64(True):
+        wide = jax.tree.map(lambda a: a.astype(float) if eqx.is_inexact_array(a) else a, model)
+        return run(*compiled(wide, length, 1), wide, length)[0]
+
+
 def main(arguments: list[str]) -> int:
-    parser = call.parser(__name__)
+    parser = call.parser(__name__, ROWS)
+    call.add_names(parser, "parts", PARTS)
     parser.add_argument("--devices", type=int, default=8)
     parser.add_argument("--time", type=int, nargs="+", default=[2**16, 2**20], help="steps")
     parser.add_argument("--name", default="lru", help="of a linear cell")
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--layers", type=int, default=1)
     parser.add_argument("--float64", action="store_true", help="gradients equal to rounding")
+    parser.add_argument("--long", type=int, default=2**24, help="steps of the long run")
+    parser.add_argument("--gigabytes", type=float, default=4.0, help="of the file")
+    parser.add_argument("--rounds", type=int, default=2, help="of each program of `batch`")
     options = parser.parse_args(arguments)
     jax.config.update("jax_enable_x64", options.float64)
-    if jax.device_count() < options.devices:
+    print(machine())
+    if "time" in options.parts and jax.device_count() < options.devices:
         if jax.default_backend() != "cpu":
             parser.error(f"there are {jax.device_count()} devices, asked for {options.devices}")
         flag = f"--xla_force_host_platform_device_count={options.devices}"
@@ -142,25 +234,6 @@ def main(arguments: list[str]) -> int:
         environment = {**os.environ, "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {flag}"}
         command = [sys.executable, "-m", "benchmarks", "devices", *arguments]
         return subprocess.run(command, env=environment).returncode
-
-    def make(mesh_axis):
-        sizes = {"hidden_size": options.width, "num_layers": options.layers}
-        return rz.make_model(
-            options.name, INPUTS, 1, pool=None, mesh_axis=mesh_axis, key=jr.key(0), **sizes
-        )
-
-    print(machine(), f"{options.name}, width {options.width}, {options.devices} devices")
-    print(f"{'steps':>10}{'bytes':>9}{'MB one':>9}{'MB each':>9}{'ratio':>7}", end="")
-    print(f"{'gradients':>11}{'s one':>8}{'s all':>8}{'ratio':>7}")
-    for length in options.time:
-        spread, whole = make("time"), make(None)
-        program, mesh = compiled(spread, length, options.devices)
-        alone, one = compiled(whole, length, 1)
-        sent, least = sum(traffic(program.as_text()).values()), megabytes(program)
-        most = megabytes(alone)
-        print(f"{length:>10}{sent:>9}{most:>9.1f}{least:>9.1f}{least / most:>7.3f}", end="")
-        expected, seconds = run(alone, one, whole, length)
-        found, of_all = run(program, mesh, spread, length)
-        error = difference(expected, found)
-        print(f"{error:>11.1e}{seconds:>8.2f}{of_all:>8.2f}{of_all / seconds:>7.2f}", flush=True)
+    for part in options.parts:
+        {"time": over_time, "long": long, "batch": batch, "files": files}[part](options)
     return 0

@@ -13,13 +13,15 @@ as a bias, is left out of its term.
 a power, of matrices `^T` the transpose and `^-1` the inverse; `[a, b]` puts one behind the other.
 Only numbers are broadcast. `I` is the identity, `j` the imaginary unit, `dt` the time since the
 last step. Functions act on each entry: `sig` (the logistic function), `tanh`, `exp`, `softplus`,
-`relu`, `elu`, `sqrt`, `cos`, `abs`, `sign`, `max`, `min`, `clip`, `re`, `im`, `conj`. The others:
+`relu`, `elu`, `silu`, `identity`, `sqrt`, `cos`, `abs`, `sign`, `max`, `min`, `clip`, `re`, `im`,
+`conj`. The others:
 
 - `complex(A)`: its first half is the real part, its second the imaginary one.
 - `diag(v)`, `outer(u, v)`, `norm(v)`, `expm(A)`: as in linear algebra; `radius(A)`: the largest
   modulus of an eigenvalue.
-- `sum(A)`: of each row, or of a vector; `rows(v)`: v in every row; `by_channel(v)`: v as a matrix with a row for
-  each channel.
+- `unit(v)`: v / sqrt(norm(v)^2 + 1e-6), a vector or each row with length 1.
+- `sum(A)`: of each row, or of a vector; `rows(v)`: v in every row; `by_channel(v)`: v as a matrix
+  with a row for each channel.
 - `mixed(M, s)`: the sum of matrices, each times a number of s; `hardmax(A)`: 1 where a column is
   largest, else 0.
 - `parts(A)`: what stands along its first axis; `split(A, n)`: the first n rows and the others;
@@ -35,8 +37,10 @@ last step. Functions act on each entry: `sig` (the logistic function), `tanh`, `
 - `layers(parts, phi, u)`: phi(W u + b) of each of the parts, one after the other.
 - `head(v)`: under the heading "for each head", the numbers of this head, where `state` is its
   state, too, and `h` its number, from 0; `pieces(v, m, n)`: of blocks of m, n, ... numbers for
-  each head those of this one; `shared(v, n)`: of n equal blocks, of groups of heads, that of this
+  each head those of this one, and whole what is behind them; a size `each(n, m)` stands for n
+  blocks of m, a row for each; `shared(v, n)`: of n equal blocks, of groups of heads, that of this
   head's group.
+- `corrected(S, k, v, b)`: S -> S + b outer(k, v - S^T k) with each row of k, v and b, in order.
 - `spaced(a, b, n)`: n numbers from a to b at equal distances; `pairs(v)`: complex numbers, the real
   part of each before its imaginary one.
 - `wires(v, adjacency)`: the numbers of the synapses as a matrix, a row for each target;

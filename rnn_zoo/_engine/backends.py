@@ -49,8 +49,8 @@ SIZES: dict[str, dict[str, Size]] = {
         "vector": Size(128, f"{_LAYERS}, training, 16x113x1x128"),
         # Steps in a block of the blocked algorithm. No row of `AUTO` takes that one yet.
         "block": Size(256, "two cores, jax 0.10.2, benchmarks/linear_scan.py, no row filed"),
-        # Steps of a matrix state that are worked out at once: with one decay a head, and with one for
-        # each channel, where the scores take an exponential each.
+        # Steps of a matrix state that are worked out at once: with one decay a head, and with one
+        # for each channel, where the scores take an exponential each.
         "matrix_chunk": Size(64, "two cores, jax 0.10.2, benchmarks/rows/matrix.txt"),
         # From how many steps on "auto" does so.
         "matrix_steps": Size(16, "two cores, jax 0.10.2, benchmarks/rows/matrix.txt"),

@@ -17,13 +17,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool
 
-from ..linear import AffineMap, Dense, select
-from ..matrix import HIGHEST, Parts
+from ..linear import HIGHEST, AffineMap, Dense, Parts, alike, select
 from . import plain
 from .across_devices import before, place
 from .backends import tuned
 from .chunks import Way
 from .mesh import vary_alike
+from .triangular import unit_inverse
 
 
 # exp of it is 0, and so many of them can be added.
@@ -31,13 +31,13 @@ NEVER = -1e30
 
 
 class Steps(NamedTuple):
-    """The steps of a chunk, (heads, steps, ...), or those of all of them, (steps, heads, ...)."""
+    """The steps of a sequence, or of a chunk, (steps, heads, ...)."""
 
     parts: Parts
-    broken: Array
-    """(steps,): a part of this step is not finite."""
+    does: Array
+    """(steps,): this step is no masked one, and none that fills a chunk."""
     segment: Array | None = None
-    """(steps,): how many resets there were since the chunk began; None: there are none at all."""
+    """(steps,): 1 at a reset; within a chunk, how many there were. None: there are none at all."""
 
 
 def run(
@@ -61,9 +61,9 @@ def run(
     def body(state, steps: Steps):
         return _chunk(steps, state, initial)
 
-    count = chunks.broken.shape[0]
+    count = chunks.does.shape[0]
     state, read = plain.scan(body, state, chunks, length=count, reverse=False)
-    return state, _per_step(jnp.moveaxis(read, 2, 1), parts, way)
+    return state, _per_step(read, parts, way)
 
 
 def states(
@@ -88,13 +88,11 @@ def states(
         return state, state
 
     def within(state, steps: Steps):
-        by_time = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), steps.parts)
-        segment = steps.segment
-        began = None if segment is None else jnp.diff(segment, prepend=jnp.zeros_like(segment[:1]))
-        at = (by_time, steps.broken, None if began is None else began > 0)
-        return plain.scan(step, state, at, length=steps.broken.shape[0], reverse=False)[1]
+        began = None if steps.segment is None else steps.segment > 0
+        at = (*_harmless(steps), began)
+        return plain.scan(step, state, at, length=steps.does.shape[0], reverse=False)[1]
 
-    count = chunks.broken.shape[0]
+    count = chunks.does.shape[0]
     first = plain.scan(enter, state, chunks, length=count, reverse=False)[1]
     return _per_step(jax.vmap(within)(first, chunks), parts, way)
 
@@ -129,14 +127,12 @@ def chunk_size(parts: Parts, length: int) -> int:
 
 
 def _chunks(parts: Parts, way: Way, mask: Array | None, reset: Array | None) -> Steps:
-    """The steps in the order in which they are processed, (chunks, ...)."""
-    parts, broken = _finite(parts, mask)
-    steps = _single(parts, broken, reset, way.reverse)
-    size = chunk_size(parts, steps.broken.shape[0])
-    chunks = jax.tree.map(lambda x: _cut(x, size), steps)
-    by_head = jax.tree.map(lambda x: jnp.moveaxis(x, 2, 1), chunks.parts)
-    segment = None if reset is None else jnp.cumsum(chunks.segment, 1)
-    return Steps(by_head, chunks.broken, segment)
+    """The steps in the order in which they are processed, (chunks, steps, ...)."""
+    segment = None if reset is None else reset.astype(jnp.int32)
+    steps = Steps(parts, jnp.ones(parts.q.shape[0], bool) if mask is None else mask, segment)
+    steps = _single(jax.tree.map(lambda x: x[::-1], steps) if way.reverse else steps)
+    size = chunk_size(parts, steps.does.shape[0])
+    return jax.tree.map(lambda x: _cut(x, size), steps)
 
 
 def _per_step(found: Array, parts: Parts, way: Way) -> Array:
@@ -150,28 +146,8 @@ def _per_step(found: Array, parts: Parts, way: Way) -> Array:
 # --- what the steps are ---------------------------------------------------------------------------
 
 
-def _finite(parts: Parts, mask: Array | None) -> tuple[Parts, Array]:
-    """Steps that do nothing where they are masked, or broken; and which are broken.
-
-    In a product of matrices 0 times NaN reaches what lies before it, too.
-    """
-    if parts.log_decay is not None:
-        parts = parts._replace(log_decay=jnp.maximum(parts.log_decay, NEVER))
-    broken = jnp.zeros(parts.q.shape[0], bool)
-    for part in parts:
-        if part is not None and part.dtype != bool:
-            broken |= ~jnp.isfinite(part).all(tuple(range(1, part.ndim)))
-    if mask is not None:
-        broken &= mask
-    does = ~broken if mask is None else mask & ~broken
-    return jax.tree.map(lambda p: select(does, p, jnp.zeros_like(p)), parts), broken
-
-
-def _single(parts: Parts, broken: Array, reset: Array | None, reverse: bool) -> Steps:
-    """The steps in the order in which they are processed, smaller ones one after the other."""
-    steps = Steps(parts, broken, None if reset is None else reset.astype(jnp.int32))
-    if reverse:
-        steps = jax.tree.map(lambda x: x[::-1], steps)
+def _single(steps: Steps) -> Steps:
+    """Smaller steps one after the other."""
     parts = steps.parts
     if parts.k.ndim == 3:
         return steps
@@ -182,9 +158,9 @@ def _single(parts: Parts, broken: Array, reset: Array | None, reverse: bool) -> 
         both = [x[:, None], rest] if place == 0 else [rest, x[:, None]]
         return jnp.concatenate(both, 1).reshape(-1, *x.shape[1:])
 
-    rest = [None if p is None else p.reshape(-1, *p.shape[2:]) for p in parts[1:]]
+    rest: list[Any] = [None if p is None else p.reshape(-1, *p.shape[2:]) for p in parts[1:]]
     segment = None if steps.segment is None else among(steps.segment, 0)
-    return Steps(Parts(among(parts.q, -1), *rest), among(steps.broken, 0), segment)
+    return Steps(Parts(among(parts.q, -1), *rest), jnp.repeat(steps.does, smaller), segment)
 
 
 def _cut(x: Array, size: int) -> Array:
@@ -222,17 +198,35 @@ class Chunk(NamedTuple):
     """(steps, 1): in the segment that the state entered; None: there are no others."""
 
 
-def _chunk(steps: Steps, state: Array, initial: Array) -> tuple[Array, Array]:
+def _harmless(steps: Steps) -> tuple[Parts, Array]:
+    """Parts of steps that do nothing where they are masked, or broken: with a number that is not
+    finite. In a product of matrices 0 times NaN reaches what lies before it, too."""
     parts = steps.parts
-    if steps.segment is not None:
+    if parts.log_decay is not None:
+        parts = parts._replace(log_decay=jnp.maximum(parts.log_decay, NEVER))
+    broken = jnp.zeros(steps.does.shape, bool)
+    for part in parts:
+        if part is not None and part.dtype != bool:
+            broken |= ~jnp.isfinite(part).all((1, 2))
+    does = steps.does & ~broken
+    parts = jax.tree.map(lambda p: select(does, p, jnp.zeros_like(p)), parts)
+    return parts, steps.does & broken
+
+
+def _chunk(steps: Steps, state: Array, initial: Array) -> tuple[Array, Array]:
+    """The state after a chunk, and what its steps read, (steps, heads, value)."""
+    parts, broken = _harmless(steps)
+    parts = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), parts)  # the heads first
+    segment = None if steps.segment is None else jnp.cumsum(steps.segment)
+    if segment is not None:
         # Where no step reads the state that enters, NaN in it shall not reach a derivative.
-        state = jnp.where(steps.segment[0] == 0, state, jnp.zeros_like(state))
-    entering = state, initial
+        state = jnp.where(segment[0] == 0, state, jnp.zeros_like(state))
+    entering = (state, initial)
     index = jnp.arange(parts.k.shape[1])
-    before = index[:, None] > index
-    if steps.segment is not None:
-        before &= steps.segment[:, None] == steps.segment
-    chunk = _faded(_turned(parts, before), parts.log_decay, steps.segment)
+    before = index[:, None] > index[None]
+    if segment is not None:
+        before &= segment[:, None] == segment[None]
+    chunk = _faded(_turned(parts, before), parts.log_decay, segment)
 
     own = jnp.einsum("hik,hik->hi", jnp.conj(parts.q), parts.k, precision=HIGHEST)
     scores = _scores(chunk, chunk.rows, chunk.k) + _diagonal(own)
@@ -251,7 +245,9 @@ def _chunk(steps: Steps, state: Array, initial: Array) -> tuple[Array, Array]:
     read = read + _of_entering(chunk, _times(chunk.rows, chunk.since), entering)
     at_last = state if chunk.first is None else jnp.where(chunk.first[-1], state, initial)
     after = _times(at_last, _column(chunk.left)) + written
-    return _spoilt(steps, before, _times(after, _column(chunk.turn)), jnp.real(read))
+    after, read = _times(after, _column(chunk.turn)), jnp.moveaxis(jnp.real(read), 0, 1)
+    reached = broken | (before & broken[None]).any(1)
+    return _spoilt(reached[-1], after), _spoilt(reached, read)
 
 
 def _turned(parts: Parts, before: Array) -> Chunk:
@@ -261,11 +257,11 @@ def _turned(parts: Parts, before: Array) -> Chunk:
     """
     rows, k, a, b, end = jnp.conj(parts.q), parts.k, parts.a, parts.b, None
     if parts.log_decay is not None:
-        rows = rows * jnp.exp(parts.log_decay)
+        rows = _times(rows, jnp.exp(parts.log_decay))
     for own, since in _turns(parts, before):
         back = jnp.conj(own * since)
-        rows, k = rows * own * since, k * back
-        a, b = (None if a is None else a * since), (None if b is None else b * back)
+        rows, k = _times(rows, own * since), _times(k, back)
+        a, b = (None if a is None else _times(a, since)), (None if b is None else _times(b, back))
         end = _times((own * since)[:, -1], end)
     return Chunk(rows, k, a, b, end, before)
 
@@ -289,9 +285,9 @@ def _faded(chunk: Chunk, log_decay: Array | None, segment: Array | None) -> Chun
     before = chunk.before
     if log_decay is not None:
         lower = jnp.tril(jnp.ones(before.shape, log_decay.dtype), -1)
-        behind = lower[..., None] * log_decay[:, :, None]  # of step l, where it is behind j
+        behind = lower[None, ..., None] * log_decay[:, :, None]  # of step l, where it is behind j
         sums = jnp.einsum("il,hljk->hijk", lower, behind, precision=HIGHEST)
-        between = jnp.where(before[..., None], sums, -jnp.inf)
+        between = jnp.where(before[None, ..., None], sums, -jnp.inf)
         since = _sums(before, log_decay)
         chunk = chunk._replace(
             between=jnp.exp(between),
@@ -302,7 +298,7 @@ def _faded(chunk: Chunk, log_decay: Array | None, segment: Array | None) -> Chun
     if segment is None:
         return chunk
     last = (segment == segment[-1])[:, None].astype(chunk.rows.real.dtype)
-    return chunk._replace(until=last[None] if chunk.until is None else chunk.until * last)
+    return chunk._replace(until=last[None] if chunk.until is None else chunk.until * last[None])
 
 
 def _sums(which: Array, values: Array) -> Array:
@@ -315,11 +311,12 @@ def _scores(chunk: Chunk, rows: Array | None, columns: Array | None) -> Array:
     assert columns is not None
     between = chunk.between
     if between is not None and between.shape[-1] > 1:
-        return jnp.einsum("hik,hjk,hijk->hij", rows, columns, between, precision=HIGHEST)
-    scores = jnp.einsum("hik,hjk->hij", rows, columns, precision=HIGHEST)
+        parts = alike(rows, columns, between)
+        return jnp.einsum("hik,hjk,hijk->hij", *parts, precision=HIGHEST)
+    scores = jnp.einsum("hik,hjk->hij", *alike(rows, columns), precision=HIGHEST)
     if between is None:
         return jnp.where(chunk.before, scores, jnp.zeros_like(scores))
-    return scores * between[..., 0]
+    return _times(scores, between[..., 0])
 
 
 def _solved(chunk: Chunk, scores: Array, given: Array, entering: tuple) -> Array:
@@ -331,37 +328,6 @@ def _solved(chunk: Chunk, scores: Array, given: Array, entering: tuple) -> Array
         return _product(inverse, given + _product(start, entering[0]))
     found = _of_entering(chunk, _product(inverse, start), entering)
     return _product(inverse, given) + found
-
-
-def unit_inverse(strict: Array) -> Array:
-    """The inverse of I - L for a strictly lower L of a power of two rows.
-
-    Blocks of 8 rows by substitution, then two blocks to one. Squaring L as often as it takes
-    would be quicker and is wrong: where keys repeat, the powers grow before they end.
-    """
-    size = strict.shape[-1]
-    block = min(size, 8)
-    part, eye = _blocks(strict, block), jnp.eye(block, dtype=strict.dtype)
-    rows = [jnp.broadcast_to(eye[0], part.shape[:-1])]
-    for i in range(1, block):
-        seen = jnp.stack(rows, -2)
-        rows.append(jnp.sum(part[..., i, :i, None] * seen, -2) + eye[i])
-    inverse = jnp.stack(rows, -2)
-    while block < size:
-        one, two = inverse[..., 0::2, :, :], inverse[..., 1::2, :, :]
-        between = _blocks(strict, 2 * block)[..., block:, :block]
-        corner = _product(two, _product(between, one))
-        upper = jnp.concatenate([one, jnp.zeros_like(one)], -1)
-        inverse = jnp.concatenate([upper, jnp.concatenate([corner, two], -1)], -2)
-        block *= 2
-    return inverse[..., 0, :, :]
-
-
-def _blocks(matrix: Array, size: int) -> Array:
-    """(..., count, size, size): the blocks on the diagonal."""
-    count = matrix.shape[-1] // size
-    parts = [matrix[..., i * size : (i + 1) * size, i * size : (i + 1) * size] for i in range(count)]
-    return jnp.stack(parts, -3)
 
 
 # --- with the states of two segments --------------------------------------------------------------
@@ -389,6 +355,7 @@ def _left(chunk: Chunk, columns: Array | None, values: Array) -> Array:
 
 
 def _apart(chunk: Chunk, values: Array) -> tuple[Array, Array]:
+    assert chunk.first is not None
     zeros = jnp.zeros_like(values)
     return jnp.where(chunk.first, values, zeros), jnp.where(chunk.first, zeros, values)
 
@@ -396,22 +363,23 @@ def _apart(chunk: Chunk, values: Array) -> tuple[Array, Array]:
 def _written(chunk: Chunk, columns: Array | None, values: Array) -> Array:
     """What is left after the chunk of what its steps wrote."""
     columns = _times(columns, chunk.until)
-    return jnp.einsum("hjk,hjv->hkv", columns, values, precision=HIGHEST)
+    return jnp.einsum("hjk,hjv->hkv", *alike(columns, values), precision=HIGHEST)
 
 
-def _spoilt(steps: Steps, before: Array, state: Array, read: Array) -> tuple[Array, Array]:
-    """NaN from a broken step on, up to the next reset."""
-    reached = steps.broken | (before & steps.broken).any(1)
-    nan = jnp.full((), jnp.nan, read.dtype)
-    return jnp.where(reached[-1], nan, state), jnp.where(reached[:, None], nan, read)
+def _spoilt(reached: Array, values: Array) -> Array:
+    """NaN where a broken step reaches: up to the next reset."""
+    return select(reached, jnp.full_like(values, jnp.nan), values)
 
 
 def _product(a: Array, b: Array) -> Array:
-    return jnp.matmul(a, b, precision=HIGHEST)
+    return jnp.matmul(*alike(a, b), precision=HIGHEST)
 
 
-def _times(a: Array, factor: Array | None) -> Array:
-    return a if factor is None else a * factor
+def _times(a: Any, factor: Array | None) -> Array:
+    if factor is None:
+        return a
+    a, factor = alike(a, factor)
+    return a * factor
 
 
 def _column(factor: Array | None) -> Array | None:
@@ -419,4 +387,4 @@ def _column(factor: Array | None) -> Array | None:
 
 
 def _diagonal(values: Array) -> Array:
-    return values[..., None] * jnp.eye(values.shape[-1], dtype=values.dtype)
+    return values[..., None] * jnp.eye(values.shape[-1], dtype=values.dtype)[None]

@@ -12,8 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from ..linear import select
-from ..matrix import HIGHEST, Scaled, normalised
+from ..linear import HIGHEST, Scaled, normalised, select
 from . import plain
 from .backends import tuned
 from .chunks import Way

@@ -21,7 +21,9 @@ import jax.extend.core
 import jax.interpreters.ad
 import jax.interpreters.batching
 import jax.interpreters.mlir
+import numpy as np
 from jax import lax
+from jax.experimental import multihost_utils
 
 
 # --- types ----------------------------------------------------------------------------------------
@@ -228,6 +230,14 @@ def is_asked(operand: Any) -> bool:
 
 
 # --- devices --------------------------------------------------------------------------------------
+
+
+def of_all_processes(value: np.ndarray) -> np.ndarray:
+    """An array of every process, on a new axis 0 in their order. Each of them has to call this.
+
+    `process_allgather` stands in `jax.experimental.multihost_utils` since 0.4.
+    """
+    return np.asarray(multihost_utils.process_allgather(value))
 
 
 def varying(aval: Any) -> frozenset:

@@ -9,6 +9,8 @@ from .antisymmetric import (
     GatedAntisymmetricCell as GatedAntisymmetricCell,
 )
 from .clockwork import ClockworkCell as ClockworkCell, ClockworkState as ClockworkState
+from .delta import *
+from .delta_product import *
 from .echo_state import *
 from .gated import *
 from .gla import *
@@ -27,6 +29,7 @@ from .oscillatory import *
 from .pd_ssm import *
 from .projected import LSTMPCell as LSTMPCell
 from .rglru import RGLRUCell as RGLRUCell
+from .rwkv7 import RWKV7Cell as RWKV7Cell
 from .s4d import S4DCell as S4DCell
 from .s5 import S5Cell as S5Cell
 from .short_conv import ShortConv as ShortConv

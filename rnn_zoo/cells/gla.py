@@ -22,7 +22,7 @@ from ..declared import (
     positive,
 )
 from ..init import fan_in_uniform
-from ..matrix import Parts
+from ..linear import Parts
 from ..registry import register
 from .heads import (
     cut,
@@ -62,8 +62,7 @@ def _rows(given: Given) -> int:
     equation="S' = a(x) * S + k v^T, y = S'^T q / sqrt(K)",
     full="""
         for each head
-        u, r = split(W x + b, num_heads (2 key_size + value_size))
-        q, k, v = pieces(u, key_size, key_size, value_size)
+        q, k, v, r = pieces(W x + b, key_size, key_size, value_size)
         p = 1 / tau
         alpha = sig(head(W_g) r + head(b_g))^p
         S' = diag(alpha) S + outer(k, v)

@@ -25,7 +25,7 @@ from ..declared import (
     said,
 )
 from ..init import fan_in_uniform
-from ..matrix import Parts
+from ..linear import Parts
 from ..registry import register
 from .heads import (
     cut,

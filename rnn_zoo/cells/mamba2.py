@@ -23,7 +23,7 @@ from ..declared import (
     said,
 )
 from ..init import fan_in_uniform
-from ..matrix import Parts
+from ..linear import Parts
 from ..registry import register
 from .discretise import exprel
 from .heads import (
@@ -66,14 +66,13 @@ def _rows(given: Given) -> int:
     equation="S' = exp(d(x) A) S + d(x) B(x) u^T, y = S'^T C(x) + D u, u = W x",
     full="""
         for each head
-        p, q = split(W x + b, num_heads value_size)
-        r, s = split(q, num_groups key_size)
-        t, z = split(s, num_groups key_size)
-        u = head(p)
-        B = shared(r, num_groups)
-        C = shared(t, num_groups)
-        Delta = softplus(head(z) + head(b_d))      if negative_eigenvalues
-        Delta = dt softplus(head(z) + head(b_d))   otherwise
+        u, p = pieces(W x + b, value_size)
+        q, r = split(p, num_groups key_size)
+        s, delta = split(r, num_groups key_size)
+        B = shared(q, num_groups)
+        C = shared(s, num_groups)
+        Delta = softplus(head(delta) + head(b_d))      if negative_eigenvalues
+        Delta = dt softplus(head(delta) + head(b_d))   otherwise
         A = -exp(head(alpha))
         a = 2 exp(Delta A) - 1   if negative_eigenvalues
         a = exp(Delta A)         otherwise

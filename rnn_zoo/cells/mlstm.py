@@ -12,7 +12,7 @@ from .._common.terms import affine, plus
 from ..base import AbstractScaledMatrixCell
 from ..declared import AbstractDeclaredCell, Given, derived, drawn_from, option
 from ..init import normal
-from ..matrix import Scaled
+from ..linear import Scaled
 from ..registry import register
 from .heads import cut, features_map, half_value, heads, value_size, widths, zero_matrices
 from .modes import has_map

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import jax
+
 from ..data.catalogue import list_datasets
 from ..registry import cell_info, list_cells
 from ..train.settled import NonFiniteLossError
@@ -22,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = {"train": train, "compare": compare}[options.command]
     try:
         _check_extras()
+        _join(options)
         _check_names(options)
         prepared = command.prepare(options)
     except (ValueError, TypeError, ImportError, OSError) as error:
@@ -39,6 +42,25 @@ def _check_extras() -> None:
         importlib.import_module("tqdm")
     except ImportError as error:
         raise ImportError(f'{error}: pip install "rnn-zoo[demo]"') from error
+
+
+def _join(options: argparse.Namespace) -> None:
+    """Make this one of several processes, before JAX looks for its devices."""
+    if options.command != "train":
+        return
+    coordinator, processes, process = options.coordinator, options.processes, options.process
+    given = [coordinator, processes, process]
+    if given == [None] * 3:
+        return
+    if coordinator == "auto" and processes is None and process is None:
+        jax.distributed.initialize()
+        return
+    if None in given or coordinator == "auto" or not 0 <= process < processes:
+        raise ValueError(
+            "expected --coordinator host:port --processes 2 --process 0 (in the second one "
+            "--process 1), or --coordinator auto alone where a cluster says the rest"
+        )
+    jax.distributed.initialize(coordinator, processes, process)
 
 
 def _check_names(options: argparse.Namespace) -> None:
@@ -65,7 +87,14 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--data", default="japanese_vowels", help="a name of `list data`")
     one.add_argument("--cell", help="a name of `list cells`")
     one.add_argument("--seed", type=int, help="of the weights and the order of the data")
-    one.add_argument("--devices", type=int, default=1, help="how many share each batch")
+    one.add_argument(
+        "--devices", type=int, help="how many share each batch; by default 1, of processes all"
+    )
+    one.add_argument("--processes", type=int, help="how many run this command together")
+    one.add_argument("--process", type=int, help="which of them this is, from 0")
+    one.add_argument(
+        "--coordinator", help="host:port of process 0, the same in all; auto on a cluster"
+    )
     _add_recipe(one, "japanese_vowels")
     many = commands.add_parser("compare", help="train several cells with the same budget")
     many.add_argument("--data", default="adding", help="a name of `list data`")

@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 
 from .. import train, viz
 from ..data.dataset import Dataset
-from ..train.devices import require_parts
+from ..train.placement import require_parts
 from ..viz._axes import matplotlib_module
 from .recipes import (
     build,
@@ -37,9 +37,11 @@ def prepare(options: argparse.Namespace) -> tuple:
     return recipe, model, fitting(model, dataset), mesh
 
 
-def _mesh(devices: int, batch_size: int) -> Mesh | None:
+def _mesh(devices: int | None, batch_size: int) -> Mesh | None:
     """A mesh of the first devices; None for one."""
     there = jax.devices()
+    if devices is None:
+        devices = len(there) if jax.process_count() > 1 else 1
     if devices > len(there):
         raise ValueError(
             f"expected --devices of at most {len(there)}, the devices that JAX sees here, got "
@@ -63,6 +65,8 @@ def run(options: argparse.Namespace, prepared: tuple) -> None:
     recipe, model, dataset, mesh = prepared
     out = Path(options.out or f"runs/{options.data}-{recipe.cell}")
     result = fit(recipe, model, dataset, show_progress=True, mesh=mesh)
+    if jax.process_index():
+        return  # process 0 has the same result
     name, value = test_figure(result.model, dataset)
     out.mkdir(parents=True, exist_ok=True)
     model, history, plot = (out / name for name in ("model.rz", "history.csv", "training.png"))

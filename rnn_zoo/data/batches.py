@@ -4,7 +4,7 @@ All of it runs on the host with NumPy and hands over JAX arrays; none of it belo
 """
 
 import mmap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -150,6 +150,22 @@ def batches(
     Raises ValueError, when called, if there would be no batch, if `lengths` comes without a mask,
     or if no length holds the longest sample.
     """
+    return own_batches(data, batch_size, key=key, drop_last=drop_last, lengths=lengths)
+
+
+def own_batches(
+    data: Batch,
+    batch_size: int,
+    *,
+    key: Array | None = None,
+    drop_last: bool = False,
+    lengths: Sequence[int] | None = None,
+    own: Callable[[int], np.ndarray | None] = lambda size: None,
+) -> Iterator[Batch]:
+    """`batches`, but of each batch of `size` samples the rows `own(size)` alone, all for None.
+
+    Only these are read; the length in time is that of the whole batch.
+    """
     samples = len(data)
     if batch_size < 1:
         raise ValueError(f"expected batch_size of at least 1, got {batch_size}")
@@ -162,7 +178,7 @@ def batches(
     if lengths is not None:
         _check_lengths(host, lengths)
     parts = orders(samples, batch_size, key=key, drop_last=drop_last)
-    return (gather(host, part, lengths) for part in parts)
+    return (gather(host, part, lengths, own(len(part))) for part in parts)
 
 
 def is_indexed(array: Any) -> bool:
@@ -187,7 +203,7 @@ def orders(
 def _check_lengths(data: Batch, lengths: Sequence[int]) -> None:
     if data.mask is None:
         raise ValueError("lengths needs a batch with a mask, which says where samples end")
-    longest = _longest(data)
+    longest = _longest(data.mask)
     if not lengths or min(lengths) < 1 or max(lengths) < longest:
         raise ValueError(
             f"no length of {tuple(lengths)} holds the longest sample, which has {longest} steps: "
@@ -195,17 +211,26 @@ def _check_lengths(data: Batch, lengths: Sequence[int]) -> None:
         )
 
 
-def _longest(data: Batch) -> int:
+def _longest(mask: Any) -> int:
     """The number of steps up to the last valid one of any sample."""
-    steps = np.flatnonzero(np.asarray(data.mask).any(axis=0))
+    steps = np.flatnonzero(np.asarray(mask).any(axis=0))
     return int(steps[-1]) + 1 if steps.size else 0
 
 
-def gather(host: Batch, positions: np.ndarray, lengths: Sequence[int] | None) -> Batch:
-    """Samples of a batch on the host, cut to one of these lengths, as JAX arrays."""
-    batch = jax.tree.map(lambda leaf: _rows(leaf, positions), host)
+def gather(
+    host: Batch,
+    positions: np.ndarray,
+    lengths: Sequence[int] | None,
+    own: np.ndarray | None = None,
+) -> Batch:
+    """Samples of a batch on the host, cut to one of these lengths, as JAX arrays.
+
+    With `own`, the samples at these places of `positions`, as long as all of them together are.
+    """
+    read = positions if own is None else positions[own]
+    batch = jax.tree.map(lambda leaf: _rows(leaf, read), host)
     if lengths is not None:
-        longest = _longest(batch)
+        longest = _longest(batch.mask if own is None else _rows(host.mask, positions))
         batch = _with_time(batch, min(length for length in lengths if length >= longest))
     return to_jax(batch)
 

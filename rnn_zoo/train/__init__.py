@@ -1,4 +1,11 @@
-"""Losses, the training of one model and of many, and models in files."""
+"""Losses, the training of one model and of many, and models in files.
+
+`fitting` is the one loop. `settled` is what it is told, `feeds` what it reads, `step` one update.
+`placement` says on which devices, and so in which process, each row and each copy lies, `devices`
+takes the gradient over them, and `processes` is what several processes agree on, by what
+`agreement` lets them say. `checkpoint` says what is written of a run and writes it as one file,
+`orbax_folder` as several folders; `keeping` chooses.
+"""
 
 from .._common.moved import listing as _listing
 from .checkpoint import Checkpoints as Checkpoints

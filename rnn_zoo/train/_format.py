@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from .._common.files import write_whole
+from .._common.numbers import in_64_bits
 
 
 Leaves = list[list]
@@ -45,6 +46,29 @@ def _plain(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: jr.key_data(leaf) if _is_key(leaf) else leaf, tree)
 
 
+def arrays(tree: PyTree) -> list[Any]:
+    """What is saved of a tree, in the order of `describe`; Python's numbers as arrays."""
+    leaves = [leaf for leaf in jax.tree.leaves(_plain(tree)) if _is_saved(leaf)]
+    return [leaf if isinstance(leaf, jax.Array) else np.asarray(leaf) for leaf in leaves]
+
+
+def with_arrays(like: PyTree, found: list[np.ndarray]) -> PyTree:
+    """`like` with what `arrays` gave of another tree of the same structure."""
+    rest = iter(found)
+
+    def put(leaf):
+        if not _is_saved(leaf):
+            return leaf
+        value = next(rest)
+        if _is_key(leaf):
+            return jr.wrap_key_data(jnp.asarray(value), impl=jr.key_impl(leaf))
+        if isinstance(leaf, jax.Array):
+            return in_64_bits(value)
+        return value if hasattr(leaf, "dtype") else type(leaf)(value.item())
+
+    return jax.tree.map(put, like)
+
+
 def pack(tree: PyTree) -> bytes:
     """The arrays and Python numbers of a tree."""
     buffer = io.BytesIO()
@@ -54,7 +78,7 @@ def pack(tree: PyTree) -> bytes:
 
 def unpack(path: Path, payload: bytes, leaves: Leaves, like: PyTree) -> PyTree:
     """The tree that was packed, in the structure of `like`. ValueError where they differ."""
-    _compare(path, leaves, describe(like))
+    compare(path, leaves, describe(like))
     # Arrays in float64 stay so, whatever the program runs in: sums of a ridge are.
     with jax.enable_x64(True):
         tree = eqx.tree_deserialise_leaves(io.BytesIO(payload), _plain(like))
@@ -65,22 +89,22 @@ def unpack(path: Path, payload: bytes, leaves: Leaves, like: PyTree) -> PyTree:
     return jax.tree.map(wrap, tree, like)
 
 
-def _compare(path: Path, saved: Leaves, expected: Leaves) -> None:
+def compare(path: Path, saved: Leaves, expected: Leaves, what: str = "another model") -> None:
+    """ValueError at the first leaf in which they differ; `what` is what the file then holds."""
     for one, other in zip(saved, expected):
         if one != other:
             wide = {one[2], other[2]} == {"float32", "float64"}
             mend = " (x64 was enabled for one of them only)" if wide else ""
             raise ValueError(
-                f"{path} holds another model than expected: it has {_show(one)} where "
-                f"{_show(other)} should be{mend}"
+                f"{path} holds {what} than expected: it has {_show(one)} where {_show(other)} "
+                f"should be{mend}"
             )
     if len(saved) != len(expected):
         longer = max(saved, expected, key=len)
         extra = longer[min(len(saved), len(expected))]
-        where = "the file" if longer is saved else "the model"
-        raise ValueError(
-            f"{path} holds another model than expected: only {where} has {_show(extra)}"
-        )
+        given = "the model" if "model" in what else "this run"
+        where = "the file" if longer is saved else given
+        raise ValueError(f"{path} holds {what} than expected: only {where} has {_show(extra)}")
 
 
 def _show(leaf: list) -> str:

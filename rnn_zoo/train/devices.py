@@ -1,10 +1,9 @@
-"""A batch over several devices: where it lies, and its gradient with one reduction.
+"""The gradient of a batch over several devices, with one reduction.
 
 Left to the compiler, the gradient of a loop over time is summed over the devices at every step of
 the loop. So each device takes the gradient of its own part, and the parts are summed once.
 """
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,95 +13,50 @@ import jax.numpy as jnp
 import jax.random as jr
 from jax import lax
 from jax.flatten_util import ravel_pytree
-from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+from jax.sharding import NamedSharding, PartitionSpec as P
 from jaxtyping import PyTree
 
 from ..data.batches import Batch
 from .losses import PredictionLoss, count_targets
+from .placement import parts
 
 
-def sharding_of(mesh: Any) -> NamedSharding | None:
-    """How the samples lie on devices: over all axes of a mesh, or over those that a sharding names
-    for axis 0."""
-    if mesh is None:
-        return None
-    if isinstance(mesh, NamedSharding):
-        spec, mesh = mesh.spec, mesh.mesh
-    else:
-        spec = P(getattr(mesh, "axis_names", ()))
-    if not isinstance(mesh, Mesh):
-        raise TypeError(
-            "expected mesh as a jax.sharding.Mesh, jax.make_mesh((2,), ('data',)), or a "
-            f"NamedSharding over one, got {mesh!r}"
-        )
-    if len(spec) != 1 or spec[0] is None:
-        raise ValueError(
-            f"expected a sharding of the samples alone, axis 0 of a batch, as P('data'), got {spec}"
-        )
-    # The model need not know of the devices, whatever kind the axes are of.
-    return NamedSharding(Mesh(mesh.devices, mesh.axis_names), spec)
+def gradient_over(
+    sharding: NamedSharding, objective: Callable, batch: Batch, key: Any, state: PyTree = None
+) -> Callable:
+    """`(params, rest) -> ((value, (metrics, own)), gradient)` of a loss that is a mean over
+    targets.
 
-
-def parts(sharding: NamedSharding) -> int:
-    """How many parts a batch is cut into."""
-    axes = sharding.spec[0]
-    names = axes if isinstance(axes, tuple) else (axes,)
-    return math.prod(sharding.mesh.shape[name] for name in names)
-
-
-def require_parts(sharding: NamedSharding, size: int, name: str) -> None:
-    """ValueError for a batch that the devices cannot share equally."""
-    count = parts(sharding)
-    if size % count:
-        below, above = size - size % count, size + count - size % count
-        fit = f"{above}" if not below else f"{below} and {above}"
-        raise ValueError(
-            f"expected {name} that {count} devices share equally, got {size}: multiples of {count} "
-            f"do, the nearest are {fit}"
-        )
-
-
-def place(batch: Batch, sharding: NamedSharding | None) -> Batch:
-    """A batch on its devices; one that they cannot share equally stays whole."""
-    if sharding is None or len(batch) % parts(sharding):
-        return batch
-    return eqx.filter_shard(batch, sharding)
-
-
-def replicate(tree: PyTree, sharding: NamedSharding | None) -> PyTree:
-    """The arrays of a tree on every device."""
-    return tree if sharding is None else eqx.filter_shard(tree, NamedSharding(sharding.mesh, P()))
-
-
-def gradient_over(sharding: NamedSharding, objective: Callable, batch: Batch, key: Any) -> Callable:
-    """`(params, rest) -> ((value, metrics), gradient)` of a loss that is a mean over targets.
-
-    `objective(params, rest, batch, key) -> (value, metrics)` sees the part of a device; the means
-    of the parts are weighed by their targets, as `evaluate` weighs batches.
+    `objective(params, rest, batch, key, state) -> (value, (metrics, own))` sees the part of a
+    device, `state` and `own` with the samples on axis 0; the means of the parts are weighed by
+    their targets, as `evaluate` weighs batches.
     """
     axes = sharding.spec[0]
 
     def gradient(params: PyTree, rest: PyTree) -> Any:
         arrays, static = eqx.partition((params, rest), eqx.is_array)
 
-        def local(arrays, batch, key):
+        def local(arrays, batch, key, state):
             params, rest = eqx.combine(arrays, static)
             of_part = eqx.filter_value_and_grad(objective, has_aux=True)
-            found = of_part(params, rest, batch, key)
-            count = jnp.asarray(count_targets(batch), found[0][0].dtype)
+            (value, (metrics, own)), grads = of_part(params, rest, batch, key, state)
+            count = jnp.asarray(count_targets(batch), value.dtype)
+            found = (value, metrics), grads
             # The loss of a part without a target means nothing.
             weighed = jax.tree.map(lambda a: jnp.where(count > 0, count * a, 0), found)
             flat, whole = ravel_pytree((weighed, count))
             summed, total = whole(lax.psum(flat, axes))
-            return jax.tree.map(lambda a: a / jnp.maximum(total, 1).astype(a.dtype), summed)
+            mean = jax.tree.map(lambda a: a / jnp.maximum(total, 1).astype(a.dtype), summed)
+            return mean, own
 
-        return jax.shard_map(
+        ((value, metrics), grads), own = jax.shard_map(
             local,
             mesh=sharding.mesh,
-            in_specs=(P(), P(axes), P(axes)),
-            out_specs=P(),
+            in_specs=(P(), P(axes), P(axes), P(axes)),
+            out_specs=(P(), P(axes)),
             check_vma=False,  # the gradient of a part stays that of the part
-        )(arrays, batch, key)
+        )(arrays, batch, key, state)
+        return (value, (metrics, own)), grads
 
     return gradient
 

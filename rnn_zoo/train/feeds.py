@@ -1,15 +1,22 @@
-"""Where the batches of a training run come from: a `Batch` of all the samples, or any iterable."""
+"""Where the batches of a training run come from: a `Batch` of all the samples, or any iterable.
+
+Where several processes train together, each reads its own rows of a `Batch`, which all of them are
+given; an iterable gives the part of this process alone.
+"""
 
 import base64
 import dataclasses
+import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax.random as jr
+import numpy as np
 
-from ..data import batches
-from ..data.batches import Batch, is_indexed, to_jax
+from ..data.batches import Batch, gather, is_indexed, on_host, own_batches, to_jax
+from .agreement import together
+from .placement import is_shared, own_rows, place, require_parts, whole_size
 
 
 class Stream(NamedTuple):
@@ -36,21 +43,26 @@ class Feed(NamedTuple):
         """What the order of the data depends on."""
         return {"batch_size": self.batch_size, "samples": len(self.data)}
 
-    def open(self, key: Any, first: int, position: Any) -> Stream:
-        """The batches after the `first` ones: their number alone says where they are."""
-        return Stream(self._cut(key, first), lambda: None)
+    def ends(self) -> Batch:
+        """The first and the last sample, by which two processes know that they have the same."""
+        return ends_of(self.data)
 
-    def _cut(self, key: Any, first: int) -> Iterator[Batch]:
+    def open(self, key: Any, first: int, position: Any, sharding: Any) -> Stream:
+        """The batches after the `first` ones: their number alone says where they are."""
+        return Stream(self._cut(key, first, sharding), lambda: None)
+
+    def _cut(self, key: Any, first: int, sharding: Any) -> Iterator[Batch]:
         # The order of an epoch depends on the key and its number alone, so a run that goes on finds
         # its place without the epochs before.
         epoch, skip = divmod(first, self.per_epoch)
         while True:
-            order = batches(
+            order = own_batches(
                 self.data,
                 self.batch_size,
                 key=jr.fold_in(key, epoch),
                 drop_last=True,
                 lengths=self.lengths,
+                own=functools.partial(own_rows, sharding),
             )
             for i, batch in enumerate(order):
                 if i >= skip:
@@ -74,7 +86,10 @@ class Source(NamedTuple):
         """What distinguishes it from a batch of all the samples."""
         return {"batch_size": "that of the source"}
 
-    def open(self, key: Any, first: int, position: Any) -> Stream:
+    def ends(self) -> None:
+        """Each process has its own."""
+
+    def open(self, key: Any, first: int, position: Any, sharding: Any) -> Stream:
         """The batches after a position, or all of them."""
         passes = _Passes(self)
         if position is not None:
@@ -121,13 +136,7 @@ class _Passes:
         self.taken += 1
         if self.source.exact and self.taken > self._length():
             raise ValueError(f"train has a length of {self._length()}, and gave more in a pass")
-        if not isinstance(batch, Batch):
-            raise TypeError(
-                "expected train as a rnn_zoo.data.Batch or an iterable of them, and one that gives "
-                f"a {type(batch).__name__} came: make each a Batch(x, y), in a collate_fn of a "
-                "torch DataLoader, by .map of Grain, or in a generator"
-            )
-        return to_jax(batch)
+        return _as_batch("train", batch)
 
     def _begin(self) -> Any:
         data = self.source.data
@@ -176,24 +185,78 @@ class _Passes:
         self.taken = position["taken"]
 
 
+def _as_batch(name: str, item: Any) -> Batch:
+    """What an iterable gave, in JAX arrays. TypeError for anything but a `Batch`."""
+    if not isinstance(item, Batch):
+        raise TypeError(
+            f"expected {name} as a rnn_zoo.data.Batch or an iterable of them, and one that gives "
+            f"a {type(item).__name__} came: make each a Batch(x, y), in a collate_fn of a "
+            "torch DataLoader, by .map of Grain, or in a generator"
+        )
+    return to_jax(item)
+
+
+def held_out(
+    name: str, data: Any, check: Callable[[Batch], Batch], batch_size: int, sharding: Any
+) -> Iterator[Batch]:
+    """Batches of data that are not trained on, on their devices: cut from a `Batch`, or as an
+    iterable gives them.
+
+    Those that could not be checked before are checked as they come. Where several processes go
+    through them and one of them fails, all do.
+    """
+    if isinstance(data, Batch):
+        own = functools.partial(own_rows, sharding)
+        parts = own_batches(data, batch_size, own=own)
+        sizes = (min(batch_size, len(data) - first) for first in range(0, len(data), batch_size))
+        if not in_memory(data):
+            parts = _agreed(name, map(check, parts), sharding)
+        return (place(part, sharding, size) for part, size in zip(parts, sizes))
+    require_batches(name, data)
+    parts = map(check, (_own_part(name, item, sharding) for item in data))
+    parts = _agreed(name, parts, sharding)
+    return (place(part, sharding, whole_size(sharding, len(part))) for part in parts)
+
+
+def _agreed(name: str, parts: Iterator[Batch], sharding: Any) -> Iterator[Batch]:
+    return together(name, parts) if is_shared(sharding) else parts
+
+
+def _own_part(name: str, item: Any, sharding: Any) -> Batch:
+    batch = _as_batch(name, item)
+    if is_shared(sharding):
+        require_parts(sharding, len(batch), f"a batch of {name}", own=True)
+    return batch
+
+
+def require_batches(name: str, data: Any) -> None:
+    """TypeError for what cannot be gone through, or is seen to hold something else."""
+    items = data if isinstance(data, Sequence) else ()
+    if not isinstance(data, Iterable) or not all(isinstance(item, Batch) for item in items):
+        raise TypeError(
+            f"expected {name} as a rnn_zoo.data.Batch or an iterable of them, got "
+            f"{type(data).__name__}"
+        )
+
+
 def feed_of(
     train: Any, batch_size: int | None, lengths: Sequence[int] | None, epochs: int | None
 ) -> Feed | Source:
     """What `train` is. TypeError or ValueError for what cannot be gone through."""
     if isinstance(train, Batch):
         return Feed(train, 32 if batch_size is None else batch_size, lengths)
-    items = train if isinstance(train, Sequence) else ()
-    if not isinstance(train, Iterable) or not all(isinstance(item, Batch) for item in items):
-        raise TypeError(
-            "expected train as a rnn_zoo.data.Batch or an iterable of them, got "
-            f"{type(train).__name__}"
-        )
+    require_batches("train", train)
     if batch_size is not None or lengths is not None:
         raise ValueError(
             "batch_size and lengths say how a Batch of all the samples is cut, and this train "
             "gives batches that are cut already: leave them out"
         )
     return Source(train, exact=epochs is not None)
+
+
+def ends_of(data: Batch) -> Batch:
+    """The first and the last sample."""
+    return gather(on_host(data), np.array([0, len(data) - 1]), None)
 
 
 def in_memory(data: Batch) -> bool:

@@ -5,7 +5,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,11 +13,13 @@ import numpy as np
 
 from ..data.batches import Batch
 from ._old_fit import takes_old_arguments
-from .checkpoint import Checkpoints, Run, read_run, write_run
-from .devices import place, replicate, require_parts, sharding_of
+from .checkpoint import AbstractStore, Checkpoints, Run
 from .evaluate import assess
 from .feeds import feed_of
+from .keeping import Kept, kept_in, resumed
 from .losses import fault_of
+from .placement import is_shared, local, place, sharding_of, spread
+from .processes import STOP, join, listening, writes
 from .progress_bar import ProgressBar
 from .settled import (
     DataSourceError,
@@ -28,15 +29,12 @@ from .settled import (
     Plan,
     Watch,
     at_least_one,
+    checked_ema,
     make_plan,
     no_best,
+    source_failed,
 )
-from .step import UpdateRule, averaged, start, update
-
-
-# How many steps may be under way before the oldest one's loss is looked at: looking at once
-# would make the device wait for the host at every step.
-_LOOK_BACK = 8
+from .step import LOOK_BACK, UpdateRule, averaged, start, update
 
 
 @takes_old_arguments
@@ -71,9 +69,10 @@ def fit(
     **Arguments:**
 
     - `model`: any Equinox module; what `trainable` names is trained.
-    - `train`, `valid`: `rnn_zoo.data.Batch`es with all the samples, in memory or in mapped files.
-      `train` may also be any iterable of `Batch`es, which are trained on as they come; one that
-      can be gone through again begins anew when it ends.
+    - `train`, `valid`: `rnn_zoo.data.Batch`es with all the samples, in memory or in mapped files,
+      or any iterable of `Batch`es, which are taken as they come. One of `train` that can be gone
+      through again begins anew when it ends; `valid` does so for each evaluation, and has to be
+      able to.
     - `loss(model, batch, *, key)`: a scalar, or (scalar, dict of scalars).
     - `optimizer`: any optax transformation.
     - `key`: the order of the data depends on it and on the epoch alone, the randomness of a step
@@ -96,8 +95,8 @@ def fit(
       stops when it returns True. `result` is a `FitResult` of the run so far: the model as it
       is, the optimiser's state, the history.
     - `show_progress`: a progress bar on stderr (needs tqdm).
-    - `checkpoints`: `Checkpoints(directory, every=None, resume=False)`, where and how often the run
-      is written, and whether it goes on from what is there.
+    - `checkpoints`: `Checkpoints(directory, every=None, resume=False, keep=None)`, where and how
+      often the run is written, and whether it goes on from what is there.
     - `opt_state`: `result.opt_state` of a run before, to go on with its moments and its schedule.
       Steps are counted from 0 again, so give another key, or the data come in the same order.
     - `ema`: an optax transformation that averages, `optax.ema(0.999)`. It is given the parameters
@@ -106,7 +105,8 @@ def fit(
     - `mesh`: a `jax.sharding.Mesh`, over all axes of which the samples of each batch are spread,
       or a `NamedSharding(mesh, P("data"))` that names the axes. The model is on every device. The
       loss has to be a mean over targets, as those here are and as `evaluate` needs it; the run is
-      the one of one device but for rounding, of a `PredictionLoss` with its dropout too.
+      the one of one device but for rounding, of a `PredictionLoss` with its dropout too. Its
+      devices may be those of several processes: docs/devices.md.
 
     The step is compiled for these very `loss`, `optimizer`, `augment` and `ema` objects: give the
     same ones again and the next run does not compile.
@@ -116,11 +116,12 @@ def fit(
     **Raises:** NonFiniteLossError at the first step whose loss or gradient is not finite, and at
     the end where `return_best` or `max_patience` saw no validation loss that is; ValueError or
     TypeError for arguments and data that do not fit, before anything runs; DataSourceError where
-    `train` fails or ends later.
+    `train` or `valid` fails or ends later; FileNotFoundError where `resume="must"` finds no
+    checkpoint.
     """
     plan = make_plan(
         model,
-        UpdateRule(loss, optimizer, augment, truncate, _checked_ema(ema), sharding_of(mesh)),
+        UpdateRule(loss, optimizer, augment, truncate, checked_ema(ema), sharding_of(mesh)),
         feed_of(train, batch_size, lengths, epochs),
         Watch(valid, eval_every, max_patience, return_best, callback, show_progress),
         Length(steps, epochs),
@@ -129,32 +130,32 @@ def fit(
     checkpoints = _checked(checkpoints, plan)
     progress = start(model, optimizer, opt_state, ema)
     run = Run(progress, (model, averaged(progress)))
-    if checkpoints is not None and checkpoints.resume:
-        run = read_run(Path(checkpoints.directory), run, plan.settings())
-    run.progress = replicate(run.progress, plan.rule.sharding)
-    _open(run, plan, checkpoints)
-    with ProgressBar(show_progress, plan.steps, int(run.progress.step)) as bar:
-        _train(run, plan, checkpoints, bar)
+    run.processes = join(run.progress, plan, checkpoints)
+    with kept_in(checkpoints, plan) as kept:
+        run = resumed(run, checkpoints, kept)
+        _open(run, plan, checkpoints)
+        show_progress = show_progress and writes(plan.rule.sharding)
+        with ProgressBar(show_progress, plan.steps, int(run.progress.step)) as bar:
+            with listening(run.processes):
+                _train(run, plan, kept, bar)
     _require_a_best(run, plan)
     return _result(run, return_best)
 
 
 def _open(run: Run, plan: Plan, checkpoints: Checkpoints | None) -> None:
-    """Begin to go through the data, where the run goes on."""
+    """Put the run on its devices, and begin to go through the data where it goes on."""
+    run.progress = spread(run.progress, plan.rule.sharding)
+    if run.processes is not None:
+        run.best = spread(run.best, plan.rule.sharding)
     order, _ = jr.split(plan.key)
-    run.stream = plan.feed.open(order, int(run.progress.step), run.position)
+    first = int(run.progress.step)
+    run.stream = plan.feed.open(order, first, run.position, plan.rule.sharding)
     if checkpoints is not None and run.stream.position is None:
         raise ValueError(
             "checkpoints need a train that can say where it is, or the run would go on with other "
             "data: a Batch, a list of them, or an iterable whose iterator has get_state() and "
             "set_state(state), as those of Grain"
         )
-
-
-def _checked_ema(ema: Any) -> Any:
-    if ema is not None and not hasattr(ema, "update"):
-        raise TypeError(f"expected ema as an optax transformation, optax.ema(0.999), got {ema!r}")
-    return ema
 
 
 def _checked(checkpoints: Checkpoints | None, plan: Plan) -> Checkpoints | None:
@@ -169,7 +170,7 @@ def _checked(checkpoints: Checkpoints | None, plan: Plan) -> Checkpoints | None:
     return dataclasses.replace(checkpoints, every=every)
 
 
-def _train(run: Run, plan: Plan, checkpoints: Checkpoints | None, bar: ProgressBar) -> None:
+def _train(run: Run, plan: Plan, kept: Kept | None, bar: ProgressBar) -> None:
     # A run that goes on counts the seconds that it had taken before.
     began = time.perf_counter() - run.seconds
     try:
@@ -180,16 +181,19 @@ def _train(run: Run, plan: Plan, checkpoints: Checkpoints | None, bar: ProgressB
                 row = _add_row(run, plan)
                 bar.show(row)
                 stop = plan.watch.asks_to_stop(row, lambda: _result(run, return_best=False))
+                stop = stop if run.processes is None else run.processes.any(stop)
                 stop |= _out_of_patience(run, plan)
             bar.advance()
             last = stop or step == plan.steps
-            if checkpoints and checkpoints.every and (last or step % checkpoints.every == 0):
-                _write(run, plan, checkpoints)
+            if kept is not None and (last or step % kept.every == 0):
+                _write(run, plan, kept.store)
             if stop:
                 return
     except KeyboardInterrupt:
+        if run.processes is not None and not run.processes.stopping:
+            raise  # the others go on, and what is left to do is done together
         run.seconds = time.perf_counter() - began
-        _interrupted(run, plan, checkpoints)
+        _interrupted(run, plan, None if kept is None else kept.store)
 
 
 def _steps(run: Run, plan: Plan) -> Iterator[int]:
@@ -201,32 +205,54 @@ def _steps(run: Run, plan: Plan) -> Iterator[int]:
     under_way: collections.deque = collections.deque()
     for step in range(first + 1, plan.steps + 1):
         batch = _next(run, plan, step == first + 1)
-        run.progress, outcome = update(run.progress, batch, key_steps, plan.rule)
+        outcome, word = _update(run, plan, batch, key_steps)
         run.pending.append(outcome)
-        under_way.append(run.progress.finite)
-        if len(under_way) > _LOOK_BACK and not under_way.popleft():
-            _fail(run, plan)
+        under_way.append((run.progress.finite, word))
+        if len(under_way) > LOOK_BACK:
+            _look_at(run, plan, *under_way.popleft())
         yield step
+
+
+def _update(run: Run, plan: Plan, batch: Batch, key: Any) -> tuple[dict[str, Any], Any]:
+    """Take a step: its loss and metrics, and what the processes say to each other."""
+    if run.processes is None:
+        run.progress, outcome = update(run.progress, batch, key, plan.rule)
+        return outcome, None
+    run.progress, outcome, word = run.processes.update(run.progress, batch, key, plan.rule)
+    return outcome, word
+
+
+def _look_at(run: Run, plan: Plan, finite: Any, word: Any) -> None:
+    """What is known by now of a step some steps ago."""
+    if not finite:
+        _fail(run, plan)
+    if run.processes is not None and int(word) == STOP:
+        run.processes.stopping = True
+        raise KeyboardInterrupt
 
 
 def _next(run: Run, plan: Plan, first: bool) -> Batch:
     """The next batch, checked. DataSourceError, with the run so far, where there is none."""
+    if run.processes is not None:
+        return run.processes.next(lambda: _taken(run, plan), first)
     try:
-        batch = next(run.stream.batches)
-        if plan.check is not None:
-            plan.check(batch)
-        if plan.rule.sharding is not None:
-            require_parts(plan.rule.sharding, len(batch), "a batch of train")
-        return place(batch, plan.rule.sharding)
+        return _taken(run, plan)
     except Exception as error:
         # Before anything ran there is nothing to keep, and the error is best as it is.
         if first:
             raise
-        raise DataSourceError(
-            f"train failed at step {int(run.progress.step) + 1}: {type(error).__name__}: {error} "
-            f"(`error.result` has the model as it was after step {int(run.progress.step)})",
-            _result(run, return_best=False),
-        ) from error
+        raise _no_data(run, plan, error) from error
+
+
+def _taken(run: Run, plan: Plan) -> Batch:
+    batch = plan.next_batch(run.stream.batches)
+    return batch if is_shared(plan.rule.sharding) else place(batch, plan.rule.sharding)
+
+
+def _no_data(run: Run, plan: Plan, why: Exception | str) -> DataSourceError:
+    so_far = _result(run, return_best=False)
+    step = so_far.step + 1
+    return source_failed(f"train failed at step {step}", why, so_far, plan.place_of(step))
 
 
 def _add_row(run: Run, plan: Plan) -> dict[str, Any]:
@@ -243,7 +269,8 @@ def _add_row(run: Run, plan: Plan) -> dict[str, Any]:
     if plan.watch.valid is not None:
         average = averaged(run.progress)
         model = run.progress.model if average is None else average
-        figures = assess(model, plan.watch.valid, plan.rule.loss, 256, plan.rule.sharding)
+        parts = plan.held_out(lambda: _result(run, return_best=False))
+        figures = assess(model, parts, plan.rule.loss)
         row |= {f"valid_{name}": figure for name, figure in figures.items()}
         run.note(row["valid_loss"])
     run.history.append(row)
@@ -255,20 +282,20 @@ def _out_of_patience(run: Run, plan: Plan) -> bool:
     return max_patience is not None and run.waited >= max_patience
 
 
-def _write(run: Run, plan: Plan, checkpoints: Checkpoints) -> None:
+def _write(run: Run, plan: Plan, store: AbstractStore) -> None:
     _require_finite(run, plan)
-    write_run(Path(checkpoints.directory), run, plan.settings())
+    store.write(run)
 
 
-def _interrupted(run: Run, plan: Plan, checkpoints: Checkpoints | None) -> None:
+def _interrupted(run: Run, plan: Plan, store: AbstractStore | None) -> None:
     step = int(run.progress.step)
     if not run.history or run.history[-1]["step"] != step:
         _add_row(run, plan)
     run.history[-1]["interrupted"] = True
     # Checkpoint or not, nothing that is not finite is given back.
     _require_finite(run, plan)
-    if checkpoints is not None:
-        _write(run, plan, checkpoints)
+    if store is not None:
+        _write(run, plan, store)
 
 
 def _require_finite(run: Run, plan: Plan) -> None:
@@ -277,6 +304,10 @@ def _require_finite(run: Run, plan: Plan) -> None:
 
 
 def _fail(run: Run, plan: Plan) -> None:
+    if run.processes is not None:
+        why, own = run.processes.failures()
+        if why:
+            raise _no_data(run, plan, why) from own
     step = int(run.progress.step) + 1
     data = fault_of("the training data", plan.feed.data)
     raise NonFiniteLossError(
@@ -296,4 +327,10 @@ def _require_a_best(run: Run, plan: Plan) -> None:
 def _result(run: Run, return_best: bool) -> FitResult:
     progress = run.progress
     model, average = run.best if return_best else (progress.model, averaged(progress))
-    return FitResult(model, list(run.history), progress.opt_state, int(progress.step), average)
+    return FitResult(
+        local(model),
+        list(run.history),
+        local(progress.opt_state),
+        int(progress.step),
+        local(average),
+    )

@@ -3,7 +3,7 @@
 `eqx.filter_vmap(make)(jax.random.split(key, n))` makes such a population.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import equinox as eqx
@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..data import batches
 from ..data.batches import Batch
+from .evaluate import weighed
 from .losses import count_targets, predict
 from .step import split_loss
 
@@ -78,18 +78,11 @@ def over_members(function: Callable) -> Callable:
 
 
 def assess_members(
-    population: Any, data: Batch, loss: Callable, batch_size: int
+    population: Any, parts: Iterable[Batch], loss: Callable
 ) -> dict[str, np.ndarray]:
-    """`evaluate` of every member, for data that are checked."""
+    """`evaluate` of every member, for batches that are checked."""
     models = eqx.nn.inference_mode(population)
-    outcomes = [_assess(models, part, loss) for part in batches(data, batch_size)]
-    parts = [(outcome, float(weight)) for outcome, weight in jax.device_get(outcomes) if weight]
-    if not parts:
-        raise ValueError("there is nothing to evaluate: no step of any sample is valid")
-    total = sum(weight for _, weight in parts)
-    names = sorted(parts[0][0], key=lambda name: name != "loss")
-    weights = np.array([weight for _, weight in parts]) / total
-    return {name: weights @ np.stack([outcome[name] for outcome, _ in parts]) for name in names}
+    return weighed(lambda part: _assess(models, part, loss), parts)
 
 
 @eqx.filter_jit

@@ -5,20 +5,20 @@ their defaults are filled in.
 """
 
 import dataclasses
+import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
-from jax.sharding import NamedSharding
 
 from ..data.batches import Batch, on_host
-from .devices import require_parts
-from .feeds import Feed, Source, in_memory
+from .feeds import Feed, Source, ends_of, held_out, in_memory, require_batches
 from .losses import BatchCheck, check_batch, fault_of
+from .placement import require_parts
 from .step import UpdateRule, check_truncate
 
 
@@ -74,7 +74,7 @@ class NonFiniteLossError(FloatingPointError):
 
 
 class DataSourceError(RuntimeError):
-    """`train` failed in the middle of a run; `result` is the run up to there."""
+    """`train` or `valid` failed in the middle of a run; `result` is the run up to there."""
 
     result: FitResult
 
@@ -83,10 +83,22 @@ class DataSourceError(RuntimeError):
         self.result = result
 
 
+def source_failed(
+    what: str, error: Exception | str, result: FitResult, place: str = ""
+) -> DataSourceError:
+    """What is said where data ended or failed, `what` and at which `place`, after some steps."""
+    why = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+    return DataSourceError(
+        f"{what}: {why} ({place}`error.result` has the model as it was after step {result.step})",
+        result,
+    )
+
+
 class Watch(NamedTuple):
     """When a run is evaluated and on what, and who is told."""
 
-    valid: Batch | None
+    valid: Any
+    """A `Batch`, an iterable of them that begins anew each time, or None."""
     eval_every: int | None
     max_patience: int | None
     return_best: bool
@@ -99,6 +111,10 @@ class Watch(NamedTuple):
             return False
         more = (so_far(),) if _takes_result(self.callback) else ()
         return self.callback(row["step"], row, *more) is True
+
+    def ends(self) -> Batch | bool:
+        """What two processes compare of the validation data; iterables are each one's own."""
+        return ends_of(self.valid) if isinstance(self.valid, Batch) else self.valid is None
 
     @property
     def seeks_best(self) -> bool:
@@ -152,6 +168,41 @@ class Plan:
     key: Any
     check: BatchCheck | None
     """Of batches that could not be checked before."""
+    check_valid: BatchCheck
+    """The same of the validation data."""
+
+    def place_of(self, step: int) -> str:
+        """The batch of a step in words; nothing where the length of an epoch is not known."""
+        if self.feed.per_epoch is None:
+            return ""
+        epoch, number = divmod(step - 1, self.feed.per_epoch)
+        return f"batch {number + 1} of epoch {epoch + 1}; "
+
+    def next_batch(self, parts: Iterator[Batch]) -> Batch:
+        """The next batch to train on, checked."""
+        batch = next(parts)
+        if self.check is not None:
+            self.check(batch)
+        if self.rule.sharding is not None:
+            require_parts(self.rule.sharding, len(batch), "a batch of train", own=True)
+        return batch
+
+    def held_out(self, so_far: Callable[[], FitResult]) -> Iterator[Batch]:
+        """The batches of the validation data. DataSourceError, with the run so far, where they
+        cannot be read."""
+        sharding, number = self.rule.sharding, 1
+        parts = held_out("valid", self.watch.valid, self.check_valid, 256, sharding)
+        while True:
+            try:
+                batch = next(parts)
+            except StopIteration:
+                return
+            except Exception as error:
+                result = so_far()
+                what = f"valid failed after step {result.step}, at its batch {number}"
+                raise source_failed(what, error, result) from error
+            yield batch
+            number += 1
 
     def evaluates_at(self, step: int) -> bool:
         """Whether a row of the history is due after this step."""
@@ -180,26 +231,38 @@ def make_plan(
 
     if isinstance(feed, Feed):
         feed = _checked_feed(feed, check)
-    if rule.sharding is not None:
-        _check_sharding(rule, rule.sharding, feed)
-    if watch.valid is not None:
-        check_batch(rule.loss, model, watch.valid)
-    elif watch.seeks_best:
+    if rule.sharding is not None and isinstance(feed, Feed):
+        require_parts(rule.sharding, feed.batch_size, "a batch_size")
+    if watch.valid is None and watch.seeks_best:
         raise ValueError("return_best and max_patience look at the validation loss: give valid")
-    if watch.valid is not None:
-        watch = watch._replace(valid=on_host(watch.valid))
+    check_valid = BatchCheck(functools.partial(check_batch, rule.loss, model), rule.loss)
+    watch = watch._replace(valid=_checked_valid(watch.valid, check_valid))
     steps = length.total(feed.per_epoch)
     eval_every = at_least_one("eval_every", watch.eval_every, feed.per_epoch or steps)
     known = isinstance(feed, Feed) and in_memory(feed.data)
     later = None if known else BatchCheck(check, rule.loss)
-    return Plan(rule, feed, watch, steps, eval_every, key, later)
+    return Plan(rule, feed, watch, steps, eval_every, key, later, check_valid)
 
 
-def _check_sharding(rule: UpdateRule, sharding: NamedSharding, feed: Feed | Source) -> None:
-    if rule.truncate is not None:
-        raise ValueError("truncate runs on one device: leave out mesh or truncate")
-    if isinstance(feed, Feed):
-        require_parts(sharding, feed.batch_size, "a batch_size")
+def _checked_valid(valid: Any, check: BatchCheck) -> Any:
+    """The validation data on the host, as far as they can be checked before anything runs."""
+    if isinstance(valid, Batch):
+        check(valid)
+        return on_host(valid)
+    if valid is None:
+        return None
+    require_batches("valid", valid)
+    if isinstance(valid, Iterator):
+        raise ValueError(
+            "valid is gone through at each evaluation, and cannot begin again, as an iterator or "
+            "a generator: give a Batch, a list of them, or what iter() begins anew each time"
+        )
+    if isinstance(valid, Sequence):
+        for batch in valid:
+            check(batch)
+        if not valid:
+            raise ValueError("valid gave no batch")
+    return valid
 
 
 def _checked_feed(feed: Feed, check: Callable[[Batch], Any]) -> Feed:
@@ -211,6 +274,13 @@ def _checked_feed(feed: Feed, check: Callable[[Batch], Any]) -> Feed:
         )
     # Batches are gathered on the host, so the data are brought there once.
     return feed._replace(data=on_host(feed.data))
+
+
+def checked_ema(ema: Any) -> Any:
+    """An average as it was given. TypeError for anything but a transformation."""
+    if ema is not None and not hasattr(ema, "update"):
+        raise TypeError(f"expected ema as an optax transformation, optax.ema(0.999), got {ema!r}")
+    return ema
 
 
 def no_best(plan: Plan, result: FitResult) -> NonFiniteLossError:

@@ -14,8 +14,14 @@ from jaxtyping import PyTree
 
 from ..data.batches import Batch
 from ..layers.batching import batch as batched
-from .devices import gradient_over, keys_of_samples, replicate
+from .devices import gradient_over, keys_of_samples
 from .losses import PredictionLoss, count_targets
+from .placement import replicate
+
+
+# How many batches may be under way before the oldest one is waited for: waiting for each would make
+# the device wait for the host as well.
+LOOK_BACK = 8
 
 
 class Progress(NamedTuple):
@@ -104,30 +110,31 @@ def take_step(
         return _in_segments(progress, batch, key, rule, rule.truncate)
     batch, key_loss = _augmented(rule, batch, jr.fold_in(key, progress.step))
 
-    def of_part(params, rest, batch, key):
-        return split_loss(rule.loss(eqx.combine(params, rest), batch, key=key))
+    def of_part(params, rest, batch, key, state):
+        value, metrics = split_loss(rule.loss(eqx.combine(params, rest), batch, key=key))
+        return value, (metrics, state)
 
-    def objective(params, rest):
-        return of_part(params, rest, batch, key_loss)
-
-    gradient = None
-    if rule.sharding is not None:
-        gradient = _over_devices(rule, rule.sharding, of_part, batch, key_loss)
-    progress, value, metrics = _descend(progress, objective, rule, gradient=gradient)
+    progress, value, (metrics, _) = _descend(progress, of_part, rule, (batch, key_loss, None))
     return replicate(progress, rule.sharding), {"loss": value, **metrics}
 
 
-def _over_devices(
-    rule: UpdateRule, sharding: NamedSharding, of_part: Callable, batch: Batch, key: Any
-) -> Callable:
-    """The gradient of a loss over a batch that several devices share."""
+def _gradient_of(rule: UpdateRule, of_part: Callable, on: tuple[Batch, Any, PyTree]) -> Callable:
+    """`(params, rest) -> ((value, more), gradient)` of a loss on a batch, which several devices
+    may share."""
+    batch, key, state = on
+    if rule.sharding is None:
 
-    def one(params, rest, batch, keys):
+        def objective(params, rest):
+            return of_part(params, rest, batch, key, state)
+
+        return eqx.filter_value_and_grad(objective, has_aux=True)
+
+    def one(params, rest, batch, keys, state):
         own = keys if isinstance(rule.loss, PredictionLoss) else keys[0]
-        return of_part(params, rest, batch, own)
+        return of_part(params, rest, batch, own, state)
 
-    keys = keys_of_samples(rule.loss, key, len(batch), sharding)
-    return gradient_over(sharding, one, batch, keys)
+    keys = keys_of_samples(rule.loss, key, len(batch), rule.sharding)
+    return gradient_over(rule.sharding, one, batch, keys, state)
 
 
 def _augmented(rule: UpdateRule, batch: Batch, key: Any) -> tuple[Batch, Any]:
@@ -145,18 +152,16 @@ def split_loss(returned: Any) -> tuple[Array, dict[str, Array]]:
 
 def _descend(
     progress: Progress,
-    objective: Callable,
+    of_part: Callable,
     rule: UpdateRule,
+    on: tuple[Batch, Any, PyTree],
     wanted: Any = True,
-    gradient: Callable | None = None,
 ):
-    """The progress after an update along the gradient of `objective(params, rest) -> (loss,
-    more)`, the loss, and what else the objective gives. Where it is not `wanted`, or is not
-    finite, nothing changes."""
+    """The progress after an update along the gradient of `of_part(params, rest, *on) -> (loss,
+    more)`, the loss, and what else it gives. `on` is a batch, a key and the states of its samples,
+    or None. Where the update is not `wanted`, or is not finite, nothing changes."""
     params, rest = eqx.partition(progress.model, trainable(progress.model))
-    if gradient is None:
-        gradient = eqx.filter_value_and_grad(objective, has_aux=True)
-    (value, more), grads = gradient(params, rest)
+    (value, more), grads = _gradient_of(rule, of_part, on)(params, rest)
     # The device alone knows whether this is finite: the update is made there and dropped there, by
     # `choose`, so that the host need not wait for each step.
     finite = progress.finite & jnp.isfinite(value) & jnp.isfinite(optax.tree.norm(grads))
@@ -166,7 +171,7 @@ def _descend(
         params,
         value=value,
         grad=grads,
-        value_fn=lambda p: objective(p, rest)[0],
+        value_fn=lambda p: of_part(p, rest, *on)[0],
     )
     model = eqx.apply_updates(progress.model, updates)
     average = progress.average
@@ -205,6 +210,7 @@ def _in_segments(
     segments = _segments(batch, size)
     first = jnp.arange(segments.x.shape[0]) == 0
     keys = jr.split(key, segments.x.shape[0])
+    weights = jax.vmap(lambda segment: jnp.asarray(count_targets(segment)))(segments)
     arrays, static = eqx.partition(progress, eqx.is_array)
 
     def body(carry, at):
@@ -213,19 +219,18 @@ def _in_segments(
         return (eqx.filter(progress, eqx.is_array), state), metrics
 
     state = _initial(progress.model, len(batch))
-    (arrays, _), (metrics, weights) = lax.scan(body, (arrays, state), (segments, first, keys))
+    (arrays, _), metrics = lax.scan(body, (arrays, state), (segments, first, keys, weights))
     after = eqx.combine(arrays, static)
     # One batch counts as one step, however many segments it has.
-    after = after._replace(step=progress.step + after.finite)
+    after = replicate(after._replace(step=progress.step + after.finite), rule.sharding)
     weights = weights / jnp.maximum(jnp.sum(weights), 1)
     return after, jax.tree.map(lambda m: jnp.sum(jnp.where(weights > 0, weights * m, 0)), metrics)
 
 
 def _segment(progress: Progress, state: PyTree, at: tuple, rule: UpdateRule):
-    batch, first, key = at
-    carried = lax.stop_gradient(state)
+    batch, first, key, count = at
 
-    def objective(params, rest):
+    def of_part(params, rest, batch, key, carried):
         model = eqx.combine(params, rest)
         # Only the first segment starts from the model's own state, which may be a parameter.
         before = choose(first, _initial(model, len(batch)), carried)
@@ -235,10 +240,10 @@ def _segment(progress: Progress, state: PyTree, at: tuple, rule: UpdateRule):
         value, metrics = split_loss(rule.loss.function(predictions, batch))
         return value, (metrics, after)
 
-    count = jnp.asarray(count_targets(batch))
     # A segment of padding has nothing to learn from; momentum or decay must not move it.
-    progress, value, (metrics, state) = _descend(progress, objective, rule, count > 0)
-    return progress, state, ({"loss": value, **metrics}, count)
+    on = (batch, key, lax.stop_gradient(state))
+    progress, value, (metrics, state) = _descend(progress, of_part, rule, on, count > 0)
+    return progress, state, {"loss": value, **metrics}
 
 
 def _initial(model: Any, samples: int) -> PyTree:

@@ -7,8 +7,7 @@ import equinox as eqx
 from jaxtyping import Array, ArrayLike
 
 from ..base import AbstractCell, State
-from ..linear import AffineMap
-from ..matrix import Parts, Scaled
+from ..linear import AffineMap, Parts, Scaled
 
 
 class AbstractWrapper(AbstractCell):
