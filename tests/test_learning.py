@@ -20,10 +20,13 @@ OPTIONS = {
     "lipschitz": {"epsilon": 0.5},
     "cornn": {"delta": 0.3},
     "hcornn": {"delta": 0.3},
+    **dict.fromkeys(("mlstm", "m2rnn", "pd_ssm"), {"num_layers": 2}),  # in blocks, as linear ones
     "unicornn": {"delta": 0.5, "num_layers": 2},
 }
 # A liquid neuron with 32 synapses forgets within 0.05 of its unit of time.
 ELAPSED = {"ltc": {"dt": 0.02}}
+# One that halves its state at each step, as it starts.
+TIMES = {"pd_ssm": 4}
 # The other tests compile quickly what runs once; here one program runs hundreds of times.
 OPTIMISED = {"xla_backend_optimization_level": 3}
 
@@ -39,7 +42,7 @@ def accuracy_after_training(name, steps=400):
     opt_state = optimizer.init(params)
 
     def sample(key):
-        xs = jr.normal(key, (64, TIME, 1))
+        xs = jr.normal(key, (64, TIMES.get(name, TIME), 1))
         return xs.at[:, 0].set(jnp.sign(xs[:, 0])), (xs[:, 0, 0] > 0).astype(int)
 
     def step(params, opt_state, key):

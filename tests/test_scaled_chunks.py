@@ -9,7 +9,7 @@ import pytest
 from cases import assert_close, float64, noisy
 
 import rnn_zoo as rz
-from rnn_zoo.base import check_scaled
+from rnn_zoo.base import check_parts
 from rnn_zoo.linear import Scaled
 
 
@@ -155,9 +155,9 @@ def test_parts_that_do_not_fit_are_named():
     cell = build(jnp.float32)
     parts, state = cell.parts(None, jnp.ones(3)), cell.init_state()
     with pytest.raises(ValueError, match=r"log_write of shape \(2,\), got \(2, 1\)"):
-        check_scaled(cell, parts._replace(log_write=jnp.ones((2, 1))), state)
+        check_parts(cell, parts._replace(log_write=jnp.ones((2, 1))), state)
     with pytest.raises(ValueError, match=r"a state \(C, n, m\)"):
-        check_scaled(cell, parts, state.C)
-    with pytest.raises(TypeError, match=r"rz\.matrix\.Scaled"):
-        check_scaled(cell, tuple(parts), state)
+        check_parts(cell, parts, state.C)
+    with pytest.raises(TypeError, match=r"rz\.linear\.Scaled"):
+        check_parts(cell, tuple(parts), state)
     assert isinstance(parts, Scaled)

@@ -93,6 +93,7 @@ class M2RNNCell(AbstractDeclaredCell, init=False):
     rows: ClassVar[int] = derived(_rows)
     input_map: ClassVar[bool] = option(True, features_map)
     ssm_parameters: ClassVar[tuple[str, ...]] = ("A_log", "bias_dt", "D")
+    for_blocks: ClassVar[bool] = True
 
     def init_state(self) -> Float[Array, "heads key value"]:
         return zero_matrices(self, self.num_heads, self.key_size, self.value_size)

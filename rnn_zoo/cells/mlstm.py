@@ -96,6 +96,7 @@ class MLSTMCell(AbstractDeclaredCell, AbstractScaledMatrixCell, init=False):
     value_size: int = derived(value_size)
     rows: ClassVar[int] = derived(_rows)
     input_map: ClassVar[bool] = option(True, features_map)
+    for_blocks: ClassVar[bool] = True
 
     def init_state(self) -> MLSTMState:
         C = zero_matrices(self, self.num_heads, self.key_size, self.value_size)

@@ -3,6 +3,7 @@
 __all__ = ["PDSSMCell"]
 
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +64,8 @@ class PDSSMCell(AbstractDeclaredCell, init=False):
     are $W_m, b_m$, `weight_phase`, `bias_phase` $W_p, b_p$. All start normal: B with a variance of
     1 / (2 input), C, M and the biases 1 / state, D and the weights 1 / input, S 1. D is a full
     matrix, where the authors' input has the size of the output and D is its diagonal. P is no flow
-    in time, so that the cell is not `timed`. To compute P takes num_matrices * state_size^2.
+    in time, so that the cell is not `timed`. To compute P takes num_matrices * state_size^2. As it
+    starts, d halves the state at each step: for long memories raise `bias_mag`.
     """
 
     B: Float[Array, "2 state input"] = drawn(fan_in_normal, fan_in="2*input")
@@ -77,6 +79,7 @@ class PDSSMCell(AbstractDeclaredCell, init=False):
     bias_phase: Float[Array, " state"] = drawn(fan_in_normal)
     state_size: int | None = option(None, like_hidden)
     num_matrices: int = option(6, _count)
+    for_blocks: ClassVar[bool] = True
 
     def init_state(self) -> Complex[Array, " state"]:
         return zero_modes(self.bias_mag.size, self.bias_mag)

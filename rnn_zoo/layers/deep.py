@@ -81,7 +81,8 @@ def deep(
     Non-linear cells are stacked plainly, as in PyTorch: the next layer reads the outputs
     (both directions side by side if `bidirectional`), with `dropout` between layers.
     Linear cells become residual `Block`s behind a linear map to `hidden_size`, with
-    `dropout` inside each block: stacked plainly they would stay one linear map.
+    `dropout` inside each block: stacked plainly they would stay one linear map. So do cells that
+    say `for_blocks`, whose outputs are products with the last input or nearly linear.
     `make(input_size, hidden_size, key=key, **options)` makes a cell.
     """
     check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
@@ -110,7 +111,8 @@ def _directions(make, input_size, hidden_size, bidirectional, key, options) -> A
 
 
 def _is_linear(layer: Any) -> bool:
-    return layer.forward.linear if isinstance(layer, Bidirectional) else layer.linear
+    layer = layer.forward if isinstance(layer, Bidirectional) else layer
+    return layer.linear or getattr(getattr(layer, "cell", layer), "for_blocks", False)
 
 
 def _shortcut(make: Callable[..., AbstractCell], name: str, what: str) -> Callable[..., Stacked]:
