@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from forked import run_tests
 from mutants_attention import ATTENTION
+from mutants_blocks import BLOCKS
 from mutants_delta import ROWS as DELTA
 from mutants_gated_matrix import GATED_MATRIX
 
@@ -316,6 +317,7 @@ MUTANTS = {
 MUTANTS |= GATED_MATRIX
 MUTANTS |= ATTENTION
 MUTANTS |= DELTA
+MUTANTS |= BLOCKS
 
 
 # Each mutant has a process of its own, forked from one that has loaded the libraries already.

@@ -172,7 +172,7 @@ def _glorot(
 ) -> eqx.nn.Linear:
     """Rows of so many maps, each Glorot-uniform with the fans of its own."""
     dtype = working_float(linear.weight.dtype)
-    columns = linear.in_features
+    columns = int(linear.in_features)
     rows = [
         gain * math.sqrt(6 / (count + columns)) * jr.uniform(k, (count, columns), dtype, -1.0, 1.0)
         for k, count in zip(jr.split(key, len(parts)), parts)
