@@ -233,7 +233,7 @@ MUTANTS = {
     "convolution that forgets an input too early": ("cells/short_conv.py", "return window[1:], plus", "return window[:-1], plus", "test_ssm.py -k short_convolution"),
     "mamba block without its gate": ("layers/gated_block.py", "jax.vmap(self.gated)(vs, gs)", "vs", "test_ssm.py -k mamba_block"),
     "mamba's rank of its inner width": ("layers/mamba_block.py", "rank = -(-size // 16)", "rank = -(-expand * size // 16)", "test_blocks.py -k mamba_has"),
-    "mamba's last projection as large in every depth": ("layers/deep.py", "last.weight / math.sqrt(num_layers)", "last.weight", "test_blocks.py -k adds_them"),
+    "mamba's last projection as large in every depth": ("layers/published.py", "made.project_out.weight / math.sqrt(num_layers)", "made.project_out.weight / 1", "test_blocks.py -k adds_them"),
     "mamba by name is the cell alone": ("models/sequence.py", "(published(info.name, info.block) if info.block else functools.partial(deep, make))(", "functools.partial(deep, make)(", "test_blocks.py -k model_named_mamba"),
     "mamba's convolution from the oldest": ("interop/blocks.py", "weight=kernel[:, 0, ::-1].T", "weight=kernel[:, 0].T", "test_blocks.py -k 'published and mamba'"),
     "griffin's gates swapped": ("interop/arrays.py", 'given.take(f"{part}{name}.w", None, None, None) for name in ("a_gate", "input_gate")', 'given.take(f"{part}{name}.w", None, None, None) for name in ("input_gate", "a_gate")', "test_blocks.py -k 'published and griffin'"),
