@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from forked import run_tests
 from mutants_attention import ATTENTION
+from mutants_blocks import BLOCKS
 from mutants_delta import ROWS as DELTA
 from mutants_gated_matrix import GATED_MATRIX
 
@@ -230,10 +231,10 @@ MUTANTS = {
     "mamba without time": ("cells/mamba.py", "step = jnp.asarray(dt) * jax.nn.softplus", "step = jax.nn.softplus", "test_equations.py -k 'dt_ and mamba'"),
     "convolution from the oldest": ("cells/short_conv.py", "self.weight[::-1] * window", "self.weight * window", "test_ssm.py -k short_convolution"),
     "convolution that forgets an input too early": ("cells/short_conv.py", "return window[1:], plus", "return window[:-1], plus", "test_ssm.py -k short_convolution"),
-    "mamba block without its gate": ("layers/gated_block.py", "vs * self.gate(gs)", "vs", "test_ssm.py -k mamba_block"),
+    "mamba block without its gate": ("layers/gated_block.py", "jax.vmap(self.gated)(vs, gs)", "vs", "test_ssm.py -k mamba_block"),
     "mamba's rank of its inner width": ("layers/mamba_block.py", "rank = -(-size // 16)", "rank = -(-expand * size // 16)", "test_blocks.py -k mamba_has"),
-    "mamba's last projection as large in every depth": ("layers/deep.py", "last.weight / math.sqrt(num_layers)", "last.weight", "test_blocks.py -k adds_them"),
-    "mamba by name is the cell alone": ("models/sequence.py", "(_BLOCKS[info.block] if info.block else functools.partial(deep, make))(", "functools.partial(deep, make)(", "test_blocks.py -k model_named_mamba"),
+    "mamba's last projection as large in every depth": ("layers/published.py", "made.project_out.weight / math.sqrt(num_layers)", "made.project_out.weight / 1", "test_blocks.py -k adds_them"),
+    "mamba by name is the cell alone": ("models/sequence.py", "(published(info.name, info.block) if info.block else functools.partial(deep, make))(", "functools.partial(deep, make)(", "test_blocks.py -k model_named_mamba"),
     "mamba's convolution from the oldest": ("interop/blocks.py", "weight=kernel[:, 0, ::-1].T", "weight=kernel[:, 0].T", "test_blocks.py -k 'published and mamba'"),
     "griffin's gates swapped": ("interop/arrays.py", 'given.take(f"{part}{name}.w", None, None, None) for name in ("a_gate", "input_gate")', 'given.take(f"{part}{name}.w", None, None, None) for name in ("input_gate", "a_gate")', "test_blocks.py -k 'published and griffin'"),
     "griffin's scales as they stand": ("interop/blocks.py", "weight=1 + scale", "weight=scale", "test_blocks.py -k 'published and griffin'"),
@@ -319,6 +320,7 @@ MUTANTS = {
 MUTANTS |= GATED_MATRIX
 MUTANTS |= ATTENTION
 MUTANTS |= DELTA
+MUTANTS |= BLOCKS
 
 
 # Each mutant has a process of its own, forked from one that has loaded the libraries already.

@@ -101,6 +101,7 @@ def _delta_rows(given: Given) -> int:
         y = S'^T q / sqrt(key_size)
         where W = weight_ih; S = state; input_map = given(weight_ih)
     """,
+    block="HeadsBlock",
 )
 class DeltaNetCell(AbstractDeclaredCell, AbstractMatrixCell, init=False):
     r"""DeltaNet: fast weights by the delta rule (Schlag et al. 2021, arXiv:2102.11174), with the
@@ -183,6 +184,7 @@ def _gated_rows(given: Given) -> int:
         where W = weight_ih; A = head(A_log); b = head(bias_dt); S = state
               input_map = given(weight_ih)
     """,
+    block="HeadsBlock",
 )
 class GatedDeltaNetCell(AbstractDeclaredCell, AbstractMatrixCell, init=False):
     r"""Gated DeltaNet: the delta rule with one decay a head (Yang, Kautz & Hatamizadeh 2024,
@@ -281,6 +283,7 @@ def _kda_rows(given: Given) -> int:
         where W = weight_ih; W_g = head(weight_gate); A = head(A_log); b = head(bias_dt); S = state
               input_map = given(weight_ih)
     """,
+    block="HeadsBlock",
 )
 class KDACell(AbstractDeclaredCell, AbstractMatrixCell, init=False):
     r"""Kimi delta attention: the delta rule with a decay for each key channel (Kimi Team 2025,

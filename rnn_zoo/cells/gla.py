@@ -70,6 +70,7 @@ def _rows(given: Given) -> int:
         where W = weight_ih; b = bias; W_g = weight_gate; b_g = bias_gate
               tau = gate_logit_normalizer; S = state
     """,
+    block="HeadsBlock",
 )
 class GLACell(AbstractDeclaredCell, AbstractMatrixCell, init=False):
     r"""Gated linear attention (Yang et al. 2023, arXiv:2312.06635): each channel of the keys

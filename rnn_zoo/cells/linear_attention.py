@@ -150,6 +150,7 @@ class Turns(NamedTuple):
         y = re(S'^T conj(pairs(q))) / sqrt(key_size)
         where W = weight_ih; b = bias; S = state
     """,
+    block="HeadsBlock",
 )
 class RetNetCell(AbstractDeclaredCell, AbstractMatrixCell, init=False):
     r"""Retention (RetNet; Sun et al. 2023, arXiv:2307.08621): heads that forget at fixed rates, and

@@ -82,6 +82,7 @@ def _rows(given: Given) -> int:
         y = S'^T C + head(D) u
         where W = weight_ih; b = bias; b_d = bias_dt; alpha = A_log; S = state
     """,
+    block="Mamba2Block",
 )
 class Mamba2Cell(AbstractDeclaredCell, AbstractMatrixCell, init=False):
     r"""Selective state space with one decay a head (Mamba-2, SSD; Dao & Gu 2024, arXiv:2405.21060).

@@ -7,9 +7,17 @@ from .block import GLU as GLU, MLP as MLP, HalfGLU1 as HalfGLU1, HalfGLU2 as Hal
 from .branches import Cascade as Cascade, Parallel as Parallel
 from .deep import deep as deep
 from .griffin import GriffinBlock as GriffinBlock
+from .heads_block import HeadsBlock as HeadsBlock
+from .leading import Leading as Leading
+from .mamba2_block import Mamba2Block as Mamba2Block
 from .mamba_block import MambaBlock as MambaBlock
 from .norms import FrozenBatchNorm as FrozenBatchNorm
-from .pointwise import Elementwise as Elementwise, GatedMLP as GatedMLP, Pointwise as Pointwise
+from .pointwise import (
+    Elementwise as Elementwise,
+    GatedMLP as GatedMLP,
+    Pointwise as Pointwise,
+    SwiGLU as SwiGLU,
+)
 from .recurrent import Backward as Backward
 from .sequence_dropout import Dropout as Dropout, SequenceDropout as SequenceDropout
 

@@ -6,7 +6,6 @@ that says what to ask instead.
 """
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -14,7 +13,7 @@ import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
 from .._common.checks import check_sizes
-from ..base import AbstractCell, replace
+from ..base import AbstractCell
 from ..cells.gated import GRUCell, LSTMCell
 from ..cells.liquid import CfCCell
 from ..cells.lru import LRUCell
@@ -27,8 +26,8 @@ from ..wrappers.mixed_memory import MixedMemory
 from .base import AbstractLayer
 from .block import Block
 from .mamba_block import MambaBlock
-from .norms import make_norm
-from .pointwise import Pointwise, linear
+from .pointwise import linear
+from .published import residual, scaled
 from .recurrent import Bidirectional, Recurrent
 from .stacked import Stacked
 
@@ -167,27 +166,16 @@ def Mamba(
     `MambaBlock` of each direction. `options` are those of `MambaBlock`. A function, not a class:
     of what it makes ask `isinstance(layer.layers[1].layer, rz.layers.MambaBlock)`.
     """
-    check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
-    key_map, *keys = jr.split(key, 1 + num_layers)
-    dtype = options.get("dtype")
-
-    def mixer(key: PRNGKeyArray) -> MambaBlock:
-        made = MambaBlock(hidden_size, key=key, **options)
-        last = made.project_out
-        return replace(made, project_out=replace(last, weight=last.weight / math.sqrt(num_layers)))
-
-    blocks = []
-    for k in keys:
-        key_mixer, key_block = jr.split(k)
-        if bidirectional:
-            layer = Bidirectional(*map(mixer, jr.split(key_mixer)), merge="sum")
-        else:
-            layer = mixer(key_mixer)
-        blocks.append(
-            Block(layer, mix="none", norm="rms", dropout=dropout, dtype=dtype, key=key_block)
-        )
-    norm = Pointwise(make_norm("rms", hidden_size, dtype=dtype), hidden_size, hidden_size)
-    return Stacked([linear(input_size, hidden_size, dtype=dtype, key=key_map), *blocks, norm])
+    return residual(
+        scaled(MambaBlock, num_layers),
+        input_size,
+        hidden_size,
+        num_layers=num_layers,
+        bidirectional=bidirectional,
+        dropout=dropout,
+        key=key,
+        **options,
+    )
 
 
 RNN = _shortcut(ElmanCell, "RNN", "Elman layers")

@@ -1,11 +1,10 @@
-"""The form that Mamba's and Griffin's blocks share: a recurrence beside a gate."""
+"""The form that the blocks of published models share: a recurrence beside a gate."""
 
 import abc
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
 from .._common.checks import check_steps
@@ -16,11 +15,12 @@ from .stacked import Stacked
 
 
 class AbstractGatedBlock(AbstractLayer, AbstractCell):
-    r"""A recurrence over half of a linear map of x, multiplied by a gate of the other half.
+    r"""A recurrence over the first part of a linear map of x, and a gate of the rest.
 
-    $$(u, g) = W_{in} x, \qquad y = W_{out} (\mathrm{inner}(u) \odot \mathrm{gate}(g))$$
+    $$(u, g) = W_{in} x, \qquad y = W_{out}\, \mathrm{gated}(\mathrm{inner}(u), g)$$
 
-    A layer and a cell: it streams, and masks and resets reach every part of `inner`.
+    u has as many features as `inner` reads. A layer and a cell: it streams, and masks and resets
+    reach every part of `inner`.
     """
 
     project_in: eqx.AbstractVar[eqx.nn.Linear]
@@ -28,8 +28,8 @@ class AbstractGatedBlock(AbstractLayer, AbstractCell):
     project_out: eqx.AbstractVar[eqx.nn.Linear]
 
     @abc.abstractmethod
-    def gate(self, g: Array) -> Array:
-        """The factors that g stands for, elementwise."""
+    def gated(self, v: Array, g: Array) -> Array:
+        """What the last map reads in a step: the outputs v of the recurrence behind their gate."""
 
     @property
     def input_size(self) -> int:
@@ -65,9 +65,9 @@ class AbstractGatedBlock(AbstractLayer, AbstractCell):
         self, c: Any, state: State, x: Array, dt: ArrayLike | None = None
     ) -> tuple[State, Array]:
         """One step of all parts."""
-        u, g = jnp.split(self.project_in(x), 2)
+        u, g = self._parted(self.project_in(x))
         state, v = self.inner.advance(c, state, u, dt)
-        return state, self.project_out(v * self.gate(g))
+        return state, self.project_out(self.gated(v, g))
 
     def scan(
         self,
@@ -82,7 +82,12 @@ class AbstractGatedBlock(AbstractLayer, AbstractCell):
         """The final state and the outputs; the parts run one after the other."""
         steps = check_steps(self, xs, dt, mask, reset, key)
         xs = hide(steps.mask, steps.x).astype(working_dtype(self, steps.x))
-        us, gs = jnp.split(jax.vmap(self.project_in)(xs), 2, axis=-1)
+        us, gs = self._parted(jax.vmap(self.project_in)(xs))
         state, vs = self.inner.scan(us, state, dt=steps.dt, mask=steps.mask, reset=steps.reset)
-        ys = jax.vmap(self.project_out)(vs * self.gate(gs))
+        ys = jax.vmap(self.project_out)(jax.vmap(self.gated)(vs, gs))
         return state, half_as(steps.x, hide(steps.mask, ys))
+
+    def _parted(self, z: Array) -> tuple[Array, Array]:
+        """u and g, of a step or of many."""
+        size = self.inner.input_size
+        return z[..., :size], z[..., size:]

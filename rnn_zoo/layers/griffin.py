@@ -51,5 +51,5 @@ class GriffinBlock(AbstractGatedBlock):
         self.inner = Stacked([conv, cell])
         self.project_out = eqx.nn.Linear(width, size, dtype=dtype, key=keys[3])
 
-    def gate(self, g: Array) -> Array:
-        return jax.nn.gelu(g)
+    def gated(self, v: Array, g: Array) -> Array:
+        return v * jax.nn.gelu(g)

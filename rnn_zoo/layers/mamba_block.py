@@ -65,5 +65,5 @@ class MambaBlock(AbstractGatedBlock):
         self.inner = Stacked([conv, Pointwise(Elementwise(jax.nn.silu), wide, wide), ssm])
         self.project_out = eqx.nn.Linear(wide, size, **linear, key=keys[3])
 
-    def gate(self, g: Array) -> Array:
-        return jax.nn.silu(g)
+    def gated(self, v: Array, g: Array) -> Array:
+        return v * jax.nn.silu(g)

@@ -54,6 +54,38 @@ class GatedMLP(eqx.Module):
         return self.output(jax.nn.gelu(self.gate(x)) * self.value(x))
 
 
+class SwiGLU(eqx.Module):
+    r"""Perceptron with a gate, $V (\mathrm{silu}(W_g x) \odot W_v x)$, without biases.
+
+    (input_size,) to (output_size,), with `width` units between, by default 8/3 of `output_size`,
+    rounded up (Shazeer 2020, arXiv:2002.05202).
+    """
+
+    gate: eqx.nn.Linear
+    value: eqx.nn.Linear
+    output: eqx.nn.Linear
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        *,
+        width: int | None = None,
+        dtype: Any = None,
+        key: PRNGKeyArray,
+    ):
+        width = -(-8 * output_size // 3) if width is None else width
+        check_sizes(input_size=input_size, output_size=output_size, width=width)
+        keys = jr.split(key, 3)
+        linear: dict[str, Any] = {"use_bias": False, "dtype": dtype}
+        self.gate = eqx.nn.Linear(input_size, width, **linear, key=keys[0])
+        self.value = eqx.nn.Linear(input_size, width, **linear, key=keys[1])
+        self.output = eqx.nn.Linear(width, output_size, **linear, key=keys[2])
+
+    def __call__(self, x: Float[Array, " input"]) -> Float[Array, " output"]:
+        return self.output(jax.nn.silu(self.gate(x)) * self.value(x))
+
+
 class Pointwise(AbstractLayer, AbstractCell):
     """One function for every step: y_t = f(x_t). Its state is the empty tuple."""
 

@@ -21,9 +21,9 @@ from .._engine import across_devices
 from .._engine.mesh import looked_up
 from ..base import State
 from ..layers.base import AbstractLayer, Directions, hide, mixed, require_step
-from ..layers.deep import Mamba, deep
-from ..layers.mamba_block import MambaBlock
+from ..layers.deep import deep
 from ..layers.pooling import check_pool, pool_over_time, pooled_size
+from ..layers.published import BLOCKS, published
 from ..layers.sequence_dropout import drop_steps
 from ..layers.stacked import as_layer
 from ..registry import cell_info, cell_options, make_cell
@@ -208,16 +208,12 @@ def _encoder_sizes(encoder: Any) -> tuple[int, int]:
     )
 
 
-# What the blocks of the registry are built by.
-_BLOCKS = {"MambaBlock": Mamba}
-
-
 def _options(name: str) -> tuple[str, ...]:
     """The names of the options that a model of this cell takes for it."""
     options = cell_options(name)
     if not cell_info(name).block:
         return options
-    block = inspect.signature(MambaBlock).parameters.values()
+    block = inspect.signature(BLOCKS[cell_info(name).block]).parameters.values()
     own = (p.name for p in block if p.kind is inspect.Parameter.KEYWORD_ONLY)
     options += tuple(option for option in own if option not in (*options, "key"))
     return tuple(option for option in options if option != "input_map")
@@ -241,8 +237,10 @@ def make_model(
     """A `SequenceModel` from the name of a cell; `options` are those of the cell.
 
     Non-linear cells are stacked plainly, and linear ones become residual blocks behind a linear
-    map (`rz.layers.deep`). "mamba" is Mamba as published, `rz.Mamba`: a `MambaBlock`, with
-    convolution and gate, in every layer; it takes the options of both. A model of the cell alone
+    map (`rz.layers.deep`). Cells whose paper has a block of its own give the network of that paper
+    and take the options of both: "mamba", `rz.Mamba`, and "mamba2" a `MambaBlock` or `Mamba2Block`,
+    with convolution and gate, in every layer; "gla", "retnet", "deltanet", "gated_deltanet" and
+    "kda" a `HeadsBlock` and behind it a perceptron. A model of the cell alone
     is `SequenceModel(deep(MambaCell, ...), ...)`. `dropout` acts between layers (inside the
     blocks) and before the head. With `embedding_size` the model reads tokens, integers (time,) from
     0 to `input_size` - 1, through an `eqx.nn.Embedding` of so many features, drawn from a standard
@@ -279,7 +277,7 @@ def make_model(
     def make(input_size: int, hidden_size: int, *, key: PRNGKeyArray, **options: Any):
         return make_cell(name, input_size, hidden_size, key=key, **options)
 
-    layer = (_BLOCKS[info.block] if info.block else functools.partial(deep, make))(
+    layer = (published(info.name, info.block) if info.block else functools.partial(deep, make))(
         input_size if embedding_size is None else embedding_size,
         hidden_size,
         num_layers=num_layers,

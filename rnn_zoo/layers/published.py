@@ -1,0 +1,92 @@
+"""The networks of papers around their blocks: what `make_model` builds for cells that have one."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax.random as jr
+from jaxtyping import PRNGKeyArray
+
+from .._common.checks import check_sizes
+from ..base import replace
+from .block import MLP, Block
+from .heads_block import HeadsBlock
+from .mamba2_block import Mamba2Block
+from .mamba_block import MambaBlock
+from .norms import make_norm
+from .pointwise import Pointwise, SwiGLU, linear
+from .recurrent import Bidirectional
+from .stacked import Stacked
+
+
+BLOCKS = {"MambaBlock": MambaBlock, "Mamba2Block": Mamba2Block, "HeadsBlock": HeadsBlock}
+
+
+def residual(
+    make: Callable[..., Any],
+    input_size: int,
+    hidden_size: int,
+    *,
+    mlp: Callable[..., Any] | None = None,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    key: PRNGKeyArray,
+    **options: Any,
+) -> Stacked:
+    """Residual blocks of mixers behind a linear map, and a norm at the end.
+
+    RMS norms stand before the mixers and behind the last. With `mlp` each mixer is followed by a
+    perceptron in a residual block of its own. With `bidirectional` each block adds a mixer of each
+    direction. `make(hidden_size, key=key, **options)` makes a mixer, `mlp(hidden_size, hidden_size,
+    dtype=dtype, key=key)` a perceptron.
+    """
+    check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+    key_map, *keys = jr.split(key, 1 + num_layers)
+    dtype, size = options.get("dtype"), hidden_size
+    around: dict[str, Any] = {"mix": "none", "norm": "rms", "dropout": dropout, "dtype": dtype}
+    blocks = []
+    for k in keys:
+        key_mixer, key_block = jr.split(k)
+        if bidirectional:
+            forward, backward = (make(size, key=one, **options) for one in jr.split(key_mixer))
+            layer = Bidirectional(forward, backward, merge="sum")
+        else:
+            layer = make(size, key=key_mixer, **options)
+        blocks.append(Block(layer, **around, key=key_block))
+        if mlp is not None:
+            perceptron = mlp(size, size, dtype=dtype, key=jr.fold_in(key_block, 0))
+            blocks.append(Block(Pointwise(perceptron, size, size), **around, key=key_block))
+    norm = Pointwise(make_norm("rms", size, dtype=dtype), size, size)
+    return Stacked([linear(input_size, size, dtype=dtype, key=key_map), *blocks, norm])
+
+
+def scaled(make: Callable[..., Any], num_layers: int) -> Callable[..., Any]:
+    """Makes mixers whose last map is divided by the root of `num_layers`, as Mamba's authors do."""
+
+    def mixer(size: int, **options: Any) -> Any:
+        made = make(size, **options)
+        weight = made.project_out.weight / math.sqrt(num_layers)
+        return replace(made, project_out=replace(made.project_out, weight=weight))
+
+    return mixer
+
+
+def published(name: str, block: str) -> Callable[..., Stacked]:
+    """What makes the layers of the network of a cell, by its name and that of its block.
+
+    Mamba and Mamba-2 have no perceptron. RetNet's has gelu and twice the size inside, those of the
+    others are gated by silu.
+    """
+    if block != "HeadsBlock":
+        return functools.partial(_mambas, BLOCKS[block])
+    mlp = MLP if name == "retnet" else SwiGLU
+    return functools.partial(residual, functools.partial(HeadsBlock, name), mlp=mlp)
+
+
+def _mambas(
+    block: Callable[..., Any], input_size: int, hidden_size: int, *, num_layers: int, **options: Any
+) -> Stacked:
+    make = scaled(block, num_layers)
+    return residual(make, input_size, hidden_size, num_layers=num_layers, **options)
