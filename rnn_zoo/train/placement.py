@@ -105,7 +105,9 @@ def place(batch: Batch, sharding: NamedSharding | None, samples: int | None = No
         return batch
     samples = len(batch) if samples is None else samples
     if not is_shared(sharding):
-        return batch if samples % parts(sharding) else eqx.filter_shard(batch, sharding)
+        if samples % parts(sharding):
+            return replicate(batch, sharding)
+        return eqx.filter_shard(batch, sharding)
     rows = own_rows(sharding, samples)
     if rows is None:
         return spread(batch, sharding)
