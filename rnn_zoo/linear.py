@@ -288,8 +288,14 @@ class Scaled(NamedTuple):
 
 
 def normalised(read: Array, weight: Array, m: Array) -> Array:
-    """What is read over what all of it weighs; the exponential of -m up to that of 80."""
-    return read / jnp.maximum(jnp.abs(weight), jnp.exp(jnp.minimum(-m, LARGEST)))[..., None]
+    """What is read, over what all of it weighs or over e^-m if that is more; |m| counts up to 80.
+
+    Two quotients, of which one is chosen: the derivative of 1 / e^-m would be past float32 where m
+    is large and nothing is read.
+    """
+    weight, scale = jnp.abs(weight)[..., None], jnp.exp(jnp.clip(m, -LARGEST, LARGEST))[..., None]
+    light = weight * scale < 1  # NaN is not, and stays
+    return jnp.where(light, read * scale, read / jnp.where(light, 1, weight))
 
 
 def _kept(one: Parts, state: Array) -> Array:

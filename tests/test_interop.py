@@ -466,7 +466,11 @@ def test_torch_dtypes_and_cells():
         cell = from_torch(module)
         theirs = module(x)
         theirs = theirs if isinstance(theirs, torch.Tensor) else theirs[0]
-        close(cell.step(cell.init_state(), x[0].numpy())[1], theirs[0].detach(), atol=1e-6)
+        close(
+            cell.step(cell.init_state(), jnp.asarray(x[0].numpy()))[1],
+            theirs[0].detach(),
+            atol=1e-6,
+        )
         assert same(from_torch(to_torch(cell)), cell)
 
 
