@@ -22,7 +22,7 @@ GATED_MATRIX = {
     "mlstm q and k swapped": ("cells/mlstm.py", "q, k, v, both = cut", "k, q, v, both = cut", MLSTM),
     "mlstm keys scaled for queries": ("cells/mlstm.py", "Scaled(q / self.key_size**0.5, k, v", "Scaled(q, k / self.key_size**0.5, v", MLSTM),
     "mlstm over at least 1": ("linear.py", "light = weight * scale < 1", "light = weight < 1", MLSTM),
-    "mlstm with a signed denominator": ("linear.py", "jnp.maximum(jnp.abs(weight)", "jnp.maximum(weight", MLSTM),
+    "mlstm with a signed denominator": ("linear.py", "jnp.abs(weight)[..., None]", "weight[..., None]", MLSTM),
     "mlstm normaliser without its gate": ("linear.py", "n=keep * state.n + write * self.k", "n=keep * state.n + self.k", MLSTM),
     "mlstm stabiliser of the old scale": ("linear.py", "m = jnp.maximum(kept, self.log_write)", "m = jnp.maximum(state.m, self.log_write)", MLSTM),
     "mlstm starts from m = 0": ("cells/mlstm.py", "jnp.full(self.num_heads, EMPTY, C.dtype)", "jnp.zeros(self.num_heads, C.dtype)", START.format("start_empty")),
