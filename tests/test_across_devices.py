@@ -3,6 +3,7 @@
 Here are two devices. `test_eight_devices` runs this file again with eight.
 """
 
+import csv
 import os
 import re
 import subprocess
@@ -420,6 +421,9 @@ def test_a_file_keeps_no_mesh(tmp_path):
 # --- what the README says -------------------------------------------------------------------------
 
 
+FIGURES = "bytes in collectives", "gradients apart"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(HERE != 2, reason="once is enough")
 def test_the_readme_and_the_benchmark_run_on_forced_devices(tmp_path):
@@ -434,14 +438,19 @@ def test_the_readme_and_the_benchmark_run_on_forced_devices(tmp_path):
     command = [sys.executable, str(tmp_path / "train.py")]
     run = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert run.stdout.splitlines() == ["True", "time 8"], run.stderr
-    command = [sys.executable, *"-m benchmarks devices --time 64 128 --devices 4 --width 4".split()]
+    options = "time --time 64 128 --devices 4 --width 4 --out".split()
+    command = [sys.executable, "-m", "benchmarks", "devices", *options, str(tmp_path / "rows.csv")]
     del environment["XLA_FLAGS"]
     run = subprocess.run(
         command, env=environment, capture_output=True, text=True, cwd=Path(__file__).parent.parent
     )
-    one, two = (line.split() for line in run.stdout.splitlines()[-2:])
-    assert one[1] == two[1], run.stderr  # bytes in collectives
-    assert float(one[5]) < 1e-5
+    assert run.returncode == 0, run.stderr
+    rows = list(csv.DictReader((tmp_path / "rows.csv").read_text().splitlines()))
+    found = {name: [r["value"] for r in rows if r["figure"] == name] for name in FIGURES}
+    traffic, apart = (found[name] for name in FIGURES)
+    assert traffic[0] == traffic[1]
+    assert all(float(value) < 1e-5 for value in apart)
+    assert len(apart) == 2
 
 
 # --- more devices ---------------------------------------------------------------------------------

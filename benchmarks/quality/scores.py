@@ -40,6 +40,7 @@ def picture(rows: list[dict[str, Any]]) -> Any:
 
     figure = Figure(figsize=(9, 6.5), layout="constrained")
     ax = figure.subplots()
+    ax.set_xscale("log")
     families = list(dict.fromkeys(row["family"] for row in rows))
     points = {}
     for i, family in enumerate(families):
@@ -50,13 +51,13 @@ def picture(rows: list[dict[str, Any]]) -> Any:
             points[cell] = x, np.mean([score(row) for row in own])
             label = None if j else family
             ax.plot(*points[cell], "o", color=f"C{i % 10}", ms=5, label=label)
+    paces = [x for x, _ in points.values()]
     ax.set(
-        xscale="log",
+        xlim=(min(paces) / 1.3, max(paces) * 1.3),
         xlabel="seconds for 1000 training steps, compiling included",
         ylabel=f"mean score over {len({row['task'] for row in rows})} tasks",
         ylim=(0, min(1.02, 1.3 * max(y for _, y in points.values()) + 0.01)),
     )
-    ax.margins(x=0.1)
     ax.grid(alpha=0.3)
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False, fontsize=8, loc="upper right", ncols=2)

@@ -19,6 +19,7 @@ import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -222,7 +223,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--long", type=int, default=2**24, help="steps of the long run")
     parser.add_argument("--gigabytes", type=float, default=4.0, help="of the file")
     parser.add_argument("--rounds", type=int, default=2, help="of each program of `batch`")
+    parser.add_argument("--out", type=Path, default=ROWS.path, help="the file of the rows")
     options = parser.parse_args(arguments)
+    ROWS.path = options.out
     jax.config.update("jax_enable_x64", options.float64)
     print(machine())
     if "time" in options.parts and jax.device_count() < options.devices:
