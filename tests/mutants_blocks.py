@@ -12,7 +12,7 @@ BLOCKS = {
     "heads block gates before its norm": (HEADS, "        v = jax.vmap(self.norm)(heads).ravel()\n        g = g if", "        v = jax.vmap(self.norm)((v * _GATES[self.gate](g)).reshape(heads.shape)).ravel()\n        return v\n        g = g if", HAND.format("gla")),
     "heads block norms all heads together": (HEADS, "v = jax.vmap(self.norm)(heads).ravel()", "v = (heads * jax.lax.rsqrt(jnp.mean(heads**2) + self.norm.eps)).ravel()", HAND.format("retnet")),
     "kda gated by silu": (HEADS, 'gate="sigmoid", low_rank=True', 'gate="silu", low_rank=True', HAND.format("kda")),
-    "deltanet's block has a gate": (HEADS, '_Published(gate="none", activated=True)', "_Published(activated=True)", HAND.format("deltanet")),
+    "deltanet's block has a gate": (HEADS, '_Published(gate="none", activated=True)', "_Published(activated=True)", "test_heads_blocks.py -k gates_of"),
     "gla's block convolves": (HEADS, '"gla": _Published(kernel_size=0)', '"gla": _Published()', "test_heads_blocks.py -k sizes_of_the_papers"),
     "retnet's norm has weights": (HEADS, "norm_weight=False, eps", "eps", "test_heads_blocks.py -k sizes_of_the_papers"),
     "retnet's maps start as one": (HEADS, "parts = [keys_size, keys_size, width, gates]", "parts = [2 * keys_size + width + gates]", "test_heads_blocks.py -k retnet_starts"),

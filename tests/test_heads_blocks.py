@@ -162,6 +162,14 @@ def test_blocks_stream(case):
     assert_close((state, jnp.stack(outputs)), (final, whole), 2e-5)
 
 
+GATES = {"gla": "silu", "retnet": "silu", "deltanet": "none", "gated_deltanet": "silu"}
+
+
+@pytest.mark.parametrize("name", [*GATES, "kda"])
+def test_gates_of_the_papers(name):
+    assert HeadsBlock(name, 4, num_heads=2, key=KEY).gate == GATES.get(name, "sigmoid")
+
+
 @pytest.mark.parametrize("name", ["gla", "retnet", "deltanet", "gated_deltanet", "kda", "mamba2"])
 def test_models_of_papers_by_name(name, tmp_path):
     options = {"num_heads": 3} if name != "mamba2" else {"expand": 1, "key_size": 3}
