@@ -159,16 +159,14 @@ class AbstractLinearCell(AbstractCell):
         return state, self.readout(c, state, x)
 
 
-class AbstractMatrixCell(AbstractCell):
-    """A cell whose state is a matrix for each head, (heads, key, value), and whose step is a case
-    of `rnn_zoo.linear.Parts`: decay, erase, write, read.
+class AbstractHeadsCell(AbstractCell):
+    """A cell that keeps a matrix for each head and gives the parts of its step.
 
     The parts may depend on the constants, on x and dt, never on the state. The cell gives them and
-    what becomes of the numbers that are read; its step, and its parallel form in chunks of some
-    steps, are made of them.
+    what becomes of the numbers that are read; its step, and its form in chunks of some steps, are
+    made of them. The two classes that come from this one say which parts.
     """
 
-    linear: ClassVar[bool] = True
     stochastic: ClassVar[bool] = False
 
     if not TYPE_CHECKING:
@@ -178,7 +176,7 @@ class AbstractMatrixCell(AbstractCell):
             """What every step of a sequence uses and none changes; None where there is nothing."""
 
     @abc.abstractmethod
-    def parts(self, c: Any, x: Array, *dt: ArrayLike) -> Parts:
+    def parts(self, c: Any, x: Array, *dt: ArrayLike) -> Any:
         """What this step does to the state. What does not depend on x stays unbatched."""
 
     @abc.abstractmethod
@@ -191,6 +189,19 @@ class AbstractMatrixCell(AbstractCell):
         check_parts(self, parts, state)
         state = parts.apply(state)
         return state, self.output(c, parts.read(state), x)
+
+
+class AbstractMatrixCell(AbstractHeadsCell):
+    """A cell whose state is one array, (heads, key, value), and whose parts are an
+    `rnn_zoo.linear.Parts`: decay, erase, write, read."""
+
+    linear: ClassVar[bool] = True
+
+    if not TYPE_CHECKING:
+
+        @abc.abstractmethod
+        def constants(self) -> Any:
+            """What every step of a sequence uses and none changes; None where there is nothing."""
 
     def transition(self, c: Any, x: Array, *dt: ArrayLike) -> AffineMap:
         """The map S -> A S + b of this step, with A as one matrix for each head."""
@@ -201,15 +212,15 @@ class AbstractMatrixCell(AbstractCell):
         return self.output(c, self.parts(c, x).read(state), x)
 
 
-class AbstractScaledMatrixCell(AbstractCell):
-    """A cell with a matrix for each head and exponential gates, whose step is a case of
-    `rnn_zoo.linear.Scaled`, on a state (C, n, m).
+class AbstractScaledMatrixCell(AbstractHeadsCell):
+    """A cell with exponential gates, on a state (C, n, m), whose parts are an
+    `rnn_zoo.linear.Scaled`.
 
-    The parts may depend on the constants and on x, never on the state. The step divides by a
-    maximum over the past, so that it is not linear; in chunks of some steps it runs all the same.
+    The step divides by a maximum over the past, so that it is not linear; in chunks of some steps
+    it runs all the same.
     """
 
-    stochastic: ClassVar[bool] = False
+    linear: ClassVar[bool] = False
     has_scaled_matrix: ClassVar[bool] = True
 
     if not TYPE_CHECKING:
@@ -217,21 +228,6 @@ class AbstractScaledMatrixCell(AbstractCell):
         @abc.abstractmethod
         def constants(self) -> Any:
             """What every step of a sequence uses and none changes; None where there is nothing."""
-
-    @abc.abstractmethod
-    def parts(self, c: Any, x: Array, *dt: ArrayLike) -> Scaled:
-        """What this step does to the state. What does not depend on x stays unbatched."""
-
-    @abc.abstractmethod
-    def output(self, c: Any, read: Array, x: Array) -> Array:
-        """The output that belongs to what is read of the state after the step, (heads, value)."""
-
-    def equation(self, c: Any, state: State, x: Array, *dt: ArrayLike) -> tuple[State, Array]:
-        """`parts` applied to the state, then read, then `output`."""
-        parts = self.parts(c, x, *dt)
-        check_parts(self, parts, state)
-        state = parts.apply(state)
-        return state, self.output(c, parts.read(state), x)
 
 
 class StateMatrix(eqx.Module):

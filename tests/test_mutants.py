@@ -16,6 +16,7 @@ import pytest
 from forked import run_tests
 from mutants_attention import ATTENTION
 from mutants_blocks import BLOCKS
+from mutants_chunks import ROWS as CHUNKS
 from mutants_delta import ROWS as DELTA
 from mutants_gated_matrix import GATED_MATRIX
 
@@ -319,6 +320,7 @@ MUTANTS = {
 }  # fmt: skip
 MUTANTS |= GATED_MATRIX
 MUTANTS |= ATTENTION
+MUTANTS |= CHUNKS
 MUTANTS |= DELTA
 MUTANTS |= BLOCKS
 

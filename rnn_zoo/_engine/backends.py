@@ -51,10 +51,10 @@ SIZES: dict[str, dict[str, Size]] = {
         "block": Size(256, "two cores, jax 0.10.2, benchmarks/linear_scan.py, no row filed"),
         # Steps of a matrix state that are worked out at once: with one decay a head, and with one
         # for each channel, where the scores take an exponential each.
-        "matrix_chunk": Size(64, "two cores, jax 0.10.2, benchmarks/rows/matrix.txt"),
+        "matrix_chunk": Size(32, "two cores, jax 0.10.2, benchmarks/rows/matrix.txt; 16, 64, 128"),
         # From how many steps on "auto" does so.
         "matrix_steps": Size(16, "two cores, jax 0.10.2, benchmarks/rows/matrix.txt"),
-        "channel_chunk": Size(16, "two cores, jax 0.10.2, benchmarks/rows/matrix.txt"),
+        "channel_chunk": Size(16, "two cores, jax 0.10.2, benchmarks/rows/matrix.txt; 8 and 32"),
         # Samples that enter normal equations at once: enough for a fast product, few to hold.
         "rows": Size(256, "two cores, jax 0.10.2, benchmarks/reservoirs.csv, fit"),
         # Sequences of which a reservoir pools the states at once.

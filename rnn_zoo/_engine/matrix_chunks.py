@@ -17,27 +17,14 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool
 
-from ..linear import HIGHEST, AffineMap, Dense, Parts, alike, select
-from . import plain
+from ..linear import HIGHEST, AffineMap, Dense, Parts, alike
+from . import chunked
 from .across_devices import before, place
 from .backends import tuned
+from .chunked import Steps, cut, harmless, in_order, per_step, spoilt
 from .chunks import Way
 from .mesh import vary_alike
 from .triangular import unit_inverse
-
-
-# exp of it is 0, and so many of them can be added.
-NEVER = -1e30
-
-
-class Steps(NamedTuple):
-    """The steps of a sequence, or of a chunk, (steps, heads, ...)."""
-
-    parts: Parts
-    does: Array
-    """(steps,): this step is no masked one, and none that fills a chunk."""
-    segment: Array | None = None
-    """(steps,): 1 at a reset; within a chunk, how many there were. None: there are none at all."""
 
 
 def run(
@@ -55,15 +42,9 @@ def run(
     the loop, a masked step does nothing; what is not finite reaches the steps behind it up to the
     next reset.
     """
-    chunks = _chunks(parts, way, mask, reset)
-
-    @jax.checkpoint
-    def body(state, steps: Steps):
-        return _chunk(steps, state, initial)
-
-    count = chunks.does.shape[0]
-    state, read = plain.scan(body, state, chunks, length=count, reverse=False)
-    return state, _per_step(read, parts, way)
+    steps, smaller = _chunks(parts, way, mask, reset)
+    state, read = chunked.run(_chunk, steps, state, initial)
+    return state, per_step(read, way, smaller)
 
 
 def states(
@@ -76,25 +57,8 @@ def states(
     reset: Bool[Array, " time"] | None = None,
 ) -> Array:
     """The state after each step, (time, heads, key, value): the chunks side by side."""
-    chunks = _chunks(parts, way, mask, reset)
-
-    def enter(state, steps: Steps):
-        return _chunk(steps, state, initial)[0], state
-
-    def step(state, at):
-        parts, broken, began = at
-        state = parts.apply(state if began is None else jnp.where(began, initial, state))
-        state = jnp.where(broken, jnp.full((), jnp.nan, state.dtype), state)
-        return state, state
-
-    def within(state, steps: Steps):
-        began = None if steps.segment is None else steps.segment > 0
-        at = (*_harmless(steps), began)
-        return plain.scan(step, state, at, length=steps.does.shape[0], reverse=False)[1]
-
-    count = chunks.does.shape[0]
-    first = plain.scan(enter, state, chunks, length=count, reverse=False)[1]
-    return _per_step(jax.vmap(within)(first, chunks), parts, way)
+    steps, smaller = _chunks(parts, way, mask, reset)
+    return per_step(chunked.states(_chunk, harmless, steps, state, initial), way, smaller)
 
 
 def entering(parts: Parts, state: Array, way: Way, **flags: Any) -> Array:
@@ -119,38 +83,19 @@ def _beside(*columns: Array) -> Array:
     return jnp.concatenate(vary_alike(*columns), -1)
 
 
-def chunk_size(parts: Parts, length: int) -> int:
-    """A power of two: the tuned one, or less for a short sequence."""
+def _chunks(parts: Parts, way: Way, mask: Array | None, reset: Array | None) -> tuple[Steps, int]:
+    """The chunks, and how many smaller steps a step has."""
     by_channel = parts.log_decay is not None and parts.log_decay.shape[-1] > 1
     size = tuned("channel_chunk" if by_channel else "matrix_chunk")
-    return min(size, 1 << max(length - 1, 0).bit_length())
-
-
-def _chunks(parts: Parts, way: Way, mask: Array | None, reset: Array | None) -> Steps:
-    """The steps in the order in which they are processed, (chunks, steps, ...)."""
-    segment = None if reset is None else reset.astype(jnp.int32)
-    steps = Steps(parts, jnp.ones(parts.q.shape[0], bool) if mask is None else mask, segment)
-    steps = _single(jax.tree.map(lambda x: x[::-1], steps) if way.reverse else steps)
-    size = chunk_size(parts, steps.does.shape[0])
-    return jax.tree.map(lambda x: _cut(x, size), steps)
-
-
-def _per_step(found: Array, parts: Parts, way: Way) -> Array:
-    """(chunks, steps, ...) to (time, ...): what is there after the last of its smaller steps."""
-    smaller = 1 if parts.k.ndim == 3 else parts.k.shape[1]
-    found = found.reshape(-1, *found.shape[2:])
-    found = found[: way.length * smaller][smaller - 1 :: smaller]
-    return found[::-1] if way.reverse else found
-
-
-# --- what the steps are ---------------------------------------------------------------------------
+    steps = in_order(parts, way, mask, reset)
+    if parts.k.ndim == 3:
+        return cut(steps, size), 1
+    return cut(_single(steps), size), parts.k.shape[1]
 
 
 def _single(steps: Steps) -> Steps:
-    """Smaller steps one after the other."""
-    parts = steps.parts
-    if parts.k.ndim == 3:
-        return steps
+    """Smaller steps one after the other: the first may be a reset, the last one reads."""
+    parts, segment = steps.parts, steps.segment
     smaller = parts.k.shape[1]
 
     def among(x: Array, place: int) -> Array:
@@ -159,16 +104,8 @@ def _single(steps: Steps) -> Steps:
         return jnp.concatenate(both, 1).reshape(-1, *x.shape[1:])
 
     rest: list[Any] = [None if p is None else p.reshape(-1, *p.shape[2:]) for p in parts[1:]]
-    segment = None if steps.segment is None else among(steps.segment, 0)
+    segment = None if segment is None else among(segment, 0)
     return Steps(Parts(among(parts.q, -1), *rest), jnp.repeat(steps.does, smaller), segment)
-
-
-def _cut(x: Array, size: int) -> Array:
-    """(chunks, size, ...), behind the last step filled with steps that do nothing."""
-    rest = -x.shape[0] % size
-    if rest:
-        x = jnp.pad(x, [(0, rest)] + [(0, 0)] * (x.ndim - 1))
-    return x.reshape(-1, size, *x.shape[1:])
 
 
 # --- one chunk ------------------------------------------------------------------------------------
@@ -198,24 +135,9 @@ class Chunk(NamedTuple):
     """(steps, 1): in the segment that the state entered; None: there are no others."""
 
 
-def _harmless(steps: Steps) -> tuple[Parts, Array]:
-    """Parts of steps that do nothing where they are masked, or broken: with a number that is not
-    finite. In a product of matrices 0 times NaN reaches what lies before it, too."""
-    parts = steps.parts
-    if parts.log_decay is not None:
-        parts = parts._replace(log_decay=jnp.maximum(parts.log_decay, NEVER))
-    broken = jnp.zeros(steps.does.shape, bool)
-    for part in parts:
-        if part is not None and part.dtype != bool:
-            broken |= ~jnp.isfinite(part).all((1, 2))
-    does = steps.does & ~broken
-    parts = jax.tree.map(lambda p: select(does, p, jnp.zeros_like(p)), parts)
-    return parts, steps.does & broken
-
-
 def _chunk(steps: Steps, state: Array, initial: Array) -> tuple[Array, Array]:
     """The state after a chunk, and what its steps read, (steps, heads, value)."""
-    parts, broken = _harmless(steps)
+    parts, _, broken = harmless(steps)
     parts = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), parts)  # the heads first
     segment = None if steps.segment is None else jnp.cumsum(steps.segment)
     if segment is not None:
@@ -247,7 +169,7 @@ def _chunk(steps: Steps, state: Array, initial: Array) -> tuple[Array, Array]:
     after = _times(at_last, _column(chunk.left)) + written
     after, read = _times(after, _column(chunk.turn)), jnp.moveaxis(jnp.real(read), 0, 1)
     reached = broken | (before & broken[None]).any(1)
-    return _spoilt(reached[-1], after), _spoilt(reached, read)
+    return spoilt(reached[-1], after), spoilt(reached, read)
 
 
 def _turned(parts: Parts, before: Array) -> Chunk:
@@ -364,11 +286,6 @@ def _written(chunk: Chunk, columns: Array | None, values: Array) -> Array:
     """What is left after the chunk of what its steps wrote."""
     columns = _times(columns, chunk.until)
     return jnp.einsum("hjk,hjv->hkv", *alike(columns, values), precision=HIGHEST)
-
-
-def _spoilt(reached: Array, values: Array) -> Array:
-    """NaN where a broken step reaches: up to the next reset."""
-    return select(reached, jnp.full_like(values, jnp.nan), values)
 
 
 def _product(a: Array, b: Array) -> Array:
