@@ -53,7 +53,7 @@ SIZES: dict[str, dict[str, Size]] = {
         # for each channel, where the scores take an exponential each.
         "matrix_chunk": Size(32, "two cores, jax 0.10.2, benchmarks/rows/matrix.txt; 16, 64, 128"),
         # From how many steps on "auto" does so.
-        "matrix_steps": Size(16, "two cores, jax 0.10.2, benchmarks/rows/matrix.txt"),
+        "matrix_steps": Size(16, "a guess: benchmarks/rows/matrix.txt has 2048 steps alone"),
         "channel_chunk": Size(16, "two cores, jax 0.10.2, benchmarks/rows/matrix.txt; 8 and 32"),
         # Samples that enter normal equations at once: enough for a fast product, few to hold.
         "rows": Size(256, "two cores, jax 0.10.2, benchmarks/reservoirs.csv, fit"),
