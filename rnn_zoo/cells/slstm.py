@@ -104,7 +104,7 @@ class SLSTMCell(AbstractDeclaredCell, init=False):
     def constants(self) -> StateMatrix:
         """R of all heads as one matrix."""
         own = jnp.eye(self.num_heads, dtype=self.weight_hh.dtype)
-        blocks = jnp.einsum("ghij,hk->ghikj", self.weight_hh, own)
+        blocks = self.weight_hh[:, :, :, None] * own[None, :, None, :, None]
         return StateMatrix(blocks.reshape(-1, self.output_size))
 
     def equation(
