@@ -6,6 +6,7 @@
 import math
 
 import numpy as np
+from references_dynamics import DYNAMICS_REFERENCES
 from references_matrix import MATRIX_REFERENCES
 from references_more import MORE_REFERENCES
 from scipy.linalg import fractional_matrix_power
@@ -517,4 +518,5 @@ REFERENCES = {
     "wired_cfc": wired_cfc,
     **MATRIX_REFERENCES,
     **MORE_REFERENCES,
+    **DYNAMICS_REFERENCES,
 }

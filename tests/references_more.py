@@ -257,15 +257,16 @@ def qrnn(p, c, x, dt, pooling="fo"):
     return c, c if pooling == "f" else sigmoid(W[2] @ x + b[2]) * c
 
 
-def rtu(p, state, x, dt, activation=np.tanh):
-    """Elelimy et al. 2024: pairs that turn by theta and shrink to r."""
+def rtu(p, state, x, dt, activation=relu, hidden=None):
+    """Elelimy et al. 2024: pairs that turn by theta and shrink to r; `hidden` outputs, or all."""
     r, theta = np.exp(-np.exp(p.nu_log)), np.exp(p.theta_log)
     c_1, c_2 = state
     gamma = np.sqrt(1.0 - r**2)
     g, phi = r * np.cos(theta), r * np.sin(theta)
     new_1 = g * c_1 - phi * c_2 + gamma * (p.weight_ih[0] @ x)
     new_2 = g * c_2 + phi * c_1 + gamma * (p.weight_ih[1] @ x)
-    return np.stack([new_1, new_2]), activation(np.concatenate([new_1, new_2]))
+    y = activation(np.concatenate([new_1, new_2]))
+    return np.stack([new_1, new_2]), y[:hidden]
 
 
 def scornn(p, h, x, dt):
