@@ -75,16 +75,19 @@ def fastgrnn(p, h, x, dt, activation=np.tanh):
 
 
 def ligru(p, h, x, dt, activation=relu, eps=1e-5):
-    """Ravanelli et al. 2018, whose batch norm of W x is a layer norm over all rows, or nothing."""
-    drive = p.weight_ih @ x + getattr(p, "bias", 0.0)
-    if hasattr(p, "norm_weight"):
-        centred = drive - drive.mean()
-        drive = centred / np.sqrt((centred**2).mean() + eps)
-        drive = drive * p.norm_weight + p.norm_bias
+    """Ravanelli et al. 2018; the batch norms of W_z x and W_h x as layer norms, or left out."""
+    from_x = []
+    for gate, W in enumerate(gates(p.weight_ih, 2)):
+        z = W @ x
+        if hasattr(p, "norm_weight"):
+            z = (z - z.mean()) / np.sqrt(z.var() + eps)
+            z = z * gates(p.norm_weight, 2)[gate] + gates(p.norm_bias, 2)[gate]
+        elif hasattr(p, "bias"):
+            z = z + gates(p.bias, 2)[gate]
+        from_x.append(z)
     U_z, U_h = gates(p.weight_hh, 2)
-    from_x_z, from_x_h = gates(drive, 2)
-    z = sigmoid(from_x_z + U_z @ h)
-    candidate = activation(from_x_h + U_h @ h)
+    z = sigmoid(from_x[0] + U_z @ h)
+    candidate = activation(from_x[1] + U_h @ h)
     h = z * h + (1.0 - z) * candidate
     return h, h
 
@@ -257,8 +260,8 @@ def qrnn(p, c, x, dt, pooling="fo"):
     return c, c if pooling == "f" else sigmoid(W[2] @ x + b[2]) * c
 
 
-def rtu(p, state, x, dt, activation=relu, hidden=None):
-    """Elelimy et al. 2024: pairs that turn by theta and shrink to r; `hidden` outputs, or all."""
+def rtu(p, state, x, dt, activation=relu, hidden=5):
+    """Elelimy et al. 2024: pairs that turn by theta and shrink to r; the first `hidden` outputs."""
     r, theta = np.exp(-np.exp(p.nu_log)), np.exp(p.theta_log)
     c_1, c_2 = state
     gamma = np.sqrt(1.0 - r**2)
