@@ -63,7 +63,7 @@ CELLS = [
     Golden("lstm", None, {"peepholes": True}),
     Golden("fastgrnn", None, {"rank_ih": 2, "rank_hh": 2}),
     both("sru", **HIGHWAY),
-    Golden("sru_recurrent", "sru", HIGHWAY | {"recurrent": True}, HIGHWAY),
+    both("sru_recurrent", "sru", **HIGHWAY, recurrent=True),
     Golden("rtu", None, {}, {"hidden": 6}),
     Golden("ode_rnn", None, MIDPOINT | {"substeps": 2, "width": 7}, MIDPOINT | {"substeps": 2}),
     both("gru_ode", **MIDPOINT, substeps=3),
