@@ -238,7 +238,6 @@ def ran(p, state, x, dt, activation=np.tanh):
 
 def sru(p, c, x, dt, recurrent=False, highway_bias=0.0, rescale=True):
     """Lei et al. 2018, eqs. 1-4: both gates see c before the step; alpha scales a plain skip."""
-    assert hasattr(p, "weight_hh") == recurrent
     H = len(c)
     W, W_f, W_r, *skip = gates(p.weight_ih, len(p.weight_ih) // H)
     v_f, v_r = gates(getattr(p, "weight_hh", np.zeros(2 * H)), 2)
