@@ -8,12 +8,20 @@ from .antisymmetric import (
     AntisymmetricCell as AntisymmetricCell,
     GatedAntisymmetricCell as GatedAntisymmetricCell,
 )
+from .bistable import *
 from .clockwork import ClockworkCell as ClockworkCell, ClockworkState as ClockworkState
+from .delayed import *
 from .delta import *
 from .delta_product import *
 from .echo_state import *
+from .fast import *
+from .forgetting import *
 from .gated import *
 from .gla import *
+from .highway import *
+from .indy import *
+from .input_candidates import *
+from .light import *
 from .linear_attention import *
 from .linoss import LinOSSCell as LinOSSCell
 from .lipschitz import LipschitzCell as LipschitzCell
@@ -25,9 +33,11 @@ from .mamba import MambaCell as MambaCell
 from .mamba2 import *
 from .min_gated import *
 from .mlstm import *
+from .multiplicative import *
 from .oscillatory import *
 from .pd_ssm import *
 from .projected import LSTMPCell as LSTMPCell
+from .refined import *
 from .rglru import RGLRUCell as RGLRUCell
 from .rwkv7 import RWKV7Cell as RWKV7Cell
 from .s4d import S4DCell as S4DCell
@@ -35,6 +45,7 @@ from .s5 import S5Cell as S5Cell
 from .short_conv import ShortConv as ShortConv
 from .slstm import *
 from .unitary import ExpRNNCell as ExpRNNCell, UnitaryCell as UnitaryCell
+from .update_gates import *
 from .vanilla import *
 from .wilson_cowan import WilsonCowanCell as WilsonCowanCell
 from .wired import *
