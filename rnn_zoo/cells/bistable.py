@@ -2,6 +2,8 @@
 
 __all__ = ["BRCCell", "NBRCCell"]
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -13,7 +15,7 @@ from ..init import glorot
 from ..registry import register
 
 
-def _stepped(from_x: Array, from_h: Array, bias: Array | None, state: Array) -> Array:
+def _stepped(from_x: Array, from_h: Array, bias: Any, state: Array) -> Array:
     """The state after a step, from what the input gives and what the state gives to the gates."""
     size = state.shape[0]
     a, c = jnp.split(plus(from_x[: 2 * size] + from_h, bias), 2)
