@@ -4,6 +4,10 @@ from .._common.activations import LeCunTanh as LeCunTanh, lecun_tanh as lecun_ta
 from .._common.moved import listing as _listing, moved as _moved
 from .._common.old_names import CELLS as _OLD
 from . import discretise as discretise
+from .gated import *  # the lists of the family begin with them
+
+
+# isort: split
 from .antisymmetric import (
     AntisymmetricCell as AntisymmetricCell,
     GatedAntisymmetricCell as GatedAntisymmetricCell,
@@ -16,7 +20,6 @@ from .delta_product import *
 from .echo_state import *
 from .fast import *
 from .forgetting import *
-from .gated import *
 from .gla import *
 from .highway import *
 from .indy import *

@@ -28,6 +28,7 @@ def _stepped(from_x: Array, from_h: Array, bias: Any, state: Array) -> Array:
     family="gated",
     paper="Vecoven et al. 2021, arXiv:2006.05252",
     equation="h' = c * h + (1 - c) * tanh(W x + a * h), a, c of u * h",
+    covers={"bistable recurrent cell": {}},
     full="""
         a = 1 + tanh(W_a x + w_a * h + b_a)
         c = sig(W_c x + w_c * h + b_c)
@@ -70,6 +71,7 @@ class BRCCell(AbstractDeclaredCell, init=False):
     family="gated",
     paper="Vecoven et al. 2021, arXiv:2006.05252",
     equation="h' = c * h + (1 - c) * tanh(W x + a * h), a, c of U h",
+    covers={"neuromodulated bistable recurrent cell": {}},
     full="""
         a = 1 + tanh(W_a x + U_a h + b_a)
         c = sig(W_c x + U_c h + b_c)

@@ -21,6 +21,7 @@ from .gated import forgetting
     family="gated",
     paper="van der Westhuizen & Lasenby 2018, arXiv:1804.04849",
     equation="h' = sig(s) * h + (1 - sig(s - b)) * tanh(W x + U h)",
+    covers={"LSTM with a forget gate alone": {"beta": 0.0}},
     full="""
         s = W_f x + U_f h + b_f
         g = tanh(W_g x + U_g h + b_g)

@@ -65,6 +65,7 @@ def _has_bias_n(given: Given) -> bool:
     family="gated",
     paper="Hochreiter & Schmidhuber 1997",
     equation="c' = f * c + i * g, h' = o * tanh(c')",
+    covers={"peephole LSTM": {"peepholes": True}},
     full="""
         i = sig(W_i x + U_i h + p_i * c + b_i)    if peepholes
         i = sig(W_i x + U_i h + b_i)              otherwise
@@ -135,6 +136,11 @@ class LSTMCell(AbstractDeclaredCell, init=False):
     family="gated",
     paper="Cho et al. 2014, arXiv:1406.1078",
     equation="h' = (1 - z) * n + z * h, n = tanh(W x + r * (U h))",
+    covers={
+        "cuDNN GRU": {"reset_after": True},
+        "GRU v1": {"reset_after": True},
+        "GRU v3": {"reset_after": False},
+    },
     full="""
         r = sig(W_r x + U_r h + b_r)
         z = sig(W_z x + U_z h + b_z)

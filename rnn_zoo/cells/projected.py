@@ -28,6 +28,7 @@ def _size(name: str, value: int | None, given: Given) -> int:
     family="gated",
     paper="Sak et al. 2014, arXiv:1402.1128",
     equation="c' = f * c + i * g, h' = V (o * tanh(c'))",
+    covers={"peephole LSTM with a projection": {"peepholes": True}},
     full="""
         i = sig(W_i x + U_i h + p_i * c + b_i)    if peepholes
         i = sig(W_i x + U_i h + b_i)              otherwise

@@ -23,6 +23,7 @@ from .gated import forgetting
     family="gated",
     paper="Collins et al. 2016, arXiv:1611.09913",
     equation="h' = g * h + (1 - g) * tanh(W x + U h)",
+    covers={"GRU without a reset gate": {}},
     full="""
         g = sig(W_g x + U_g h + b_g)
         c = phi(W_c x + U_c h + b_c)
