@@ -59,8 +59,8 @@ def step(text, cell, state, x, dt, used=None):
         after = [np.ravel(np.stack(leaf)) for leaf in after]
         return np.concatenate(after), np.concatenate([np.ravel(s.output()) for s in scopes])
     times = getattr(cell, heading.split()[0]) if heading else 1
-    for _ in range(times):
-        scope = Scope(rows, (cell,), state, x, dt, 0, used)
+    for k in range(times):
+        scope = Scope(rows, (cell,), state, x, dt, k, used)
         state = scope.after()
     return state, scope.output()
 

@@ -129,6 +129,11 @@ def pieces(features, sizes, heads, head):
     return (*found, rest)
 
 
+def standard(v):
+    """With mean 0 and variance 1, but for the 1e-5 below the root."""
+    return (v - v.mean()) / np.sqrt(v.var() + 1e-5)
+
+
 def corrected(S, ks, vs, betas):
     """The delta rule with each key, value and beta, in order."""
     for k, v, beta in zip(ks, vs, np.ravel(betas), strict=True):
@@ -169,6 +174,10 @@ FUNCTIONS = {
     "sum": lambda array: array.sum(-1),
     "norm": np.linalg.norm,
     "unit": unit,
+    "standard": standard,
+    "number": lambda v: v[0],
+    "row": lambda matrix, n: matrix[int(n)],
+    "shifted": lambda matrix, v: np.concatenate([matrix[1:], v[None]]),
     "mixed": lambda matrices, shares: np.tensordot(shares, matrices, 1),
     "hardmax": lambda matrix: np.eye(len(matrix))[:, matrix.argmax(0)],
     "diag": np.diag,
@@ -198,6 +207,8 @@ def of_cell(cell, size, layer):
     return {
         "by_unit": lambda periods: by_unit(periods, size),
         "signs": lambda count: np.where(np.arange(size) < size - count, 1.0, -1.0),
+        "first": lambda v: v if layer == 0 else np.zeros_like(v),
+        "this": lambda field: None if field is None else field[layer],
         "by_channel": lambda v: v.reshape(size, -1),
         "rows": lambda v: np.tile(v, (cell.wiring.units, 1)),
         "head": lambda field: of_head(cell.num_heads, layer, field),

@@ -92,7 +92,7 @@ def test_cells_without_bias_equal_zero_bias(case):
         pytest.skip("no option use_bias")
     with_bias = rz.make_cell(case.name, I, H, key=jr.key(0))
     without = rz.make_cell(case.name, I, H, use_bias=False, key=jr.key(0))
-    for name in ("bias", "bias_n", "bias_gates"):
+    for name in ("bias", "bias_ih", "bias_n", "bias_gates"):
         if getattr(with_bias, name, None) is not None:
             zero = np.zeros_like(getattr(with_bias, name))
             with_bias = rz.base.replace(with_bias, **{name: zero})

@@ -20,6 +20,11 @@ last step. Functions act on each entry: `sig` (the logistic function), `tanh`, `
 - `diag(v)`, `outer(u, v)`, `norm(v)`, `expm(A)`: as in linear algebra; `radius(A)`: the largest
   modulus of an eigenvalue.
 - `unit(v)`: v / sqrt(norm(v)^2 + 1e-6), a vector or each row with length 1.
+- `standard(v)`: v less its mean, over the root of its variance + 1e-5; `number(v)`: the one number
+  of v.
+- `row(A, n)`: row n, from 0; `shifted(A, v)`: the rows behind the first, then v.
+- `first(v)`, `this(A)`: under a heading "n times", v the first time and 0 later; what belongs to
+  this time, along the first axis of A.
 - `sum(A)`: of each row, or of a vector; `rows(v)`: v in every row; `by_channel(v)`: v as a matrix
   with a row for each channel.
 - `mixed(M, s)`: the sum of matrices, each times a number of s; `hardmax(A)`: 1 where a column is

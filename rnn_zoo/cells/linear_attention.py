@@ -63,6 +63,7 @@ def _rows(given: Given) -> int:
     family="matrix",
     paper="Katharopoulos et al. 2020, arXiv:2006.16236",
     equation="S' = S + f(k) v^T, z' = z + f(k), y = S'^T f(q) / (z' . f(q)), f(u) = elu(u) + 1",
+    covers={"linear transformer": {}},
     full="""
         for each head
         q, k, v = pieces(W x + b, key_size, key_size, value_size)
