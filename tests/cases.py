@@ -275,7 +275,7 @@ MODES = [
         leak=0.1,
         peepholes=False,
         periods=(0.5, 4.0),
-        open_ratio=0.6,
+        open_ratio=0.3,
     ),
     _registered("gru_d-mean", "gru_d", input_mean=0.7),
     _registered(
@@ -289,7 +289,7 @@ MODES = [
     _registered(
         "gru_ode-euler", "gru_ode", {"method": "euler", "substeps": 3}, method="euler", substeps=3
     ),
-    _registered("gru_ode-minimal", "gru_ode", {"minimal": True}, minimal=True),
+    _registered("gru_ode-minimal", "gru_ode", minimal=True),
     _registered("antisymmetric-eps.5", "antisymmetric", {"epsilon": 0.5}, epsilon=0.5),
     _registered("gated_antisymmetric-gamma.2", "gated_antisymmetric", {"gamma": 0.2}, gamma=0.2),
     _registered("clockwork-1-3", "clockwork", {"blocks": ((1, 3), (3, 2))}, periods=(3, 1)),
