@@ -275,7 +275,7 @@ MODES = [
         leak=0.1,
         peepholes=False,
         periods=(0.5, 4.0),
-        open_ratio=0.3,
+        open_ratio=0.2,
     ),
     _registered("gru_d-mean", "gru_d", input_mean=0.7),
     _registered(
