@@ -448,7 +448,24 @@ MODES = [
     ),
     _registered("rwkv7-heads", "rwkv7", num_heads=H, key_size=2, rank=2),
 ]
+
+
+def _imputed(id: str, fill: str, name: str, **options) -> Case:
+    """A cell that reads features, which of them are seen, and their ages."""
+    each = 1 + options.get("mask", True) + options.get("age", True)
+
+    def build(key, dtype=None, input_size=I, hidden_size=H):
+        cell = rz.make_cell(name, each * input_size, hidden_size, key=key, dtype=dtype)
+        return rz.Imputed(cell, fill, mean=0.3, **options)
+
+    timed = options.get("age", True) or fill == "decay" or rz.cell_info(name).timed
+    return Case(id, build, timed=timed)
+
+
 WRAPPED = [
+    _imputed("imputed-gru", "forward", "gru"),
+    _imputed("imputed_decay-leaky", "decay", "leaky_elman", age=False),
+    _imputed("imputed_mean-lru", "mean", "lru", mask=False, age=False),
     _wrapped("frozen-gru", rz.Frozen, "gru"),
     _wrapped("frozen-lru", rz.Frozen, "lru"),
     _wrapped("learned-lstm", rz.LearnedInitialState, "lstm"),
@@ -539,6 +556,8 @@ EVERYTHING = DEFAULTS + MODES + WRAPPED
 
 # One cell of each kind in each wrapper, and its modes; the default run takes a part.
 SLOW = {
+    "imputed_decay-leaky",
+    "imputed_mean-lru",
     "frozen-gru",
     "frozen-hcornn",
     "learned-lstm",
