@@ -169,6 +169,29 @@ def test_a_model_trains_on_what_is_there(name):
     assert np.isfinite(float(losses["loss"]))
 
 
+def test_missing_values_are_not_to_blame_for_a_loss_that_is_not_finite():
+    x = np.where(RNG.random((8, T, I)) < 0.5, np.nan, 1.0).astype(np.float32)
+
+    def fit(layer, x):
+        rz.train.fit(
+            rz.SequenceModel(layer, 1, key=KEY),
+            rz.data.Batch(x, np.full((8, 1), 1e30, np.float32)),
+            loss=rz.train.mse,
+            optimizer=optax.sgd(0.1),
+            key=KEY,
+            steps=1,
+            batch_size=8,
+        )
+
+    with pytest.raises(rz.train.NonFiniteLossError, match="the training data are finite"):
+        fit(rz.Bidirectional(imputed(age=False), imputed(age=False)), x)
+    x[2, 1, 0], x[1, 0, 0] = np.inf, np.nan
+    with pytest.raises(rz.train.NonFiniteLossError, match="got inf at sample 2, step 1"):
+        fit(rz.Frozen(imputed(age=False)), x)
+    with pytest.raises(rz.train.NonFiniteLossError, match="got nan at sample"):
+        fit(rz.Residual(rz.cells.GRUCell(I, I, key=KEY)), x)
+
+
 def grud():
     return rz.cells.GRUDCell(I, H, key=KEY)
 
