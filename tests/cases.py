@@ -272,6 +272,29 @@ MODES = [
     _registered("fastgrnn-low_rank", "fastgrnn", rank_ih=2, rank_hh=3),
     _registered("ligru-layer", "ligru", norm="layer"),
     _registered("tau_gru-delay1", "tau_gru", delay=1),
+    _registered("t_lstm-inverse", "t_lstm", {"decay": "inverse"}, decay="inverse"),
+    _registered(
+        "phased_lstm-plain",
+        "phased_lstm",
+        {"leak": 0.1},
+        leak=0.1,
+        peepholes=False,
+        periods=(0.5, 4.0),
+        open_ratio=0.2,
+    ),
+    _registered("gru_d-mean", "gru_d", input_mean=0.7),
+    _registered(
+        "ode_rnn-midpoint",
+        "ode_rnn",
+        {"method": "midpoint", "substeps": 2},
+        method="midpoint",
+        substeps=2,
+        width=4,
+    ),
+    _registered(
+        "gru_ode-euler", "gru_ode", {"method": "euler", "substeps": 3}, method="euler", substeps=3
+    ),
+    _registered("gru_ode-minimal", "gru_ode", minimal=True),
     _registered("antisymmetric-eps.5", "antisymmetric", {"epsilon": 0.5}, epsilon=0.5),
     _registered("gated_antisymmetric-gamma.2", "gated_antisymmetric", {"gamma": 0.2}, gamma=0.2),
     _registered("clockwork-1-3", "clockwork", {"blocks": ((1, 3), (3, 2))}, periods=(3, 1)),
@@ -430,7 +453,24 @@ MODES = [
     ),
     _registered("rwkv7-heads", "rwkv7", num_heads=H, key_size=2, rank=2),
 ]
+
+
+def _imputed(id: str, fill: str, name: str, **options) -> Case:
+    """A cell that reads features, which of them are seen, and their ages."""
+    each = 1 + options.get("mask", True) + options.get("age", True)
+
+    def build(key, dtype=None, input_size=I, hidden_size=H):
+        cell = rz.make_cell(name, each * input_size, hidden_size, key=key, dtype=dtype)
+        return rz.Imputed(cell, fill, mean=0.3, **options)
+
+    timed = options.get("age", True) or fill == "decay" or rz.cell_info(name).timed
+    return Case(id, build, timed=timed)
+
+
 WRAPPED = [
+    _imputed("imputed-gru", "forward", "gru"),
+    _imputed("imputed_decay-leaky", "decay", "leaky_elman", age=False),
+    _imputed("imputed_mean-lru", "mean", "lru", mask=False, age=False),
     _wrapped("frozen-gru", rz.Frozen, "gru"),
     _wrapped("frozen-lru", rz.Frozen, "lru"),
     _wrapped("learned-lstm", rz.LearnedInitialState, "lstm"),
@@ -521,6 +561,8 @@ EVERYTHING = DEFAULTS + MODES + WRAPPED
 
 # One cell of each kind in each wrapper, and its modes; the default run takes a part.
 SLOW = {
+    "imputed_decay-leaky",
+    "imputed_mean-lru",
     "frozen-gru",
     "frozen-hcornn",
     "learned-lstm",
@@ -566,6 +608,10 @@ SLOW = {
     "message_passing-lstm",
     "modular-mixed",
     "modular-learned",
+    "t_lstm-inverse",
+    "gru_d-mean",
+    "ode_rnn-midpoint",
+    "gru_ode-euler",
     "s4d-bilinear",
     "s5-blocks",
     "s5-no-conj",

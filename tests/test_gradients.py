@@ -108,11 +108,17 @@ def test_hessians_work(case):
     assert np.isfinite(hessian).all()
 
 
+# No unit of a phased LSTM opens within so few steps; test_timed_lstm.py has one that does.
+IDLE = {("phased_lstm", "ratio")}
+
+
 @pytest.mark.parametrize(**ids(ALL))
 def test_every_parameter_has_a_finite_live_gradient(case):
     cell = build(case)
     xs, _, keywords = inputs(cell)
     keywords.pop("mask")
+    if getattr(cell, "takes_missing", False):  # what fills a gap in has a gradient where one is
+        xs = xs.at[2:5, 0].set(jnp.nan).at[7, 1:].set(jnp.nan)
 
     @eqx.filter_jit
     @eqx.filter_grad
@@ -123,7 +129,8 @@ def test_every_parameter_has_a_finite_live_gradient(case):
     leaves = jax.tree_util.tree_leaves_with_path(grads)
     for path, leaf in leaves:
         assert np.isfinite(leaf).all(), path
-        assert leaf.size == 0 or (np.asarray(leaf) != 0).any(), path
+        idle = (case.name, path[-1].name) in IDLE if hasattr(path[-1], "name") else False
+        assert idle or leaf.size == 0 or (np.asarray(leaf) != 0).any(), path
 
 
 @pytest.mark.parametrize(**ids(ALL, kinds=True))

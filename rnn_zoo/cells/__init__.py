@@ -35,8 +35,10 @@ from .m2rnn import *
 from .mamba import MambaCell as MambaCell
 from .mamba2 import *
 from .min_gated import *
+from .missing import *
 from .mlstm import *
 from .multiplicative import *
+from .ode import *
 from .oscillatory import *
 from .pd_ssm import *
 from .projected import LSTMPCell as LSTMPCell
@@ -47,6 +49,7 @@ from .s4d import S4DCell as S4DCell
 from .s5 import S5Cell as S5Cell
 from .short_conv import ShortConv as ShortConv
 from .slstm import *
+from .timed_lstm import *
 from .unitary import ExpRNNCell as ExpRNNCell, UnitaryCell as UnitaryCell
 from .update_gates import *
 from .vanilla import *

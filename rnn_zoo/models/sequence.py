@@ -27,6 +27,7 @@ from ..layers.published import BLOCKS, published
 from ..layers.sequence_dropout import drop_steps
 from ..layers.stacked import as_layer
 from ..registry import cell_info, cell_options, make_cell
+from .missing_inputs import check_encoder
 
 
 class SequenceModel(AbstractLayer):
@@ -41,7 +42,9 @@ class SequenceModel(AbstractLayer):
     well. With `pool=None` a model also streams: `state, y = model.step(state, x)`.
 
     `encoder` is an `eqx.nn.Linear`, or an `eqx.nn.Embedding` that reads integer tokens, xs of
-    shape (time,); with None the layer reads the inputs themselves.
+    shape (time,); with None the layer reads the inputs themselves. A layer that takes NaN for a
+    missing value (`rz.cells.GRUDCell`, `rz.Imputed`) has to read them itself: with an encoder it is
+    a ValueError.
     """
 
     encoder: Any
@@ -78,6 +81,7 @@ class SequenceModel(AbstractLayer):
             raise ValueError(
                 f"the encoder gives {given} features and the layer reads {layer.input_size}"
             )
+        check_encoder(encoder, layer)
         self.encoder = encoder
         self.layer = layer
         self.dropout = make_dropout(dropout)

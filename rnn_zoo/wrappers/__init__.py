@@ -1,6 +1,7 @@
 """Cells made of a cell; the wrappers themselves stand at the top, `rz.Zoneout` and its kind."""
 
 from .._common.moved import listing as _listing
+from .imputed import ImputedState as ImputedState
 from .mixed_memory import MixedMemoryState as MixedMemoryState
 from .strided import (
     StrideAwareCfC as StrideAwareCfC,
