@@ -18,6 +18,7 @@ from .linear_attention import *
 from .linoss import LinOSSCell as LinOSSCell
 from .lipschitz import LipschitzCell as LipschitzCell
 from .liquid import *
+from .lmu import *
 from .lru import LRUCell as LRUCell
 from .ltc import *
 from .m2rnn import *
@@ -28,12 +29,15 @@ from .mlstm import *
 from .oscillatory import *
 from .pd_ssm import *
 from .projected import LSTMPCell as LSTMPCell
+from .qrnn import *
 from .rglru import RGLRUCell as RGLRUCell
+from .rtu import *
 from .rwkv7 import RWKV7Cell as RWKV7Cell
 from .s4d import S4DCell as S4DCell
 from .s5 import S5Cell as S5Cell
 from .short_conv import ShortConv as ShortConv
 from .slstm import *
+from .sru import *
 from .unitary import ExpRNNCell as ExpRNNCell, UnitaryCell as UnitaryCell
 from .vanilla import *
 from .wilson_cowan import WilsonCowanCell as WilsonCowanCell
