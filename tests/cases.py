@@ -442,11 +442,11 @@ MODES = [
         negative_eigenvalues=False,
         key_size=3,
     ),
-    Case("sru-recurrent", _full_sru, "sru", {"recurrent": True}),
+    Case("sru-recurrent", _full_sru, "sru"),
     Case("sru-square", _square("sru"), "sru", linear=True, outputs=lambda hidden: I),
     _registered("qrnn-f", "qrnn", {"pooling": "f"}, pooling="f"),
     _registered("qrnn-ifo", "qrnn", {"pooling": "ifo"}, pooling="ifo"),
-    _registered("lmu-channels", "lmu", memory_size=3, order=4, theta=7.0),
+    _registered("lmu-channels", "lmu", {"theta": 7.0}, memory_size=3, order=4, theta=7.0),
     _registered(
         "lmu_linear-encoded",
         "lmu_linear",

@@ -77,11 +77,11 @@ class QRNNCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
         )
     """
 
-    blocks: ClassVar[int] = derived(lambda given: POOLINGS[given.pooling])
     weight_ih: Float[Array, "blocks*hidden input"] = drawn_from(_weights)
     bias: Float[Array, " blocks*hidden"] | None = computed(_bias)
     pooling: str = option("fo", one_of(*POOLINGS))
     forget_bias: ClassVar[float] = option(1.0)
+    blocks: ClassVar[int] = derived(lambda given: POOLINGS[given.pooling])
 
     def transition(self, c: Any, x: Float[Array, " {self.input_size}"]) -> AffineMap:
         z, f, *gates = jnp.split(plus(self.weight_ih @ x, self.bias), POOLINGS[self.pooling])
