@@ -149,6 +149,16 @@ def _delay_line(key, dtype=None, input_size=I, hidden_size=H):
     return rz.Stacked([line, cell])
 
 
+def _spatial(make: Callable[..., Any], *axes: int, **options: Any) -> Callable[..., Any]:
+    """One channel on a grid of `input_size` places, or one for each on a grid of these axes."""
+
+    def build(key, dtype=None, input_size=I, hidden_size=H):
+        shape = (input_size, *axes) if axes else (1, input_size)
+        return make(shape, hidden_size, dtype=dtype, key=key, **options)
+
+    return build
+
+
 def _parallel(key, dtype=None, input_size=I, hidden_size=H):
     names = (("leaky_elman", hidden_size - 2), ("lru", 2)) if hidden_size > 2 else (("gru", 1),) * 2
     return rz.layers.Parallel(
@@ -537,6 +547,12 @@ WRAPPED = [
     Case("ncp", _ncp, outputs=lambda hidden: 2),
     Case("short_conv", _short_conv),
     Case("delayed-qrnn", _delay_line),
+    Case(
+        "conv_lstm",
+        _spatial(rz.cells.ConvLSTMCell, peepholes=True),
+        outputs=lambda hidden: I * hidden,
+    ),
+    Case("conv_gru", _spatial(rz.cells.ConvGRUCell, 1, 1), outputs=lambda hidden: hidden),
     Case("parallel", _parallel, timed=True, outputs=lambda hidden: max(hidden, 2)),
     Case("cascade", _cascade, timed=True, stochastic=True, outputs=lambda hidden: hidden + 2),
     _modular("modular-leaky", *["leaky_elman"] * 3, messages="sparse", reads=[0], outputs=[2, 1]),

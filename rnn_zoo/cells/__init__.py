@@ -9,6 +9,7 @@ from .antisymmetric import (
     GatedAntisymmetricCell as GatedAntisymmetricCell,
 )
 from .clockwork import ClockworkCell as ClockworkCell, ClockworkState as ClockworkState
+from .convolutional import *
 from .delta import *
 from .delta_product import *
 from .echo_state import *

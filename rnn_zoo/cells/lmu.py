@@ -193,7 +193,7 @@ class LinearLMUCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
         A, B = c
         if dt is not None:
             A, B = discretised(dt, delay(self.order, self.theta), A.dtype)
-        return AffineMap(SharedDense(A), u[:, None] * B)
+        return AffineMap(SharedDense(A), u[:, None] * B[None])
 
     def readout(
         self,

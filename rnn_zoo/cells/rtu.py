@@ -78,10 +78,10 @@ class RTUCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     """
 
     pairs: ClassVar[int] = derived(lambda given: (given.hidden_size + 1) // 2)
-    ring: ClassVar[Any] = drawn_from(_ring, key=0)
+    ring: ClassVar[Any] = drawn_from(_ring, key=1)
     nu_log: Float[Array, " pairs"] = computed(lambda given, shape: given.ring[0])
     theta_log: Float[Array, " pairs"] = computed(lambda given, shape: given.ring[1])
-    weight_ih: Float[Array, "2 pairs input"] = drawn(fan_in_normal, key=1)
+    weight_ih: Float[Array, "2 pairs input"] = drawn(fan_in_normal, key=0)
     activation: Callable = option(jax.nn.relu, converter=portable)
     r_min: ClassVar[float] = option(0.0)
     r_max: ClassVar[float] = option(1.0)
@@ -98,7 +98,7 @@ class RTUCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
         # sqrt(1 - r^2) without cancellation: r^2 = exp(-2 exp(nu)).
         gain = jnp.sqrt(-jnp.expm1(-2 * decay))
         block = jnp.stack([jnp.stack([g, -p]), jnp.stack([p, g])])
-        return RTUConstants(block, gain[:, None] * weight)
+        return RTUConstants(block, gain[None, :, None] * weight)
 
     def transition(self, c: RTUConstants, x: Float[Array, " {self.input_size}"]) -> AffineMap:
         written = c.weight.reshape(-1, self.input_size) @ x
