@@ -130,6 +130,35 @@ def _heads(id: str, name: str, **options) -> Case:
     return Case(id, build, name, **flags, outputs=lambda hidden: 2 * hidden)
 
 
+def _square(name: str) -> Callable[..., Any]:
+    """Outputs of the size of the inputs."""
+
+    def build(key, dtype=None, input_size=I, hidden_size=H):
+        return rz.make_cell(name, input_size, input_size, key=key, dtype=dtype)
+
+    return build
+
+
+def _full_sru(key, dtype=None, input_size=I, hidden_size=H):
+    return rz.cells.SRUCell(input_size, hidden_size, recurrent=True, dtype=dtype, key=key)
+
+
+def _delay_line(key, dtype=None, input_size=I, hidden_size=H):
+    line = rz.cells.TappedDelayLine(input_size, taps=3, dtype=dtype)
+    cell = rz.make_cell("qrnn", 3 * input_size, hidden_size, key=key, dtype=dtype)
+    return rz.Stacked([line, cell])
+
+
+def _spatial(make: Callable[..., Any], *axes: int, **options: Any) -> Callable[..., Any]:
+    """One channel on a grid of `input_size` places, or one for each on a grid of these axes."""
+
+    def build(key, dtype=None, input_size=I, hidden_size=H):
+        shape = (input_size, *axes) if axes else (1, input_size)
+        return make(shape, hidden_size, dtype=dtype, key=key, **options)
+
+    return build
+
+
 def _parallel(key, dtype=None, input_size=I, hidden_size=H):
     names = (("leaky_elman", hidden_size - 2), ("lru", 2)) if hidden_size > 2 else (("gru", 1),) * 2
     return rz.layers.Parallel(
@@ -451,6 +480,21 @@ MODES = [
         negative_eigenvalues=False,
         key_size=3,
     ),
+    Case("sru-recurrent", _full_sru, "sru"),
+    Case("sru-square", _square("sru"), "sru", linear=True, outputs=lambda hidden: I),
+    _registered("qrnn-f", "qrnn", {"pooling": "f"}, pooling="f"),
+    _registered("qrnn-ifo", "qrnn", {"pooling": "ifo"}, pooling="ifo"),
+    _registered("lmu-channels", "lmu", {"theta": 7.0}, memory_size=3, order=4, theta=7.0),
+    _registered(
+        "lmu_linear-encoded",
+        "lmu_linear",
+        {"encoder_activation": np.tanh, "activation": _same, "theta": 300.0},
+        memory_size=2,
+        order=3,
+        theta=300.0,
+        encoder_activation=jnp.tanh,
+        activation=jax.nn.identity,
+    ),
     _registered("rwkv7-heads", "rwkv7", num_heads=H, key_size=2, rank=2),
 ]
 
@@ -547,6 +591,13 @@ WRAPPED = [
     Case("adopted-eqx-lstm", _adopted),
     Case("ncp", _ncp, outputs=lambda hidden: 2),
     Case("short_conv", _short_conv),
+    Case("delayed-qrnn", _delay_line),
+    Case(
+        "conv_lstm",
+        _spatial(rz.cells.ConvLSTMCell, peepholes=True),
+        outputs=lambda hidden: I * hidden,
+    ),
+    Case("conv_gru", _spatial(rz.cells.ConvGRUCell, 1, 1), outputs=lambda hidden: hidden),
     Case("parallel", _parallel, timed=True, outputs=lambda hidden: max(hidden, 2)),
     Case("cascade", _cascade, timed=True, stochastic=True, outputs=lambda hidden: hidden + 2),
     _modular("modular-leaky", *["leaky_elman"] * 3, messages="sparse", reads=[0], outputs=[2, 1]),
@@ -603,6 +654,11 @@ SLOW = {
     "stride_aware_wired",
     "dropping-cfc",
     "short_conv",
+    "delayed-qrnn",
+    "sru-square",
+    "qrnn-ifo",
+    "lmu-channels",
+    "lmu_linear-encoded",
     "parallel",
     "cascade",
     "message_passing-lstm",

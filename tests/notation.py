@@ -107,6 +107,14 @@ def synapses(wiring, layer, fully_recurrent):
     return (np.concatenate([before[:, own], inside]).T != 0).astype(float)
 
 
+def legendre(order):
+    """A and B of a delay of one unit of time, entry by entry."""
+    sizes = range(int(order))
+    sign = [[-1 if i < j else (-1) ** (i - j + 1) for j in sizes] for i in sizes]
+    rows = np.array([2 * i + 1.0 for i in sizes])
+    return rows[:, None] * np.array(sign), rows * np.array([(-1) ** i for i in sizes])
+
+
 def of_head(heads, head, array):
     """What belongs to one head of what is laid out head by head: a number where it is only one."""
     if array is None:
@@ -202,6 +210,8 @@ FUNCTIONS = {
     "hardmax": lambda matrix: np.eye(len(matrix))[:, matrix.argmax(0)],
     "diag": np.diag,
     "outer": np.outer,
+    "legendre": legendre,
+    "vec": np.ravel,
     "expm": scipy.linalg.expm,
     "radius": lambda matrix: abs(np.linalg.eigvals(matrix)).max(),
     "fourier": lambda matrix: np.fft.fft(matrix, axis=0, norm="ortho"),

@@ -61,7 +61,7 @@ def test_dt_defaults_to_one_nominal_step(case):
 # Closed forms ask for the solution at a time; they do not move a state by a time. The others jump:
 # what they do at an observation takes no time, so they do it after no time, too.
 CLOSED_FORMS = {"cfc", "wired_cfc"}
-JUMPS = {"gru_d", "ode_rnn", "phased_lstm", "t_lstm"}
+JUMPS = {"gru_d", "lmu", "ode_rnn", "phased_lstm", "t_lstm"}
 HELD = [case for case in DEFAULTS if case.timed and case.name not in CLOSED_FORMS | JUMPS]
 
 

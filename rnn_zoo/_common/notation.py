@@ -20,6 +20,8 @@ last step. Functions act on each entry: `sig` (the logistic function), `tanh`, `
 - `complex(A)`: its first half is the real part, its second the imaginary one.
 - `diag(v)`, `outer(u, v)`, `norm(v)`, `expm(A)`: as in linear algebra; `radius(A)`: the largest
   modulus of an eigenvalue.
+- `vec(A)`: its rows, one behind the other; `legendre(n)`: the matrix and the vector of the
+  differential equation that keeps the last unit of time as n Legendre polynomials.
 - `unit(v)`: v / sqrt(norm(v)^2 + 1e-6), a vector or each row with length 1.
 - `standard(v)`: v less its mean, over the root of its variance + 1e-5; `number(v)`: the one number
   of v.

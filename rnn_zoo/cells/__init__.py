@@ -15,6 +15,7 @@ from .antisymmetric import (
 from .bistable import *
 from .clockwork import ClockworkCell as ClockworkCell, ClockworkState as ClockworkState
 from .delayed import *
+from .convolutional import *
 from .delta import *
 from .delta_product import *
 from .echo_state import *
@@ -29,6 +30,7 @@ from .linear_attention import *
 from .linoss import LinOSSCell as LinOSSCell
 from .lipschitz import LipschitzCell as LipschitzCell
 from .liquid import *
+from .lmu import *
 from .lru import LRUCell as LRUCell
 from .ltc import *
 from .m2rnn import *
@@ -43,13 +45,16 @@ from .oscillatory import *
 from .pd_ssm import *
 from .projected import LSTMPCell as LSTMPCell
 from .refined import *
+from .qrnn import *
 from .rglru import RGLRUCell as RGLRUCell
+from .rtu import *
 from .rwkv7 import RWKV7Cell as RWKV7Cell
 from .s4d import S4DCell as S4DCell
 from .s5 import S5Cell as S5Cell
 from .short_conv import ShortConv as ShortConv
 from .slstm import *
 from .timed_lstm import *
+from .sru import *
 from .unitary import ExpRNNCell as ExpRNNCell, UnitaryCell as UnitaryCell
 from .update_gates import *
 from .vanilla import *

@@ -6,6 +6,7 @@ from .base import AbstractLayer as AbstractLayer
 from .block import GLU as GLU, MLP as MLP, HalfGLU1 as HalfGLU1, HalfGLU2 as HalfGLU2
 from .branches import Cascade as Cascade, Parallel as Parallel
 from .deep import deep as deep
+from .framewise import Framewise as Framewise
 from .griffin import GriffinBlock as GriffinBlock
 from .heads_block import HeadsBlock as HeadsBlock
 from .leading import Leading as Leading
