@@ -12,12 +12,14 @@ from .clockwork import ClockworkCell as ClockworkCell, ClockworkState as Clockwo
 from .delta import *
 from .delta_product import *
 from .echo_state import *
+from .ei_rates import EIRNNCell as EIRNNCell
 from .gated import *
 from .gla import *
 from .linear_attention import *
 from .linoss import LinOSSCell as LinOSSCell
 from .lipschitz import LipschitzCell as LipschitzCell
 from .liquid import *
+from .low_rank import LowRankRNNCell as LowRankRNNCell
 from .lru import LRUCell as LRUCell
 from .ltc import *
 from .m2rnn import *
@@ -27,6 +29,7 @@ from .min_gated import *
 from .mlstm import *
 from .oscillatory import *
 from .pd_ssm import *
+from .plrnn import *
 from .projected import LSTMPCell as LSTMPCell
 from .rglru import RGLRUCell as RGLRUCell
 from .rwkv7 import RWKV7Cell as RWKV7Cell
