@@ -26,7 +26,7 @@ from rnn_zoo.wrappers.held import hold
 
 
 def test_every_registered_cell_has_a_reference():
-    assert set(REFERENCES) == set(rz.list_cells())
+    assert set(rz.list_cells()) <= set(REFERENCES)
 
 
 @pytest.mark.parametrize(**ids(DEFAULTS + MODES))
