@@ -165,6 +165,14 @@ def _feeding(cell):
     return rz.MixedMemory(inner, "input", input_size=cell.input_size, key=jr.key(2))
 
 
+def _fast_slow(key, dtype=None, input_size=I, hidden_size=H):
+    keys, narrow = jr.split(key, 3), 2
+    reads = (input_size, narrow)
+    fast = [rz.cells.GRUCell(n, hidden_size, dtype=dtype, key=k) for n, k in zip(reads, keys)]
+    slow = rz.cells.LeakyElmanCell(hidden_size, narrow, dtype=dtype, key=keys[2])
+    return rz.wrappers.FastSlow(fast, slow)
+
+
 def _stride_bank(key, dtype=None, input_size=I, hidden_size=H):
     return rz.wrappers.StrideAwareCfC(
         input_size, hidden_size, strides=(1, 3), backbone_units=7, dtype=dtype, key=key
@@ -265,7 +273,7 @@ MODES = [
         threshold=(2.0, 1.0),
     ),
     _registered("shallow_plrnn-plain", "shallow_plrnn", {"clipped": False}, clipped=False),
-    _registered("alrnn-1", "alrnn", {"rectified_units": 1}, rectified_units=1),
+    _registered("alrnn-1", "alrnn", {"rectified": 1}, rectified_units=1),
     _registered(
         "ei_rnn-self",
         "ei_rnn",
@@ -506,6 +514,14 @@ WRAPPED = [
     _wrapped("strided-leaky", lambda c: rz.Strided(c, 2, 0.5), "leaky_elman"),
     _wrapped("strided-lru", lambda c: rz.Strided(c, 2), "lru", linear=False),
     _wrapped("strided-clockwork", lambda c: rz.Strided(c, 2), "clockwork"),
+    Case("fast_slow", _fast_slow, timed=True),
+    _nested(
+        "highway-lru",
+        lambda c: rz.wrappers.Highway(
+            c, dtype=working_dtype(c, jnp.zeros(1)), transform_bias=0.5, key=jr.key(1)
+        ),
+        "lru",
+    ),
     Case("stride_aware_cfc", _stride_bank, timed=True),
     Case("stride_aware_wired", _wired_bank, timed=True, outputs=lambda hidden: 2),
     Case("dropping-cfc", _dropping_cfc, timed=True, stochastic=True),
@@ -547,6 +563,7 @@ SLOW = {
     "frozen-learned-lru",
     "learned-dropped-lstm",
     "strided-zoneout-dropped-gru",
+    "highway-lru",
     "normed-lru",
     "normed-lstm",
     "normed-cornn",

@@ -2,7 +2,7 @@
 
 __all__ = ["ALRNNCell", "PLRNNCell", "ShallowPLRNNCell"]
 
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
