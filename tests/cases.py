@@ -194,6 +194,14 @@ def _feeding(cell):
     return rz.MixedMemory(inner, "input", input_size=cell.input_size, key=jr.key(2))
 
 
+def _fast_slow(key, dtype=None, input_size=I, hidden_size=H):
+    keys, narrow = jr.split(key, 3), 2
+    reads = (input_size, narrow)
+    fast = [rz.cells.GRUCell(n, hidden_size, dtype=dtype, key=k) for n, k in zip(reads, keys)]
+    slow = rz.cells.LeakyElmanCell(hidden_size, narrow, dtype=dtype, key=keys[2])
+    return rz.wrappers.FastSlow(fast, slow)
+
+
 def _stride_bank(key, dtype=None, input_size=I, hidden_size=H):
     return rz.wrappers.StrideAwareCfC(
         input_size, hidden_size, strides=(1, 3), backbone_units=7, dtype=dtype, key=key
@@ -293,6 +301,17 @@ MODES = [
         gain=(1.0, 3.0),
         threshold=(2.0, 1.0),
     ),
+    _registered("shallow_plrnn-plain", "shallow_plrnn", {"clipped": False}, clipped=False),
+    _registered("alrnn-1", "alrnn", {"rectified": 1}, rectified_units=1),
+    _registered(
+        "ei_rnn-self",
+        "ei_rnn",
+        {"leak": 0.5, "self_connections": True},
+        excitatory=0.5,
+        leak=0.5,
+        self_connections=True,
+    ),
+    _registered("lowrank_rnn-3", "lowrank_rnn", {"leak": 0.6}, rank=3, leak=0.6),
     _registered("indrnn-bound.1", "indrnn", {"bound": 0.1}, recurrent_range=(-0.1, 0.1)),
     _registered("lstm-peepholes", "lstm", peepholes=True),
     _registered("lstmp-narrow", "lstmp", cell_size=3),
@@ -584,6 +603,14 @@ WRAPPED = [
     _wrapped("strided-leaky", lambda c: rz.Strided(c, 2, 0.5), "leaky_elman"),
     _wrapped("strided-lru", lambda c: rz.Strided(c, 2), "lru", linear=False),
     _wrapped("strided-clockwork", lambda c: rz.Strided(c, 2), "clockwork"),
+    Case("fast_slow", _fast_slow, timed=True),
+    _nested(
+        "highway-lru",
+        lambda c: rz.wrappers.Highway(
+            c, dtype=working_dtype(c, jnp.zeros(1)), transform_bias=0.5, key=jr.key(1)
+        ),
+        "lru",
+    ),
     Case("stride_aware_cfc", _stride_bank, timed=True),
     Case("stride_aware_wired", _wired_bank, timed=True, outputs=lambda hidden: 2),
     Case("dropping-cfc", _dropping_cfc, timed=True, stochastic=True),
@@ -634,6 +661,7 @@ SLOW = {
     "frozen-learned-lru",
     "learned-dropped-lstm",
     "strided-zoneout-dropped-gru",
+    "highway-lru",
     "normed-lru",
     "normed-lstm",
     "normed-cornn",

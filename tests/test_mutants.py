@@ -19,6 +19,7 @@ from mutants_blocks import BLOCKS
 from mutants_chunks import ROWS as CHUNKS
 from mutants_delta import ROWS as DELTA
 from mutants_gated_matrix import GATED_MATRIX
+from mutants_rates import ROWS as RATES
 
 import rnn_zoo as rz
 
@@ -321,6 +322,7 @@ MUTANTS = {
 MUTANTS |= GATED_MATRIX
 MUTANTS |= ATTENTION
 MUTANTS |= CHUNKS
+MUTANTS |= RATES
 MUTANTS |= DELTA
 MUTANTS |= BLOCKS
 

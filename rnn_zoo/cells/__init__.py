@@ -21,6 +21,8 @@ from .delta_product import *
 from .echo_state import *
 from .fast import *
 from .forgetting import *
+from .ei_rates import EIRNNCell as EIRNNCell
+from .gated import *
 from .gla import *
 from .highway import *
 from .indy import *
@@ -31,6 +33,7 @@ from .linoss import LinOSSCell as LinOSSCell
 from .lipschitz import LipschitzCell as LipschitzCell
 from .liquid import *
 from .lmu import *
+from .low_rank import LowRankRNNCell as LowRankRNNCell
 from .lru import LRUCell as LRUCell
 from .ltc import *
 from .m2rnn import *
@@ -43,6 +46,7 @@ from .multiplicative import *
 from .ode import *
 from .oscillatory import *
 from .pd_ssm import *
+from .plrnn import *
 from .projected import LSTMPCell as LSTMPCell
 from .refined import *
 from .qrnn import *

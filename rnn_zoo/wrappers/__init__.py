@@ -2,7 +2,9 @@
 
 from .._common.moved import listing as _listing
 from .imputed import ImputedState as ImputedState
+from .fast_slow import FastSlow as FastSlow, FastSlowState as FastSlowState
 from .mixed_memory import MixedMemoryState as MixedMemoryState
+from .outputs import Highway as Highway
 from .strided import (
     StrideAwareCfC as StrideAwareCfC,
     StrideAwareWiredCfCCell as StrideAwareWiredCfCCell,
