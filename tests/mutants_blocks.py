@@ -4,6 +4,7 @@ HAND = "test_heads_blocks.py -k 'by_hand and {}'"
 GAPS = "test_heads_blocks.py -k 'gaps and {}'"
 BY_NAME = "test_heads_blocks.py -k 'papers_by_name and {}'"
 HEADS, MAMBA2 = "layers/heads_block.py", "layers/mamba2_block.py"
+XLSTM, AUTHORS = "layers/xlstm_block.py", "test_published_networks.py -k 'their_authors and {}'"
 LEADING, PUBLISHED = "layers/leading.py", "layers/published.py"
 BLOCKS = {
     "heads block convolves what the decays are made of": (HEADS, "size = core.num_heads * (2 * core.key_size + core.value_size)\n", "size = core.input_size\n", HAND.format("gated_deltanet")),
@@ -23,5 +24,18 @@ BLOCKS = {
     "the first features see padding": (LEADING, '"mask": steps.mask, "reset"', '"mask": None, "reset"', GAPS.format("deltanet")),
     "the first features forget no document": (LEADING, '"reset": steps.reset, "key"', '"reset": None, "key"', HAND.format("kda")),
     "a network of heads without perceptrons": (PUBLISHED, "functools.partial(HeadsBlock, name), mlp=mlp)", "functools.partial(HeadsBlock, name))", BY_NAME.format("gla")),
-    "a network of heads without its last norm": (PUBLISHED, "*blocks, norm])", "*blocks, Pointwise(eqx.nn.Identity(), size, size)])", BY_NAME.format("mamba2")),
+    "a network of heads without its last norm": (PUBLISHED, "*blocks, last])", "*blocks, Pointwise(eqx.nn.Identity(), size, size)])", BY_NAME.format("mamba2")),
+    "mlstm block convolves its values": (XLSTM, "(self.weight_v, u))", "(self.weight_v, c))", AUTHORS.format("mlstm")),
+    "mlstm block gates by features alone": (XLSTM, "self.weight_gates @ qkv, c]", "self.weight_gates @ jnp.concatenate([c, c, u]), c]", AUTHORS.format("mlstm")),
+    "mlstm block skips behind its gate": (XLSTM, "o) + self.skip * c) * jax.nn.silu(g)", "o) * jax.nn.silu(g) + self.skip * c)", AUTHORS.format("mlstm")),
+    "mlstm block norms all heads together": (XLSTM, "    heads = x.reshape(-1, norm.shape[0])\n    return weight * jax.vmap(norm)(heads).ravel()", "    return weight * (x - x.mean()) / jnp.sqrt(x.var() + norm.eps)", AUTHORS.format("mlstm")),
+    "mlstm block without silu behind its convolution": (XLSTM, "Parallel([Stacked([conv, silu])", "Parallel([Stacked([conv])", AUTHORS.format("mlstm")),
+    "mlstm's last map as large in every depth": (XLSTM, "std = 2 / (depth * math.sqrt(size))", "std = 2 / math.sqrt(size)", "test_published_networks.py -k xlstm_starts"),
+    "slstm block convolves what z and o read": (XLSTM, "(c, c, u, u)", "(c, c, c, c)", AUTHORS.format("slstm")),
+    "slstm block convolves z in the place of f": (XLSTM, "(c, c, u, u)", "(c, u, c, u)", AUTHORS.format("slstm")),
+    "slstm block mixes its heads": (XLSTM, '"boi,bi->bo"', '"boi,bi->ob"', AUTHORS.format("slstm")),
+    "slstm block forgets alike in every depth": (XLSTM, "power = 0.3 + 1.3 * index / max(depth - 1, 1)", "power = 0.3", "test_published_networks.py -k xlstm_starts"),
+    "slstm's perceptron of an approximate gelu": ("layers/pointwise.py", "jax.nn.gelu(self.gate(x), approximate=False) * self.value(x)", "jax.nn.gelu(self.gate(x)) * self.value(x)", AUTHORS.format("slstm")),
+    "slstm without a perceptron": (PUBLISHED, "mlp=mlp if block is SLSTMBlock else None,", "mlp=None,", AUTHORS.format("slstm")),
+    "xlstm with norms that subtract no mean": (PUBLISHED, "return eqx.nn.LayerNorm(size, use_bias=False, dtype=dtype)", "return eqx.nn.RMSNorm(size, use_bias=False, dtype=dtype)", AUTHORS.format("mlstm")),
 }  # fmt: skip

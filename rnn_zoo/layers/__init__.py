@@ -16,11 +16,13 @@ from .norms import FrozenBatchNorm as FrozenBatchNorm
 from .pointwise import (
     Elementwise as Elementwise,
     GatedMLP as GatedMLP,
+    GeGLU as GeGLU,
     Pointwise as Pointwise,
     SwiGLU as SwiGLU,
 )
 from .recurrent import Backward as Backward
 from .sequence_dropout import Dropout as Dropout, SequenceDropout as SequenceDropout
+from .xlstm_block import MLSTMBlock as MLSTMBlock, SLSTMBlock as SLSTMBlock
 
 
 __getattr__ = _moved(__name__, _OLD)
