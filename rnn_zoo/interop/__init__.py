@@ -16,8 +16,13 @@ from .blocks import (
     rglru_block_from_arrays as rglru_block_from_arrays,
     s5_block_from_arrays as s5_block_from_arrays,
 )
+from .fla import from_fla as from_fla
 from .flax_layers import from_flax as from_flax
 from .keras_layers import from_keras as from_keras
+from .mamba2 import (
+    mamba2_block_from_arrays as mamba2_block_from_arrays,
+    mamba2_from_arrays as mamba2_from_arrays,
+)
 from .ncps import from_ncps as from_ncps
 from .onnx import to_onnx as to_onnx
 from .safetensors_files import (

@@ -143,12 +143,13 @@ def mamba_from_arrays(arrays: Any, *, prefix: str = "", dtype: Any = None) -> Ma
     `prefix` is such as "backbone.layers.0.mixer.". ValueError where names or shapes do not fit.
     """
     given = Named(arrays, prefix, dtype)
-    made = _read_mamba(given)
+    made = read_mamba(given)
     given.finish()
     return made
 
 
-def _read_mamba(given: Named, part: str = "") -> MambaBlock:
+def read_mamba(given: Named, part: str = "") -> MambaBlock:
+    """The block of arrays that are below `part`."""
     project_in = given.linear(part + "in_proj")
     rows, size = project_in.weight.shape
     wide = rows // 2
@@ -205,15 +206,20 @@ def mamba_block_from_arrays(
     names or shapes do not fit, such as those of a Mamba-2 or of a block with an MLP.
     """
     given = Named(arrays, prefix, dtype)
-    mixer = _read_mamba(given, "mixer.")
-    layered = "norm.bias" in given
+    made = residual_block(given, read_mamba(given, "mixer."), eps)
+    given.finish()
+    return made
+
+
+def residual_block(given: Named, mixer: Any, eps: float, part: str = "") -> Block:
+    """The block of a mixer behind its norm, whose arrays are below `part`."""
+    layered = f"{part}norm.bias" in given
     norm = "layer" if layered else "rms"
     options = {"norm": norm, "eps": eps, "dtype": given.dtype}
     block = Block(mixer, mix="none", **options, key=jr.key(0))
-    parts = {"weight": given.take("norm.weight", mixer.input_size)}
+    parts = {"weight": given.take(f"{part}norm.weight", mixer.input_size)}
     if layered:
-        parts["bias"] = given.take("norm.bias", mixer.input_size)
-    given.finish()
+        parts["bias"] = given.take(f"{part}norm.bias", mixer.input_size)
     return replace(block, norm=replace(block.norm, **parts))
 
 
