@@ -16,10 +16,10 @@ from .blocks import (
     rglru_block_from_arrays as rglru_block_from_arrays,
     s5_block_from_arrays as s5_block_from_arrays,
 )
-from .fla import from_fla as from_fla
+from .fla_layers import from_fla as from_fla
 from .flax_layers import from_flax as from_flax
 from .keras_layers import from_keras as from_keras
-from .mamba2 import (
+from .mamba2_arrays import (
     mamba2_block_from_arrays as mamba2_block_from_arrays,
     mamba2_from_arrays as mamba2_from_arrays,
 )

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array
 
-from .._common.checks import check_choice
+from .._common.checks import check_choice, check_sizes
 from ..base import replace
 from ..layers.heads_block import HeadsBlock
 from ..layers.mamba2_block import Mamba2Block
 from ._from_gates import filled
 from ._named import Named
-from .mamba2 import read_mamba2
+from .mamba2_arrays import read_mamba2
 
 
 def from_fla(
@@ -277,25 +277,32 @@ def _sizes(
     layer: _Layer, channels: list[_Channels], scale: Any, num_heads: int | None, out: Array
 ) -> _Sizes:
     size, wide = out.shape
-    if scale is None and num_heads is None:
+    if num_heads is not None:
+        check_sizes(num_heads=num_heads)
+    if scale is not None:
+        heads, rest = divmod(wide, max(1, len(scale)))
+    elif num_heads is not None:
+        heads, rest = num_heads, wide % num_heads
+    else:
         raise ValueError(
             "expected num_heads, which a norm without weights does not tell: how many heads do "
             f"the {wide} values of this layer have?"
         )
-    value = wide // num_heads if scale is None else len(scale)
-    if wide % value or wide // value < 1:
-        raise ValueError(f"expected heads of {value} values each, got {wide} values")
-    heads = wide // value
+    if rest or heads < 1:
+        raise ValueError(
+            f"expected heads that divide the {wide} values of o_proj.weight, got "
+            + (f"num_heads={num_heads}" if scale is None else f"a norm of {len(scale)} numbers")
+        )
     queries = heads if num_heads is None else num_heads
     # Of the others num_heads is the number of all heads.
-    few = layer.cell in ("gated_deltanet", "kda") and queries >= 1 and heads % queries == 0
+    few = layer.cell in ("gated_deltanet", "kda") and heads % queries == 0
     rows = len(channels[0].weight)
     if (queries != heads and not few) or rows % queries:
         raise ValueError(
             f"expected a num_heads that the arrays have, got {queries} for {heads} heads of values "
             f"and {rows} rows of queries"
         )
-    return _Sizes(heads, rows // queries, value, size)
+    return _Sizes(heads, rows // queries, wide // heads, size)
 
 
 def _for_heads(name: str, array: Array | None, sizes: _Sizes, width: int) -> Any:
