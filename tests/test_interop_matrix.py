@@ -20,6 +20,8 @@ from rnn_zoo import interop
 
 GOLDEN = Path(__file__).parent / "golden"
 FLA = np.load(GOLDEN / "fla.npz")
+TRANSFORMERS = np.load(GOLDEN / "transformers.npz")
+MODELS = [k for k in TRANSFORMERS.files if "/" not in k and k != "version"]
 LATER = ("HGRN2Attention", "GatedDeltaProduct", "RWKV7Attention")
 LAYERS = [k for k in FLA.files if "about" not in k and not k.startswith(LATER)]
 # What the arrays tell.
@@ -36,7 +38,7 @@ def values(file, name):
         found[key] = file[name][start:stop].reshape(shape)
         start = stop
     arrays = {k[2:]: v for k, v in found.items() if k.startswith("p/")}
-    return about, arrays, found["x"], found["y"]
+    return about | {"hidden": found.get("hidden")}, arrays, found["x"], found["y"]
 
 
 def from_fla(name, arrays=None, **more):
@@ -179,3 +181,24 @@ def test_every_array_of_fla_is_read(name):
     for gone in set(arrays) - set(optional):
         with pytest.raises(ValueError, match="expected "):
             from_fla(name, without(name, gone))
+
+
+# --- transformers ---------------------------------------------------------------------------------
+
+
+def run(model, tokens):
+    """The outputs of the layers, and the logits."""
+    hidden = model.layers(jax.vmap(model.embedding)(tokens))
+    return hidden, None if model.head is None else jax.vmap(model.head)(hidden)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_of_transformers(name):
+    about, arrays, tokens, logits = values(TRANSFORMERS, name)
+    model = interop.from_transformers(arrays, about["config"])
+    ours = eqx.filter_jit(run)(model, tokens.astype(int))
+    np.testing.assert_allclose(ours[0], about["hidden"], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(ours[1], logits, rtol=1e-5, atol=1e-5)
+    with float64():
+        ours = run(interop.from_transformers(arrays, about["config"]), tokens.astype(int))
+        np.testing.assert_allclose(ours[1], logits, rtol=1e-5, atol=1e-5)

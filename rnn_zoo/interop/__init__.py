@@ -31,6 +31,10 @@ from .safetensors_files import (
 )
 from .stablehlo import to_stablehlo as to_stablehlo
 from .torch_layers import from_torch as from_torch, to_torch as to_torch
+from .transformers_models import (
+    LanguageModel as LanguageModel,
+    from_transformers as from_transformers,
+)
 
 
 __getattr__ = _moved(__name__, _OLD)
