@@ -449,6 +449,7 @@ MODES = [
         key_size=2,
     ),
     _registered("retnet-heads", "retnet", num_heads=H, key_size=4),
+    _registered("retnet-rotary", "retnet", {"rotary": True}, rotary=True),
     _registered(
         "gla-heads",
         "gla",
@@ -714,6 +715,7 @@ SLOW = {
     "mlstm-heads",
     "linear_attention-sum",
     "retnet-heads",
+    "retnet-rotary",
     "gla-heads",
     "hgrn2-bound.3",
     "mamba2-zoh",
