@@ -14,15 +14,14 @@ from .antisymmetric import (
 )
 from .bistable import *
 from .clockwork import ClockworkCell as ClockworkCell, ClockworkState as ClockworkState
-from .delayed import *
 from .convolutional import *
+from .delayed import *
 from .delta import *
 from .delta_product import *
 from .echo_state import *
+from .ei_rates import EIRNNCell as EIRNNCell
 from .fast import *
 from .forgetting import *
-from .ei_rates import EIRNNCell as EIRNNCell
-from .gated import *
 from .gla import *
 from .highway import *
 from .indy import *
@@ -48,8 +47,8 @@ from .oscillatory import *
 from .pd_ssm import *
 from .plrnn import *
 from .projected import LSTMPCell as LSTMPCell
-from .refined import *
 from .qrnn import *
+from .refined import *
 from .rglru import RGLRUCell as RGLRUCell
 from .rtu import *
 from .rwkv7 import RWKV7Cell as RWKV7Cell
@@ -57,8 +56,8 @@ from .s4d import S4DCell as S4DCell
 from .s5 import S5Cell as S5Cell
 from .short_conv import ShortConv as ShortConv
 from .slstm import *
-from .timed_lstm import *
 from .sru import *
+from .timed_lstm import *
 from .unitary import ExpRNNCell as ExpRNNCell, UnitaryCell as UnitaryCell
 from .update_gates import *
 from .vanilla import *
