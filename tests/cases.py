@@ -18,6 +18,7 @@ import references as refs
 import rnn_zoo as rz
 from rnn_zoo._common.dtypes import working_dtype
 from rnn_zoo._common.fixed import Fixed
+from rnn_zoo.scan import unroll
 
 
 I, H, T = 3, 5, 9
@@ -725,11 +726,18 @@ SLOW = {
 
 # One cell of each kind, for laws that say more of the evaluators and layers than of the cell.
 KINDS = {"elman", "leaky_elman", "lstm", "clockwork", "unitary", "mingru", "lru", "cfc"}
+# One of each form of A, for what the engine does with it: constant and varying, of complex and of
+# real numbers, in blocks, with a permutation, and of matrix states.
+FORMS = {"mingru", "lru", "linoss", "mamba", "pd_ssm", "kda"}
 
 
-def ids(cases, *, kinds=False):
-    """Keyword arguments for a parametrisation over cases; `kinds`: the other cells are slow."""
-    others = {case.id for case in DEFAULTS} - KINDS if kinds else set()
+def ids(cases, *, kinds=False, only=None):
+    """Keyword arguments for a parametrisation over cases.
+
+    Those of `only`, or with `kinds` one of each kind, stand for all cells: the others are slow.
+    """
+    kept = KINDS if kinds else only
+    others = set() if kept is None else {case.id for case in DEFAULTS} - kept
 
     def marks(case):
         slow = case.id in SLOW | others
@@ -814,8 +822,71 @@ def only(keywords, *names):
     return {k: v for k, v in keywords.items() if k in (*names, "key")}
 
 
-# One program of a step, rather than one of each of its operations.
-step = eqx.filter_jit(lambda cell, *arguments, **keywords: cell.step(*arguments, **keywords))
+_one_step = eqx.filter_jit(lambda cell, *arguments, **keywords: cell.step(*arguments, **keywords))
+
+
+def step(cell, state, x, *dt, **keywords):
+    """One program of a step, rather than one of each of its operations, and one for all dt."""
+    return _one_step(cell, state, x, *(np.asarray(time, float) for time in dt), **keywords)
+
+
+@contextlib.contextmanager
+def strict():
+    """No dtype and no rank is promoted in silence while a program is traced."""
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield
+
+
+# All laws that ask for gradients over many steps share one program of each cell: of a segment of so
+# many steps. A longer sequence is several, and silence and short ones are padded.
+SEGMENT = 500
+
+
+@eqx.filter_jit
+def _segment(cell, state, start, xs, weights, ahead, dt, key):
+    """The state after, and the gradients of what `weights` make of the outputs, plus `ahead`."""
+    params, rest = eqx.partition((cell, state), eqx.is_inexact_array)
+    keywords = {name: v for name, v in (("dt", dt), ("key", key)) if v is not None}
+
+    def run(params):
+        cell, state = eqx.combine(params, rest)
+        # The first state may have parameters of its own.
+        state = jax.tree.map(lambda a, b: jnp.where(start, a, b), cell.init_state(), state)
+        after, ys = unroll(cell, xs, state, **keywords)
+        value = jnp.sum(weights[0] @ ys**2) + jnp.sum(weights[1] @ jnp.sin(ys))
+        moving, still = eqx.partition(after, eqx.is_inexact_array)
+        return (value, moving), still
+
+    (value, moving), back, still = jax.vjp(run, params, has_aux=True)
+    ((grads, before),) = back((jnp.ones_like(value), ahead))
+    return eqx.combine(moving, still), value, grads, before
+
+
+def gradients(cell, xs, squares=None, sines=None, *, dt=None, key=None):
+    """The value and the gradients of weighted outputs, over segments one after the other.
+
+    `squares` and `sines` weigh the squares and the sines of the outputs of each step.
+    """
+    none = np.zeros(len(xs), np.float32)
+    weights = np.stack([none if squares is None else squares, none if sines is None else sines])
+    size = len(xs) if len(xs) < SEGMENT else SEGMENT
+    state, start = cell.init_state(), np.array(True)
+    ahead = jax.tree.map(np.zeros_like, eqx.filter(state, eqx.is_inexact_array))
+    parts, total, grads = [], 0.0, []
+    for first in range(0, len(xs), size):
+        at = slice(first, first + size)
+        own = xs[at], weights[:, at]
+        rest = None if dt is None else dt[at], key
+        parts.append((state, start, own, rest))
+        if first + size < len(xs):
+            state, start = _segment(cell, state, start, *own, ahead, *rest)[0], np.array(False)
+    for state, start, own, rest in reversed(parts):
+        _, value, grad, ahead = _segment(cell, state, start, *own, ahead, *rest)
+        total += float(value)
+        grads.append(grad)
+    return total, jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *grads)
+
+
 _step = eqx.filter_jit(
     lambda cell, state, x, dt, key: cell.advance(cell.constants(), state, x, dt, key)
 )
