@@ -20,6 +20,7 @@ from mutants_chunks import ROWS as CHUNKS
 from mutants_delta import ROWS as DELTA
 from mutants_gated_matrix import GATED_MATRIX
 from mutants_rates import ROWS as RATES
+from mutants_gates import ROWS as GATES
 
 import rnn_zoo as rz
 
@@ -324,6 +325,7 @@ MUTANTS |= ATTENTION
 MUTANTS |= CHUNKS
 MUTANTS |= RATES
 MUTANTS |= DELTA
+MUTANTS |= GATES
 MUTANTS |= BLOCKS
 
 
