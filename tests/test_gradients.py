@@ -112,7 +112,7 @@ def test_hessians_work(case):
     assert np.isfinite(hessian).all()
 
 
-# No unit of a phased LSTM opens within so few steps; test_timed_lstm.py has one that does.
+# No unit of a phased LSTM opens within so few steps; test_timed_cells.py has one that does.
 IDLE = {("phased_lstm", "ratio")}
 
 

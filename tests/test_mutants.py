@@ -21,6 +21,7 @@ from mutants_delta import ROWS as DELTA
 from mutants_gated_matrix import GATED_MATRIX
 from mutants_rates import ROWS as RATES
 from mutants_gates import ROWS as GATES
+from mutants_timed import TIMED
 
 import rnn_zoo as rz
 
@@ -327,6 +328,7 @@ MUTANTS |= RATES
 MUTANTS |= DELTA
 MUTANTS |= GATES
 MUTANTS |= BLOCKS
+MUTANTS |= TIMED
 
 
 # Each mutant has a process of its own, forked from one that has loaded the libraries already.

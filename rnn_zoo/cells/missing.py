@@ -108,7 +108,7 @@ class GRUDCell(AbstractDeclaredCell, init=False):
     is the time since the step before. The decay of h acts at every step, so dt = 0 does not
     hold the state. Give times in a unit in which gaps are near 1: of $\delta$ in seconds nothing
     would be left. A feature that was not seen at the first step is as old as the first dt, which
-    `rz.scan.elapsed` makes 1, and 0 with `first=0` as the paper has it.
+    `rz.elapsed` makes 1, and 0 with `first=0` as the paper has it.
 
     $\bar x$ is `input_mean`, a number or (input,) of the training part, and does not train; with 0
     standardise x first, without its missing values. Decays of x start as U(0, `decay`), those of h

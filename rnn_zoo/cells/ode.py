@@ -74,7 +74,7 @@ class ODERNNCell(AbstractDeclaredCell, init=False):
 
     Weights of f are N(0, 0.01) and its biases zero, as the authors' are; the gates, which are
     perceptrons in their code, are a GRU's here and start like those of `GRUCell`. For missing
-    features put it into `rz.wrappers.Imputed`.
+    features put it into `rz.Imputed`.
     """
 
     weight_1: Float[Array, "width hidden"] = drawn(normal, std=0.1)

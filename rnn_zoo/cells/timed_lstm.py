@@ -130,7 +130,7 @@ class PhasedLSTMConstants(NamedTuple):
     ratio: Float[Array, " hidden"]
 
 
-def _bounds(name: str, value: tuple[float, float], given: Given) -> tuple[float, float]:
+def _bounds(name: str, value: Any, given: Given) -> tuple[float, float]:
     """(low, high) with 0 < low <= high, in units of dt"""
     return check_bounds(value)
 
