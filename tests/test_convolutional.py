@@ -117,4 +117,3 @@ def test_wrong_shapes_are_refused(unchecked):
         video(jnp.zeros((5, 4, 3)))
     with pytest.raises(TypeError, match="no input_shape"):
         rz.layers.Framewise(rz.cells.GRUCell(3, 4, key=key))
-

@@ -19,6 +19,7 @@ from mutants_blocks import BLOCKS
 from mutants_chunks import ROWS as CHUNKS
 from mutants_delta import ROWS as DELTA
 from mutants_gated_matrix import GATED_MATRIX
+from mutants_linear import ROWS as LINEAR
 
 import rnn_zoo as rz
 
@@ -322,6 +323,7 @@ MUTANTS |= GATED_MATRIX
 MUTANTS |= ATTENTION
 MUTANTS |= CHUNKS
 MUTANTS |= DELTA
+MUTANTS |= LINEAR
 MUTANTS |= BLOCKS
 
 

@@ -1,8 +1,8 @@
 """Cells whose state lies in space: convolutions in the place of matrices.
 
-The contract stays that of all cells: x and y are vectors. A spatial cell has an `input_shape` and an
-`output_shape`, (channels, *grid), with up to three axes of space; x is an array of the first laid
-flat, row by row, and y one of the second, so that `input_size` and `output_size` are their
+The contract stays that of all cells: x and y are vectors. A spatial cell has an `input_shape` and
+an `output_shape`, (channels, *grid), with up to three axes of space; x is an array of the first
+laid flat, row by row, and y one of the second, so that `input_size` and `output_size` are their
 products. The state is kept in its own shape. So evaluators, masks, resets, layers, models and
 streams take these cells as they take any other; `rz.layers.Framewise` is for who has frames. They
 have no name in the registry, since an input size does not say what grid it is.

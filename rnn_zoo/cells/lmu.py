@@ -15,7 +15,15 @@ from .._common.activations import portable
 from .._common.dtypes import state_dtype, zero_state
 from .._common.terms import plus
 from ..base import AbstractLinearCell, StateMatrix
-from ..declared import AbstractDeclaredCell, at_least_one, drawn, filled, like_hidden, option, positive
+from ..declared import (
+    AbstractDeclaredCell,
+    at_least_one,
+    drawn,
+    filled,
+    like_hidden,
+    option,
+    positive,
+)
 from ..init import normal
 from ..linear import AffineMap, SharedDense
 from ..registry import register
