@@ -22,6 +22,7 @@ from mutants_gated_matrix import GATED_MATRIX
 from mutants_rates import ROWS as RATES
 from mutants_gates import ROWS as GATES
 from mutants_timed import TIMED
+from mutants_linear import ROWS as LINEAR
 
 import rnn_zoo as rz
 
@@ -327,6 +328,7 @@ MUTANTS |= CHUNKS
 MUTANTS |= RATES
 MUTANTS |= DELTA
 MUTANTS |= GATES
+MUTANTS |= LINEAR
 MUTANTS |= BLOCKS
 MUTANTS |= TIMED
 
