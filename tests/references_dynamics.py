@@ -4,7 +4,7 @@ As in references.py: `DYNAMICS_REFERENCES[name](p, state, x, dt, **options)` giv
 """
 
 import numpy as np
-from scipy.signal import cont2discrete
+from scipy.linalg import expm
 from scipy.special import expit as sigmoid
 
 
@@ -145,11 +145,11 @@ def legendre(order, theta, time):
         B[i, 0] = (2 * i + 1) * (-1.0) ** i / theta
         for j in range(order):
             A[i, j] = (2 * i + 1) * (-1.0 if i < j else (-1.0) ** (i - j + 1)) / theta
-    C, D = np.eye(order), np.zeros((order, 1))
-    if time == 0.0:
-        return np.eye(order), np.zeros(order)
-    A, B, *_ = cont2discrete((A, B, C, D), time, method="zoh")
-    return A, B[:, 0]
+    # Zero-order hold: a constant input beside the memory, as one component more.
+    held = np.zeros((order + 1, order + 1))
+    held[:order, :order], held[:order, order:] = A, B
+    after = expm(time * held)
+    return after[:order, :order], after[:order, order]
 
 
 def remembered(m, u, theta, time):
