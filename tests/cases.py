@@ -183,6 +183,11 @@ def _short_conv(key, dtype=None, input_size=I, hidden_size=H):
     return rz.cells.ShortConv(input_size, kernel_size=3, dtype=dtype, key=key)
 
 
+def _token_shift(key, dtype=None, input_size=I, hidden_size=H):
+    cell = rz.cells.TokenShift(input_size, count=2, dtype=dtype)
+    return noisy(cell, 1)
+
+
 def _adopted(key, dtype=None, input_size=I, hidden_size=H):
     cell = eqx.nn.LSTMCell(input_size, hidden_size, dtype=dtype, key=key)
     return rz.adopt(cell)
@@ -627,6 +632,7 @@ WRAPPED = [
         outputs=lambda hidden: I * hidden,
     ),
     Case("conv_gru", _spatial(rz.cells.ConvGRUCell, 1, 1), outputs=lambda hidden: hidden),
+    Case("token_shift", _token_shift, outputs=lambda hidden: 2 * I),
     Case("parallel", _parallel, timed=True, outputs=lambda hidden: max(hidden, 2)),
     Case("cascade", _cascade, timed=True, stochastic=True, outputs=lambda hidden: hidden + 2),
     _modular("modular-leaky", *["leaky_elman"] * 3, messages="sparse", reads=[0], outputs=[2, 1]),
@@ -689,6 +695,7 @@ SLOW = {
     "qrnn-ifo",
     "lmu-channels",
     "lmu_linear-encoded",
+    "token_shift",
     "parallel",
     "cascade",
     "message_passing-lstm",

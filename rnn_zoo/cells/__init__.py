@@ -58,6 +58,7 @@ from .short_conv import ShortConv as ShortConv
 from .slstm import *
 from .sru import *
 from .timed_lstm import *
+from .token_shift import TokenShift as TokenShift
 from .unitary import ExpRNNCell as ExpRNNCell, UnitaryCell as UnitaryCell
 from .update_gates import *
 from .vanilla import *

@@ -8,6 +8,7 @@ from .branches import Cascade as Cascade, Parallel as Parallel
 from .deep import deep as deep
 from .framewise import Framewise as Framewise
 from .griffin import GriffinBlock as GriffinBlock
+from .handing_block import HandingBlock as HandingBlock
 from .heads_block import HeadsBlock as HeadsBlock
 from .leading import Leading as Leading
 from .mamba2_block import Mamba2Block as Mamba2Block
@@ -21,6 +22,10 @@ from .pointwise import (
     SwiGLU as SwiGLU,
 )
 from .recurrent import Backward as Backward
+from .rwkv7_block import (
+    RWKV7ChannelMix as RWKV7ChannelMix,
+    RWKV7TimeMix as RWKV7TimeMix,
+)
 from .sequence_dropout import Dropout as Dropout, SequenceDropout as SequenceDropout
 from .xlstm_block import MLSTMBlock as MLSTMBlock, SLSTMBlock as SLSTMBlock
 

@@ -7,17 +7,20 @@ from typing import Any
 
 import equinox as eqx
 import jax.random as jr
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from .._common.checks import check_sizes
 from ..base import replace
 from .block import MLP, Block
+from .handing_block import HandingBlock
 from .heads_block import HeadsBlock
+from .leading import Leading
 from .mamba2_block import Mamba2Block
 from .mamba_block import MambaBlock
 from .norms import make_norm
 from .pointwise import GeGLU, Pointwise, SwiGLU, linear
 from .recurrent import Bidirectional
+from .rwkv7_block import RWKV7ChannelMix, RWKV7TimeMix
 from .stacked import Stacked
 from .xlstm_block import MLSTMBlock, SLSTMBlock
 
@@ -28,6 +31,7 @@ BLOCKS = {
     "HeadsBlock": HeadsBlock,
     "MLSTMBlock": MLSTMBlock,
     "SLSTMBlock": SLSTMBlock,
+    "RWKV7TimeMix": RWKV7TimeMix,
 }
 
 
@@ -90,9 +94,11 @@ def scaled(make: Callable[..., Any], num_layers: int) -> Callable[..., Any]:
 def published(name: str, block: str) -> Callable[..., Stacked]:
     """What makes the layers of the network of a cell, by its name and that of its block.
 
-    Mamba, Mamba-2 and mLSTM have no perceptron. RetNet's has gelu and twice the size inside, that
-    of sLSTM is gated by gelu, those of the others by silu.
+    RWKV-7 has a form of its own. Mamba, Mamba-2 and mLSTM have no perceptron. RetNet's has gelu and
+    twice the size inside, that of sLSTM is gated by gelu, those of the others by silu.
     """
+    if block == "RWKV7TimeMix":
+        return _rwkv7
     if block in ("MLSTMBlock", "SLSTMBlock"):
         return functools.partial(_xlstm, BLOCKS[block])
     if block != "HeadsBlock":
@@ -132,3 +138,45 @@ def _xlstm(
 
 def _centred(size: int, *, dtype: Any) -> eqx.nn.LayerNorm:
     return eqx.nn.LayerNorm(size, use_bias=False, dtype=dtype)
+
+
+def _rwkv7(
+    input_size: int,
+    hidden_size: int,
+    *,
+    num_layers: int = 1,
+    bidirectional: bool = False,
+    dropout: float = 0.0,
+    key: PRNGKeyArray,
+    **options: Any,
+) -> Stacked:
+    """Layer norms behind the linear map, before all mixers and at the end; the values of the first
+    layer reach all others, with `bidirectional` the sum of those of both directions."""
+    check_sizes(input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+    key_map, *keys = jr.split(key, 1 + num_layers)
+    dtype, size = options.get("dtype"), hidden_size
+
+    def mixer(make: Callable[..., Any], i: int, key: PRNGKeyArray, **given: Any) -> Any:
+        made = [make(size, place=(i, num_layers), key=k, **given) for k in jr.split(key)]
+        return Bidirectional(*made, merge="sum") if bidirectional else made[0]
+
+    blocks = []
+    for i, k in enumerate(keys):
+        key_time, key_channel = jr.split(k)
+        time = mixer(RWKV7TimeMix, i, key_time, **options)
+        blocks.append(HandingBlock(time, dropout=dropout, dtype=dtype))
+        channel = mixer(RWKV7ChannelMix, i, key_channel, dtype=dtype)
+        around: dict[str, Any] = {"mix": "none", "dropout": dropout, "dtype": dtype}
+        blocks.append(Leading(Block(channel, **around, key=key_channel), 2 * size))
+    first = Pointwise(make_norm("layer", size, dtype=dtype), size, size)
+    last = Pointwise(_NormOfFirst(make_norm("layer", size, dtype=dtype)), 2 * size, size)
+    return Stacked([linear(input_size, size, dtype=dtype, key=key_map), first, *blocks, last])
+
+
+class _NormOfFirst(eqx.Module):
+    """A norm of the first features; the others end here."""
+
+    norm: eqx.nn.LayerNorm
+
+    def __call__(self, x: Array) -> Array:
+        return self.norm(x[: self.norm.shape[0]])
