@@ -153,6 +153,11 @@ def _short_conv(key, dtype=None, input_size=I, hidden_size=H):
     return rz.cells.ShortConv(input_size, kernel_size=3, dtype=dtype, key=key)
 
 
+def _token_shift(key, dtype=None, input_size=I, hidden_size=H):
+    cell = rz.cells.TokenShift(input_size, count=2, dtype=dtype)
+    return noisy(cell, 1)
+
+
 def _adopted(key, dtype=None, input_size=I, hidden_size=H):
     cell = eqx.nn.LSTMCell(input_size, hidden_size, dtype=dtype, key=key)
     return rz.adopt(cell)
@@ -503,6 +508,7 @@ WRAPPED = [
     Case("adopted-eqx-lstm", _adopted),
     Case("ncp", _ncp, outputs=lambda hidden: 2),
     Case("short_conv", _short_conv),
+    Case("token_shift", _token_shift, outputs=lambda hidden: 2 * I),
     Case("parallel", _parallel, timed=True, outputs=lambda hidden: max(hidden, 2)),
     Case("cascade", _cascade, timed=True, stochastic=True, outputs=lambda hidden: hidden + 2),
     _modular("modular-leaky", *["leaky_elman"] * 3, messages="sparse", reads=[0], outputs=[2, 1]),
@@ -557,6 +563,7 @@ SLOW = {
     "stride_aware_wired",
     "dropping-cfc",
     "short_conv",
+    "token_shift",
     "parallel",
     "cascade",
     "message_passing-lstm",

@@ -34,6 +34,7 @@ from .s4d import S4DCell as S4DCell
 from .s5 import S5Cell as S5Cell
 from .short_conv import ShortConv as ShortConv
 from .slstm import *
+from .token_shift import TokenShift as TokenShift
 from .unitary import ExpRNNCell as ExpRNNCell, UnitaryCell as UnitaryCell
 from .vanilla import *
 from .wilson_cowan import WilsonCowanCell as WilsonCowanCell
