@@ -4,6 +4,8 @@ The golden values are those of golden/make_fla.py and golden/make_transformers.p
 transformers is installed its models are also run as they are.
 """
 
+import functools
+import importlib.util
 import json
 import math
 from pathlib import Path
@@ -202,3 +204,131 @@ def test_models_of_transformers(name):
     with float64():
         ours = run(interop.from_transformers(arrays, about["config"]), tokens.astype(int))
         np.testing.assert_allclose(ours[1], logits, rtol=1e-5, atol=1e-5)
+
+
+def given(name, config=None, **options):
+    """`from_transformers` of a golden with another config."""
+    about, arrays, _, _ = values(TRANSFORMERS, name)
+    return interop.from_transformers(arrays, about["config"] | (config or {}), **options)
+
+
+def test_parts_of_models_of_transformers():
+    about, arrays, _, _ = values(TRANSFORMERS, "mamba2")
+    model = given("mamba2")
+    named = {f"a.{k}": v for k, v in arrays.items()} | {"b": np.ones(2)}
+    assert eqx.tree_equal(model, interop.from_transformers(named, about["config"], prefix="a."))
+    block = interop.mamba2_block_from_arrays(
+        {k: v for k, v in arrays.items() if ".layers.1." in k},
+        prefix="backbone.layers.1.",
+        num_groups=2,
+        eps=0.01,
+    )
+    assert eqx.tree_equal(block, model.layers.layers[1])
+    inside = {k.removeprefix("backbone."): v for k, v in arrays.items() if "lm_head" not in k}
+    base = interop.from_transformers(inside, about["config"])
+    assert base.head is None
+    assert eqx.tree_equal(base.layers, model.layers)
+    # A file leaves tied weights out.
+    about, arrays, _, _ = values(TRANSFORMERS, "recurrent_gemma")
+    whole = given("recurrent_gemma")
+    del arrays["lm_head.weight"]
+    assert eqx.tree_equal(whole, interop.from_transformers(arrays, about["config"]))
+    np.testing.assert_array_equal(whole.embedding.weight, 2.828125 * whole.head.weight)
+
+
+BAD_TRANSFORMERS = {
+    "no config": (
+        lambda: interop.from_transformers(values(TRANSFORMERS, "mamba")[1]),
+        TypeError,
+        "expected the config of a state dict",
+    ),
+    "another model": (
+        lambda: given("mamba", {"model_type": "falcon_mamba"}),
+        ValueError,
+        "a model_type of mamba, mamba2, recurrent_gemma, got 'falcon_mamba'",
+    ),
+    "no model": (
+        lambda: interop.from_transformers(np.ones(3)),
+        TypeError,
+        "expected one of MambaForCausalLM, .* or a state dict, got ndarray",
+    ),
+    "bounded steps": (
+        lambda: given("mamba2", {"time_step_limit": [0.01, 1.0]}),
+        ValueError,
+        r"expected time_step_limit=\(0.0, inf\) in the config, .*got \(0.01, 1.0\)",
+    ),
+    "attention": (
+        lambda: given("recurrent_gemma", {"block_types": ["recurrent", "attention"]}),
+        ValueError,
+        r"expected block_types=\('recurrent',\)",
+    ),
+    "other groups": (
+        lambda: given("mamba2", {"n_groups": 3}),
+        ValueError,
+        "give the num_groups that it was trained with",
+    ),
+    "no head": (
+        lambda: interop.from_transformers(
+            {k: v for k, v in values(TRANSFORMERS, "mamba2")[1].items() if "lm_head" not in k},
+            values(TRANSFORMERS, "mamba2")[0]["config"],
+        ),
+        ValueError,
+        "expected an array lm_head.weight, as tie_word_embeddings is False",
+    ),
+    "a layer in between": (
+        lambda: interop.from_transformers(
+            {k: v for k, v in values(TRANSFORMERS, "mamba")[1].items() if ".layers.0." not in k},
+            {"model_type": "mamba"},
+        ),
+        ValueError,
+        "expected backbone.layers.0 and more, each of 8 features",
+    ),
+    "one array too many": (
+        lambda: interop.from_transformers(
+            values(TRANSFORMERS, "mamba")[1] | {"backbone.layers.0.mixer.b": np.ones(2)},
+            values(TRANSFORMERS, "mamba")[0]["config"],
+        ),
+        ValueError,
+        "the arrays have backbone.layers.0.mixer.b too",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TRANSFORMERS)
+def test_bad_models_of_transformers(case):
+    call, error, message = BAD_TRANSFORMERS[case]
+    with pytest.raises(error, match=message):
+        call()
+
+
+@functools.cache
+def maker():
+    """The script of the golden values."""
+    spec = importlib.util.spec_from_file_location("golden", GOLDEN / "make_transformers.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", MODELS)
+def test_installed_transformers(name):
+    pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(7)
+    model, _ = maker().make(name)
+    tokens = np.random.default_rng(0).integers(11, size=7)
+    with torch.no_grad():
+        theirs = model(torch.tensor(tokens)[None])
+    ours = eqx.filter_jit(run)(interop.from_transformers(model), tokens)
+    np.testing.assert_allclose(ours[1], theirs.logits[0].numpy(), rtol=1e-5, atol=1e-5)
+    base = interop.from_transformers(model.base_model)
+    np.testing.assert_array_equal(eqx.filter_jit(run)(base, tokens)[0], ours[0])
+    with pytest.raises(TypeError, match="config and prefix describe a state dict"):
+        interop.from_transformers(model, model.config)
+    model.base_model.layers[0].register_forward_hook(lambda *_: None)
+    with pytest.raises(TypeError, match="a module without forward hooks"):
+        interop.from_transformers(model)
+    own = type("Own", (type(model),), {"forward": lambda self, x: x})(model.config)
+    with pytest.raises(TypeError, match=r"got Own with its own forward.*model.config\)"):
+        interop.from_transformers(own)

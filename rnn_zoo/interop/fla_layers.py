@@ -38,8 +38,8 @@ def from_fla(
     | GatedLinearAttention | `HeadsBlock("gla")` | `gate_logit_normalizer`, `gate_fn`, `norm_eps` |
     | MultiScaleRetention | `HeadsBlock("retnet", rotary=True)` | `gate_fn`, `norm_eps` |
     | DeltaNet | `HeadsBlock("deltanet")` | `allow_neg_eigval`, `norm_eps` |
-    | GatedDeltaNet | `HeadsBlock("gated_deltanet")` | the same |
-    | KimiDeltaAttention | `HeadsBlock("kda")` | the same |
+    | GatedDeltaNet | `HeadsBlock("gated_deltanet")` | these, `output_gate_activation` |
+    | KimiDeltaAttention | `HeadsBlock("kda")` | `allow_neg_eigval`, `norm_eps` |
     | Mamba2 | `Mamba2Block` | `n_groups`, `norm_eps` |
 
     The first three take `elementwise_affine`; where it is False their norm has no weights, which
@@ -172,6 +172,7 @@ def _decays(given: Named) -> dict[str, Array]:
 _AFFINE = {"num_heads": None, "norm_eps": 1e-5, "elementwise_affine": True}
 _GATED = _AFFINE | {"gate_fn": "swish", "feature_map": _Only(None, None)}
 _DELTA = {"num_heads": None, "allow_neg_eigval": False, "norm_eps": 1e-5}
+_ACTIVATION = "output_gate_activation"
 _FUSED = "g_norm_swish_gate"
 _GATED_NORM = (_FUSED, "g_norm")
 _LAYERS = {
@@ -201,7 +202,9 @@ _LAYERS = {
         ("o_norm",),
         _beta,
     ),
-    "GatedDeltaNet": _Layer("gated_deltanet", _DELTA, ("o_norm",), _gated_delta),
+    "GatedDeltaNet": _Layer(
+        "gated_deltanet", _DELTA | {_ACTIVATION: "swish"}, ("o_norm",), _gated_delta
+    ),
     "KimiDeltaAttention": _Layer(
         "kda", _DELTA | {"lower_bound": _Only(None, None)}, ("o_norm",), _kda
     ),
@@ -345,9 +348,9 @@ def _gate(given: Named, cell: str, sizes: _Sizes, needed: bool) -> tuple[list[Ar
 def _gate_function(cell: str, rows: list[Array], chosen: dict[str, Any]) -> str:
     if cell == "kda":
         return "sigmoid"
-    return (
-        _GATES[check_choice("gate_fn", chosen.get("gate_fn", "swish"), _GATES)] if rows else "none"
-    )
+    name = _ACTIVATION if _ACTIVATION in chosen else "gate_fn"
+    gate = _GATES[check_choice(name, chosen.get(name, "swish"), _GATES)]
+    return gate if rows else "none"
 
 
 def _eps(cell: str, sizes: _Sizes, chosen: dict[str, Any]) -> float:
