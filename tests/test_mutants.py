@@ -19,10 +19,10 @@ from mutants_blocks import BLOCKS
 from mutants_chunks import ROWS as CHUNKS
 from mutants_delta import ROWS as DELTA
 from mutants_gated_matrix import GATED_MATRIX
-from mutants_rates import ROWS as RATES
 from mutants_gates import ROWS as GATES
-from mutants_timed import TIMED
 from mutants_linear import ROWS as LINEAR
+from mutants_rates import ROWS as RATES
+from mutants_timed import TIMED
 
 import rnn_zoo as rz
 

@@ -122,7 +122,10 @@ def test_where_the_timed_cells_start():
 
 BAD = {
     "ratio": (lambda: rz.cells.PhasedLSTMCell(3, 4, open_ratio=1.5, key=KEY), "open_ratio in "),
-    "periods": (lambda: rz.cells.PhasedLSTMCell(3, 4, periods=(0.0, 1.0), key=KEY), "0 < low <= high"),
+    "periods": (
+        lambda: rz.cells.PhasedLSTMCell(3, 4, periods=(0.0, 1.0), key=KEY),
+        "0 < low <= high",
+    ),
     "method": (lambda: rz.cells.ODERNNCell(3, 4, method="dopri5", key=KEY), "method to be one of"),
     "substeps": (lambda: rz.cells.GRUODECell(3, 4, substeps=0, key=KEY), "substeps"),
     "decay": (lambda: rz.cells.TLSTMCell(3, 4, decay="exp", key=KEY), "decay to be one of"),
