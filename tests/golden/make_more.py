@@ -12,6 +12,7 @@ In one folder, each at its commit:
     adrian-valente/lowrank_inference 14bef71   gyyang/nn-brain a675b15
     DurstewitzLab/ALRNN-DSR 0bdca24            DurstewitzLab/dendPLRNN 368ed04
     r0mainK/ur-lstm ffda3fb                    zhiyongc/GRU-D d070b52
+    automan000/Convolutional_LSTM_PyTorch dd0b77b   happyjin/ConvGRU-pytorch 9e93282
 
     python tests/golden/make_more.py THE_FOLDER
 
