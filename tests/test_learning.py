@@ -20,6 +20,7 @@ OPTIONS = {
     "lipschitz": {"epsilon": 0.5},
     "cornn": {"delta": 0.3},
     "hcornn": {"delta": 0.3},
+    "atr": {"num_layers": 2},
     **dict.fromkeys(("mlstm", "m2rnn", "pd_ssm"), {"num_layers": 2}),  # in blocks, as linear ones
     "unicornn": {"delta": 0.5, "num_layers": 2},
 }
