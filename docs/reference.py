@@ -417,6 +417,17 @@ def _class_rest(node: ast.ClassDef, entry: Entry) -> list[str]:
     return parts
 
 
+def _also(info: rz.CellInfo) -> str:
+    """Other published names, with the options that make the cell what they say."""
+    if not info.covers:
+        return ""
+    parts = []
+    for name, options in info.covers.items():
+        given = ", ".join(f"{option}={value!r}" for option, value in options.items())
+        parts.append(escape(name) + (f" (<code>{escape(given)}</code>)" if given else ""))
+    return f'\n<p class="also">Covers: {", ".join(parts)}.</p>'
+
+
 def _cell_head(entry: Entry) -> str:
     assert entry.cell is not None
     info = rz.cell_info(entry.cell)
@@ -433,17 +444,6 @@ def _cell_head(entry: Entry) -> str:
         f"<p>{marks}</p>\n"
         f'<p class="paper">{_line(info.paper, entry.page)}</p>' + _also(info)
     )
-
-
-def _also(info: rz.CellInfo) -> str:
-    """Other published names, with the options that make the cell what they say."""
-    if not info.covers:
-        return ""
-    parts = []
-    for name, options in info.covers.items():
-        given = ", ".join(f"{option}={value!r}" for option, value in options.items())
-        parts.append(escape(name) + (f" (<code>{escape(given)}</code>)" if given else ""))
-    return f'\n<p class="also">Covers: {", ".join(parts)}.</p>'
 
 
 def _instance(entry: Entry) -> list[str]:
