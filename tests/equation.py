@@ -93,13 +93,33 @@ class Scope:
         """Of a symbol or a field: below `where` fields come first, above it symbols."""
         if (field := self.field(name)) is not MISSING and below:
             return field
+        if name not in self.known and (row := self.definition(name)):
+            return self.defined(row)
         if name not in self.known:
             rows = [row for row in self.rows if name in row[0]]
             found = self.chosen(name, rows) if rows else field
             self.known[name] = self.given[name] if found is MISSING else found
         return self.known[name]
 
+    def definition(self, name):
+        """The line that says what the function `name` is, such as `F(v) = W v`."""
+        return next((row for row in self.rows if row[0][0].startswith(f"{name}(")), None)
+
+    def defined(self, row):
+        argument = row[0][0].partition("(")[2].removesuffix(")")
+        self.used.add(row)
+
+        def function(value):
+            before, self.known = self.known, {**self.known, argument: value}
+            found = self.computed(row[1], row[3])
+            self.known = before
+            return found
+
+        return function
+
     def function(self, name):
+        if row := self.definition(name):
+            return self.defined(row)
         symbol = any(name in row[0] for row in self.rows)
         return self.value(name) if symbol else self.functions[name]
 
@@ -129,6 +149,9 @@ class Scope:
     def holds(self, case):
         if case in ("", "otherwise"):
             return np.array(True)
+        left, less, right = case.removeprefix("if ").partition(" < ")
+        if less:
+            return np.array(self.computed(left, False) < self.computed(right, False))
         left, _, right = case.removeprefix("if ").partition(" = ")
         value = self.computed(left, False)
         if isinstance(value, str):
