@@ -21,6 +21,7 @@ OPTIONS = {
     "cornn": {"delta": 0.3},
     "hcornn": {"delta": 0.3},
     **dict.fromkeys(("mlstm", "m2rnn", "pd_ssm"), {"num_layers": 2}),  # in blocks, as linear ones
+    "shallow_plrnn": {"clipped": False},
     "unicornn": {"delta": 0.5, "num_layers": 2},
 }
 # A liquid neuron with 32 synapses forgets within 0.05 of its unit of time.
