@@ -105,6 +105,16 @@ def test_clipping_keeps_the_shallow_network_bounded():
     assert not largest(False) <= bound
 
 
+@pytest.mark.parametrize("name", ["plrnn", "shallow_plrnn"])
+def test_a_beyond_one_acts_as_one(name):
+    cell = rz.make_cell(name, 1, 4, key=KEY)
+    ends = np.array([-1.0, 1.0, -1.0, 1.0], np.float32)
+    far, near = (replace(cell, diagonal=jnp.asarray(a)) for a in (3 * ends, ends))
+    xs = draw(0, (5, 1))
+    said, expected = (rz.scan.unroll(c, xs)[1] for c in (far, near))
+    np.testing.assert_array_equal(said, expected)
+
+
 def test_the_last_units_of_an_almost_linear_network_are_rectified():
     cell = rz.cells.ALRNNCell(1, 6, rectified_units=2, key=KEY)
     state, x = jnp.asarray(np.random.default_rng(0).normal(size=6)), jnp.zeros(1)
