@@ -22,6 +22,7 @@ from rnn_zoo import interop
 
 GOLDEN = Path(__file__).parent / "golden"
 FLA = np.load(GOLDEN / "fla.npz")
+NETWORKS = np.load(GOLDEN / "matrix_blocks.npz")
 TRANSFORMERS = np.load(GOLDEN / "transformers.npz")
 MODELS = [k for k in TRANSFORMERS.files if "/" not in k and k != "version"]
 LATER = ("HGRN2Attention", "GatedDeltaProduct", "RWKV7Attention")
@@ -332,3 +333,59 @@ def test_installed_transformers(name):
     own = type("Own", (type(model),), {"forward": lambda self, x: x})(model.config)
     with pytest.raises(TypeError, match=r"got Own with its own forward.*model.config\)"):
         interop.from_transformers(own)
+
+
+# --- xLSTM ----------------------------------------------------------------------------------------
+
+
+def network(name):
+    start = f"{name}/p/"
+    return {k.removeprefix(start): NETWORKS[k] for k in NETWORKS.files if k.startswith(start)}
+
+
+def in_the_order_of_cuda(arrays):
+    """What a layer with that backend keeps of the same weights."""
+    for name in [name for name in arrays if "slstm_cell." in name]:
+        if name.endswith("kernel_"):
+            heads, rows, units = arrays[name].shape
+            kernel = arrays[name].reshape(heads, 4, units, units)
+            arrays[name] = kernel.transpose(0, 3, 1, 2).reshape(heads, units, rows)
+        else:
+            arrays[name] = arrays[name].reshape(4, 2, -1).swapaxes(0, 1).ravel()
+    return arrays
+
+
+@pytest.mark.parametrize("name", ["mlstm", "slstm"])
+def test_xlstm(name):
+    xs, ys, arrays = NETWORKS[f"{name}/x"], NETWORKS[f"{name}/y"], network(name)
+    with float64():
+        stack = interop.xlstm_from_arrays(arrays)
+        np.testing.assert_allclose(eqx.filter_jit(stack)(xs), ys, rtol=1e-9, atol=1e-10)
+        other = interop.xlstm_from_arrays(in_the_order_of_cuda(dict(arrays)))
+        assert eqx.tree_equal(stack, other)
+        part = {f"a.{k}": v for k, v in arrays.items()}
+        last = interop.xlstm_block_from_arrays(
+            {k: v for k, v in part.items() if "blocks.1." in k}, prefix="a.blocks.1."
+        )
+        last = last.layers if name == "slstm" else (last,)
+        assert eqx.tree_equal(tuple(last), stack.layers[-1 - len(last) : -1])
+    with pytest.raises(ValueError, match="the arrays have blocks.0.xlstm.proj.bias too"):
+        interop.xlstm_from_arrays(arrays | {"blocks.0.xlstm.proj.bias": np.ones(2)})
+    for gone in arrays:
+        if gone != "post_blocks_norm.weight":
+            with pytest.raises(ValueError, match="expected "):
+                interop.xlstm_from_arrays({k: v for k, v in arrays.items() if k != gone})
+    with pytest.raises(ValueError, match="expected arrays below blocks.0: give the prefix"):
+        interop.xlstm_from_arrays({"layers.0.norm": np.ones(2)})
+
+
+def test_bad_arrays_of_xlstm():
+    arrays = network("slstm")
+    kernel = "blocks.0.xlstm.slstm_cell._recurrent_kernel_"
+    with pytest.raises(ValueError, match=r"of shape \(2, 12, 3\) or \(2, 3, 12\), got \(2, 6, 6\)"):
+        interop.xlstm_from_arrays(arrays | {kernel: arrays[kernel].reshape(2, 6, 6)})
+    arrays, name = network("mlstm"), "blocks.0.xlstm.proj_up.weight"
+    with pytest.raises(ValueError, match="of 2 wide rows, wide a multiple of the size 6"):
+        interop.xlstm_from_arrays(arrays | {"blocks.0.xlstm.q_proj.weight": np.ones((12, 12))})
+    with pytest.raises(ValueError, match="igate.weight of shape"):
+        interop.xlstm_from_arrays(arrays | {name: np.ones((23, 6))})

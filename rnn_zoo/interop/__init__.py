@@ -35,6 +35,10 @@ from .transformers_models import (
     LanguageModel as LanguageModel,
     from_transformers as from_transformers,
 )
+from .xlstm_arrays import (
+    xlstm_block_from_arrays as xlstm_block_from_arrays,
+    xlstm_from_arrays as xlstm_from_arrays,
+)
 
 
 __getattr__ = _moved(__name__, _OLD)
