@@ -19,6 +19,7 @@ from mutants_blocks import BLOCKS
 from mutants_chunks import ROWS as CHUNKS
 from mutants_delta import ROWS as DELTA
 from mutants_gated_matrix import GATED_MATRIX
+from mutants_interop import INTEROP
 
 import rnn_zoo as rz
 
@@ -323,6 +324,7 @@ MUTANTS |= ATTENTION
 MUTANTS |= CHUNKS
 MUTANTS |= DELTA
 MUTANTS |= BLOCKS
+MUTANTS |= INTEROP
 
 
 # Each mutant has a process of its own, forked from one that has loaded the libraries already.
