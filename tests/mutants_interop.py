@@ -4,15 +4,18 @@ TESTS = "test_interop_matrix.py -k '{}'"
 FLA = TESTS.format("test_layers_of_fla and not single and {}")
 BAD = TESTS.format("bad_arrays_of_fla or every_array_of_fla")
 MODELS = TESTS.format("test_models_of_transformers and {}")
-LAYERS, MAMBA2 = "interop/fla_layers.py", "interop/mamba2_arrays.py"
+LAYERS, HEADS = "interop/fla_layers.py", "interop/_fla_heads.py"
+MAMBA2 = "interop/mamba2_arrays.py"
 TRANSFORMERS, XLSTM = "interop/transformers_models.py", "interop/xlstm_arrays.py"
 INTEROP = {
-    "fla's convolutions oldest first": (LAYERS, "[:, 0, ::-1]", "[:, 0]", FLA.format("DeltaNet")),
-    "fla's pairs stay in halves": (LAYERS, 'if layer.cell == "retnet":', "if False:", FLA.format("Retention")),
+    "fla's convolutions oldest first": (HEADS, "[:, 0, ::-1]", "[:, 0]", FLA.format("DeltaNet")),
+    "fla's pairs stay in halves": (HEADS, 'if layer.cell == "retnet":', "if False:", FLA.format("Retention")),
     "fla's retention with the paper's angles": (LAYERS, '"rotary": True', '"rotary": False', FLA.format("Retention")),
-    "fla's shared heads take turns": (LAYERS, "return jnp.repeat(by_head, sizes.heads // count, 0)", "return jnp.tile(by_head, (sizes.heads // count,) + (1,) * (by_head.ndim - 1))", FLA.format("Gated")),
-    "fla's scale before a norm is forgotten": (LAYERS, "(sizes.key if scaled else 1)", "1", FLA.format("LinearAttention")),
+    "fla's shared heads take turns": (HEADS, "return jnp.repeat(by_head, heads // count, 1)", "return jnp.tile(by_head, (1, heads // count) + (1,) * (by_head.ndim - 2))", FLA.format("Gated")),
+    "fla's scale before a norm is forgotten": (HEADS, "(sizes.key if scaled else 1)", "1", FLA.format("LinearAttention")),
     "fla's decay and share are swapped": (LAYERS, "rows = [*own.rows, given.take(", "rows = [given.take(", FLA.format("GatedDeltaNet")),
+    "fla's steps of one input are taken for heads": (HEADS, "shapes = (sizes.key, 1), (sizes.key, sizes.steps), (sizes.value, sizes.steps)", "shapes = (sizes.key, 1), (sizes.key * sizes.steps, 1), (sizes.value * sizes.steps, 1)", FLA.format("DeltaProduct")),
+    "fla's hgrn2 forgets all in a step": (LAYERS, 'float(chosen["lower_bound"])', "0.0", FLA.format("HGRN2")),
     "from_fla takes any value of an option": (LAYERS, "if only and value != default.value:", "if False:", BAD),
     "from_fla leaves arrays out": (LAYERS, "    given.finish()\n    return made", "    return made", BAD),
     "mamba-2 with z first": (MAMBA2, "jnp.concatenate([rows[wide:], rows[:wide]])", "rows", FLA.format("Mamba2")),

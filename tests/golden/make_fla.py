@@ -273,12 +273,18 @@ LAYERS = {
     ],
     "hgrn2.HGRN2Attention": [
         {"expand_ratio": 4, "layer_idx": 0},
-        {"expand_ratio": 4, "layer_idx": 1, "lower_bound": 0.25},
+        {"expand_ratio": 4, "layer_idx": 1, "lower_bound": 0.25}
+        | {"use_short_conv": True, "conv_bias": True},
     ],
     "gated_deltaproduct.GatedDeltaProduct": [
         WIDE,
         WIDE
-        | {"num_householder": 3, "use_forget_gate": False, "allow_neg_eigval": False}
+        | {
+            "num_v_heads": 4,
+            "num_householder": 3,
+            "use_forget_gate": False,
+            "allow_neg_eigval": False,
+        }
         | {"use_output_gate": False, "norm_eps": 0.01},
     ],
     "rwkv7.RWKV7Attention": [
