@@ -23,6 +23,8 @@ INTEROP = {
     "recurrentgemma's gates are swapped": (TRANSFORMERS, 'for gate in ("recurrent", "input")', 'for gate in ("input", "recurrent")', MODELS.format("gemma")),
     "recurrentgemma's embeddings are not scaled": (TRANSFORMERS, "jnp.asarray(size**0.5, jnp.bfloat16)", "jnp.asarray(1.0)", MODELS.format("gemma")),
     "recurrentgemma's last norm is less 1": (TRANSFORMERS, "norm = 1 + norm", "norm = norm", MODELS.format("gemma")),
+    "rwkv7's mixes of a and g are swapped": ("interop/rwkv7_arrays.py", 'for part in "rwkvag"])', 'for part in "rwkvga"])', FLA.format("RWKV7")),
+    "rwkv7's norms of heads with another eps": ("interop/rwkv7_arrays.py", "eps=head * norm_eps", "eps=norm_eps", FLA.format("RWKV7")),
     "xlstm's gates by their names": (XLSTM, 'in "fizo"]', 'in "ifzo"]', TESTS.format("test_xlstm and slstm")),
     "xlstm's kernels of cuda are transposed": (XLSTM, "transpose(2, 0, 3, 1)", "transpose(2, 0, 1, 3)", TESTS.format("test_xlstm and slstm")),
     "xlstm's norms are not less 1": (XLSTM, 'weight=1 + given.take(f"{name}.weight", size)', 'weight=given.take(f"{name}.weight", size)', TESTS.format("test_xlstm and mlstm")),

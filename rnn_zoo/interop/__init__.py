@@ -25,6 +25,7 @@ from .mamba2_arrays import (
 )
 from .ncps import from_ncps as from_ncps
 from .onnx import to_onnx as to_onnx
+from .rwkv7_arrays import rwkv7_from_arrays as rwkv7_from_arrays
 from .safetensors_files import (
     load_safetensors as load_safetensors,
     save_safetensors as save_safetensors,

@@ -7,14 +7,16 @@ from jaxtyping import Array
 from .._common.checks import check_choice
 from ..layers.heads_block import HeadsBlock
 from ..layers.mamba2_block import Mamba2Block
+from ..layers.rwkv7_block import RWKV7TimeMix
 from ._fla_heads import ACTIVATION, FUSED, Layer, Own, Sizes, for_heads, read_heads
 from ._named import Named
 from .mamba2_arrays import read_mamba2
+from .rwkv7_arrays import read_fla
 
 
 def from_fla(
     layer: str, arrays: Any, *, prefix: str = "", dtype: Any = None, **options: Any
-) -> HeadsBlock | Mamba2Block:
+) -> HeadsBlock | Mamba2Block | RWKV7TimeMix:
     """A block from the arrays of one layer of fla (fla-org/flash-linear-attention), by their names.
 
         block = rz.interop.from_fla("GatedDeltaNet", arrays, prefix="model.layers.0.attn.")
@@ -38,6 +40,7 @@ def from_fla(
     | GatedDeltaProduct | `HeadsBlock("delta_product")` | the same; here the first is True |
     | HGRN2Attention | `HeadsBlock("hgrn2")` | `expand_ratio`, `lower_bound`, one number |
     | Mamba2 | `Mamba2Block` | `n_groups`, `norm_eps` |
+    | RWKV7Attention | `RWKV7TimeMix`, of a first layer without `v_lora` | `norm_eps` |
 
     The first three take `elementwise_affine`; where it is False their norm has no weights, which
     would tell the number of heads, and `num_heads` is needed. GatedDeltaNet, KimiDeltaAttention and
@@ -51,12 +54,14 @@ def from_fla(
     **Raises:** ValueError for another layer, for names or shapes that do not fit, for an option
     with another value; TypeError for an unknown option.
     """  # noqa: E501
-    check_choice("layer", layer, [*_LAYERS, "Mamba2"])
+    check_choice("layer", layer, [*_LAYERS, *_OTHERS])
     given = Named(arrays, prefix, dtype)
-    known = _MAMBA2 if layer == "Mamba2" else _LAYERS[layer].options
+    known = _OTHERS[layer] if layer in _OTHERS else _LAYERS[layer].options
     chosen = _chosen(layer, known, options)
     if layer == "Mamba2":
         made = read_mamba2(given, "", chosen["n_groups"], chosen["norm_eps"])
+    elif layer == "RWKV7Attention":
+        made = read_fla(given, float(chosen["norm_eps"]))
     else:
         made = read_heads(given, _LAYERS[layer], chosen)
     given.finish()
@@ -196,4 +201,7 @@ _LAYERS = {
         "qfi",
     ),
 }
-_MAMBA2 = {"n_groups": 1, "norm_eps": 1e-5, "norm_before_gate": _Only(False, False)}
+_OTHERS = {
+    "Mamba2": {"n_groups": 1, "norm_eps": 1e-5, "norm_before_gate": _Only(False, False)},
+    "RWKV7Attention": {"norm_eps": 1e-5},
+}
