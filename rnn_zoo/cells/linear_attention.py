@@ -170,8 +170,9 @@ class RetNetCell(AbstractDeclaredCell, AbstractMatrixCell, init=False):
     count, so that masked steps and resets leave nothing behind. `weight_ih` holds the rows of q, of
     k and of v, each head by head; each starts Glorot-uniform with a gain of $2^{-5/2}$, and `bias`
     at 0. With `rotary` $\theta_i = 10000^{-2i / K}$, which rotary embeddings have and networks that
-    were trained with other code than the authors'. The norm and the gate of the paper stand behind the cell, in its block. It is linear and
-    has no gates: the first head sums some 32 steps, each further one twice as many.
+    were trained with other code than the authors'. The norm and the gate of the paper stand behind
+    the cell, in its block. It is linear and has no gates: the first head sums some 32 steps, each
+    further one twice as many.
     """
 
     weight_ih: Float[Array, "rows input"] | None = drawn_from(

@@ -142,8 +142,8 @@ def _sizes(
         )
     if rest or heads < 1:
         raise ValueError(
-            f"expected heads that divide the {wide} values of o_proj.weight, got "
-            + (f"a norm of {len(scale)} numbers" if num_heads is None else f"{heads} heads")
+            f"expected heads that divide the {wide} values of o_proj.weight, got {heads} heads and "
+            f"{rest} values more"
         )
     queries = heads if num_heads is None else num_heads
     # Of the others num_heads is the number of all heads.
