@@ -23,6 +23,7 @@ from mutants_gates import ROWS as GATES
 from mutants_linear import ROWS as LINEAR
 from mutants_rates import ROWS as RATES
 from mutants_timed import TIMED
+from mutants_interop import INTEROP
 
 import rnn_zoo as rz
 
@@ -331,6 +332,7 @@ MUTANTS |= GATES
 MUTANTS |= LINEAR
 MUTANTS |= BLOCKS
 MUTANTS |= TIMED
+MUTANTS |= INTEROP
 
 
 # Each mutant has a process of its own, forked from one that has loaded the libraries already.

@@ -47,7 +47,7 @@ class _Published:
 
 
 _PUBLISHED = {
-    "linear_attention": _Published(kernel_size=0, gate="none"),
+    "linear_attention": _Published(gate="none", kernel_size=0),
     "gla": _Published(kernel_size=0),
     "retnet": _Published(kernel_size=0, norm_weight=False, eps=1e-6, expand=2.0),
     "deltanet": _Published(gate="none", activated=True),
