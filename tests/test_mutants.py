@@ -19,6 +19,10 @@ from mutants_blocks import BLOCKS
 from mutants_chunks import ROWS as CHUNKS
 from mutants_delta import ROWS as DELTA
 from mutants_gated_matrix import GATED_MATRIX
+from mutants_gates import ROWS as GATES
+from mutants_linear import ROWS as LINEAR
+from mutants_rates import ROWS as RATES
+from mutants_timed import TIMED
 
 import rnn_zoo as rz
 
@@ -232,7 +236,7 @@ MUTANTS = {
     "mamba without time": ("cells/mamba.py", "step = jnp.asarray(dt) * jax.nn.softplus", "step = jax.nn.softplus", "test_equations.py -k 'dt_ and mamba'"),
     "convolution from the oldest": ("cells/short_conv.py", "self.weight[::-1] * window", "self.weight * window", "test_ssm.py -k short_convolution"),
     "convolution that forgets an input too early": ("cells/short_conv.py", "return window[1:], plus", "return window[:-1], plus", "test_ssm.py -k short_convolution"),
-    "mamba block without its gate": ("layers/gated_block.py", "jax.vmap(self.gated)(vs, gs)", "vs", "test_ssm.py -k mamba_block"),
+    "mamba block without its gate": ("layers/gated_block.py", "self.project_out(self.gated(v, g))", "self.project_out(v)", "test_ssm.py -k mamba_block"),
     "mamba's rank of its inner width": ("layers/mamba_block.py", "rank = -(-size // 16)", "rank = -(-expand * size // 16)", "test_blocks.py -k mamba_has"),
     "mamba's last projection as large in every depth": ("layers/published.py", "made.project_out.weight / math.sqrt(num_layers)", "made.project_out.weight / 1", "test_blocks.py -k adds_them"),
     "mamba by name is the cell alone": ("models/sequence.py", "(published(info.name, info.block) if info.block else functools.partial(deep, make))(", "functools.partial(deep, make)(", "test_blocks.py -k model_named_mamba"),
@@ -321,8 +325,12 @@ MUTANTS = {
 MUTANTS |= GATED_MATRIX
 MUTANTS |= ATTENTION
 MUTANTS |= CHUNKS
+MUTANTS |= RATES
 MUTANTS |= DELTA
+MUTANTS |= GATES
+MUTANTS |= LINEAR
 MUTANTS |= BLOCKS
+MUTANTS |= TIMED
 
 
 # Each mutant has a process of its own, forked from one that has loaded the libraries already.

@@ -16,8 +16,13 @@ from .blocks import (
     rglru_block_from_arrays as rglru_block_from_arrays,
     s5_block_from_arrays as s5_block_from_arrays,
 )
+from .fla_layers import from_fla as from_fla
 from .flax_layers import from_flax as from_flax
 from .keras_layers import from_keras as from_keras
+from .mamba2_arrays import (
+    mamba2_block_from_arrays as mamba2_block_from_arrays,
+    mamba2_from_arrays as mamba2_from_arrays,
+)
 from .ncps import from_ncps as from_ncps
 from .onnx import to_onnx as to_onnx
 from .safetensors_files import (
@@ -26,6 +31,10 @@ from .safetensors_files import (
 )
 from .stablehlo import to_stablehlo as to_stablehlo
 from .torch_layers import from_torch as from_torch, to_torch as to_torch
+from .transformers_models import (
+    LanguageModel as LanguageModel,
+    from_transformers as from_transformers,
+)
 
 
 __getattr__ = _moved(__name__, _OLD)

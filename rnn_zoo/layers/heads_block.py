@@ -37,6 +37,7 @@ class _Published:
 
 
 _PUBLISHED = {
+    "linear_attention": _Published(kernel_size=0, gate="none"),
     "gla": _Published(kernel_size=0),
     "retnet": _Published(kernel_size=0, norm_weight=False, eps=1e-6, expand=2.0),
     "deltanet": _Published(gate="none", activated=True),
@@ -57,6 +58,8 @@ class HeadsBlock(AbstractGatedBlock):
     and shares; norm is an RMS norm of each head, with one weight for all heads, and comes before
     the gate. By the name of the cell it is the block of
 
+    - "linear_attention" (Katharopoulos et al. 2020, arXiv:2006.16236), with the norm of those below
+      in the place of the paper's layer norms: no conv and no gate;
     - "gla" (Yang et al. 2023, arXiv:2312.06635): no conv and no silu before the cell, silu as gate;
     - "retnet" (Sun et al. 2023, arXiv:2307.08621): the same, twice as wide, the norm without
       weights; `project_in` starts Glorot-uniform with a gain of $2^{-5/2}$ for each of q, k, v and
@@ -99,7 +102,7 @@ class HeadsBlock(AbstractGatedBlock):
     ):
         """**Arguments:**
 
-        - `cell`: "gla", "retnet", "deltanet", "gated_deltanet" or "kda".
+        - `cell`: "linear_attention", "gla", "retnet", "deltanet", "gated_deltanet" or "kda".
         - `size`: of x and y; `width`: of the values of all heads, the `hidden_size` of the cell.
         - `kernel_size`: inputs that the convolution sees, 0 for none; `conv_bias`: whether it has
           a bias.

@@ -27,6 +27,7 @@ from ..layers.published import BLOCKS, published
 from ..layers.sequence_dropout import drop_steps
 from ..layers.stacked import as_layer
 from ..registry import cell_info, cell_options, make_cell
+from .missing_inputs import check_encoder
 
 
 class SequenceModel(AbstractLayer):
@@ -41,7 +42,9 @@ class SequenceModel(AbstractLayer):
     well. With `pool=None` a model also streams: `state, y = model.step(state, x)`.
 
     `encoder` is an `eqx.nn.Linear`, or an `eqx.nn.Embedding` that reads integer tokens, xs of
-    shape (time,); with None the layer reads the inputs themselves.
+    shape (time,); with None the layer reads the inputs themselves. A layer that takes NaN for a
+    missing value (`rz.cells.GRUDCell`, `rz.Imputed`) has to read them itself: with an encoder it is
+    a ValueError.
     """
 
     encoder: Any
@@ -78,6 +81,7 @@ class SequenceModel(AbstractLayer):
             raise ValueError(
                 f"the encoder gives {given} features and the layer reads {layer.input_size}"
             )
+        check_encoder(encoder, layer)
         self.encoder = encoder
         self.layer = layer
         self.dropout = make_dropout(dropout)
@@ -214,8 +218,10 @@ def _options(name: str) -> tuple[str, ...]:
     if not cell_info(name).block:
         return options
     block = inspect.signature(BLOCKS[cell_info(name).block]).parameters.values()
+    if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in block):
+        options = ()  # the block hands none on
     own = (p.name for p in block if p.kind is inspect.Parameter.KEYWORD_ONLY)
-    options += tuple(option for option in own if option not in (*options, "key"))
+    options += tuple(option for option in own if option not in (*options, "key", "place"))
     return tuple(option for option in options if option != "input_map")
 
 
@@ -240,13 +246,14 @@ def make_model(
     map (`rz.layers.deep`). Cells whose paper has a block of its own give the network of that paper
     and take the options of both: "mamba", `rz.Mamba`, and "mamba2" a `MambaBlock` or `Mamba2Block`,
     with convolution and gate, in every layer; "gla", "retnet", "deltanet", "gated_deltanet" and
-    "kda" a `HeadsBlock` and behind it a perceptron. A model of the cell alone
-    is `SequenceModel(deep(MambaCell, ...), ...)`. `dropout` acts between layers (inside the
-    blocks) and before the head. With `embedding_size` the model reads tokens, integers (time,) from
-    0 to `input_size` - 1, through an `eqx.nn.Embedding` of so many features, drawn from a standard
-    normal. With `mesh_axis` the time of one sequence is spread over that axis of the mesh in use
-    (`rz.scan.over_devices`): for linear cells; a file does not keep it. ValueError for an unknown
-    name or a size below 1, TypeError for an unknown option.
+    "kda" a `HeadsBlock` and behind it a perceptron; "mlstm" an `MLSTMBlock`; "slstm" an
+    `SLSTMBlock` and behind it a perceptron; "rwkv7" an `RWKV7TimeMix` and an `RWKV7ChannelMix`. A
+    model of the cell alone is `SequenceModel(deep(MambaCell, ...), ...)`. `dropout` acts between
+    layers (inside the blocks) and before the head. With `embedding_size` the model reads tokens,
+    integers (time,) from 0 to `input_size` - 1, through an `eqx.nn.Embedding` of so many features,
+    drawn from a standard normal. With `mesh_axis` the time of one sequence is spread over that axis
+    of the mesh in use (`rz.scan.over_devices`): for linear cells; a file does not keep it.
+    ValueError for an unknown name or a size below 1, TypeError for an unknown option.
     """
     info = cell_info(name)
     for option in options:
@@ -282,7 +289,7 @@ def make_model(
         hidden_size,
         num_layers=num_layers,
         bidirectional=bidirectional,
-        dropout=dropout if info.linear or num_layers > 1 else 0.0,
+        dropout=dropout if info.linear or info.block or num_layers > 1 else 0.0,
         key=key_layer,
         **options,
     )
