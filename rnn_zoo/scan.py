@@ -27,8 +27,10 @@ from ._evaluators import (
     Report,
     check_strict,
     choose_chunks,
+    chosen_inside,
     linear,
     matrix,
+    options_inside,
     sequential,
     side_by_side,
 )
@@ -83,6 +85,20 @@ def over_devices(mesh_axis: str) -> Iterator[None]:
     if mesh_axis is None:
         raise TypeError("expected mesh_axis to be the name of an axis of a mesh, got None")
     with _across.over(mesh_axis):
+        yield
+
+
+@contextlib.contextmanager
+def in_chunks(options: Chunks | None = None) -> Iterator[None]:
+    """Cells that are not linear run by `method="chunks"`, layers and models included.
+
+    `with rz.scan.in_chunks():` is what `method="auto"` means inside, for every cell that has no
+    parallel form of its own; the others, and what has a method or `remat` of its own, stay as they
+    are. TypeError for options that are no `Chunks`.
+    """
+    if not isinstance(options, Chunks | None):
+        raise TypeError(f"expected options to be a rnn_zoo.scan.Chunks or None, got {options!r}")
+    with options_inside(options or "chunks"):
         yield
 
 
@@ -207,7 +223,7 @@ def _checked(cell: Any, given: tuple, reverse: bool) -> Steps:
     return steps._replace(key=step_keys(key, steps.length, reverse=reverse))
 
 
-def _evaluate(cell, steps: Steps, state, method: str, remat, how: How):
+def _evaluate(cell, steps: Steps, state, method: str | Chunks, remat, how: How):
     state = check_state(cell, state)
     algorithm = resolve_method(cell, method, steps.length, remat)
     how = how._replace(algorithm=algorithm, plain=_CHOSEN.value == "scan")
@@ -245,6 +261,8 @@ def resolve_method(
             raise ValueError(f"remat belongs to the sequential loop: drop method={method!r}")
         return "sequential"
     parallel = cell.linear or runs_in_chunks(cell)
+    if method == "auto" and not parallel:
+        method = chosen_inside()
     if method == "chunks" or isinstance(method, Chunks):
         options = Chunks() if isinstance(method, str) else method
         return choose_chunks(cell, parallel, length, options)

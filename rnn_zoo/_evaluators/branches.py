@@ -1,4 +1,4 @@
-"""What a network remembers, found by what it does: ends that have become one, and maps between them."""
+"""What a network remembers: ends of chunks that have become one, and the maps between them."""
 
 from typing import NamedTuple
 

@@ -1,7 +1,7 @@
 """Integers and flags of a state, before each step, without going through the steps.
 
-A chunk begins with a state, and the vector that is guessed holds real numbers alone. What else is in
-a state has to follow from itself: a clock, which comes round, or what never changes.
+A chunk begins with a state, and the vector that is guessed holds real numbers alone. What else is
+in a state has to follow from itself: a clock, which comes round, or what never changes.
 """
 
 from typing import Any
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array
 
 from .._common.checks import Steps
@@ -21,8 +22,7 @@ LONGEST = 4096
 
 
 def fixed_parts(cell: Any, state: Any, steps: Steps) -> Any:
-    """Of the state before each step what is no part of its vector, (time, ...); None in the place of
-    what is.
+    """Of the state before each step what is no part of its vector, (time, ...), else None.
 
     TypeError for a cell whose integers or flags depend on its inputs or on the rest of the state.
     """
@@ -92,7 +92,7 @@ def _ticking(cell, state, places: list[int], steps: Steps):
         return None, True
     # All but the leaves themselves, and constants that are known now, is foreign to a clock.
     foreign = set(jaxpr.invars[len(own) :])
-    foreign |= {v for v, c in zip(jaxpr.constvars, closed.consts) if isinstance(c, jax.core.Tracer)}
+    foreign |= {v for v, c in zip(jaxpr.constvars, closed.consts) if isinstance(c, Tracer)}
     for equation in jaxpr.eqns:
         read = {v for v in equation.invars if not isinstance(v, Literal)}
         if read & foreign:
@@ -100,8 +100,8 @@ def _ticking(cell, state, places: list[int], steps: Steps):
     if any(not isinstance(v, Literal) and v in foreign for v in jaxpr.outvars):
         raise TypeError(
             f"{type(cell).__name__} keeps integers or flags that depend on its inputs or on the "
-            'rest of its state: method="chunks" takes states of real numbers, of clocks and of what '
-            'never changes; use method="sequential"'
+            'rest of its state: method="chunks" takes states of real numbers, of clocks and of '
+            'what never changes; use method="sequential"'
         )
 
     def alone(own: list) -> list:

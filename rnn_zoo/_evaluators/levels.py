@@ -181,7 +181,7 @@ def _look_for_branches(problem: Problem, trial: Trial, options: Chunks, tol: flo
 
 
 def _round(problem: Problem, search: Search, options: Chunks, tol: float) -> Search:
-    """From what the ends of the last round merge to; each chunk from the one before, from there on."""
+    """What the last ends merge to, and each chunk from the one before from there on."""
     cold = search.round == 0
     search = _when(~cold, lambda s: _branch_out(problem, s, options), search)
     trial = _hand_on(problem, search.trial, tol, cold, search.more)
@@ -211,9 +211,9 @@ def _branch_out(problem: Problem, search: Search, options: Chunks) -> Search:
 
 def _added(seeds: Seeds, pool: Array, valid: Array, most: tuple, apart: Array) -> Seeds:
     """At most so many more: (a bound that a program knows, the number)."""
-    bound, most = most
+    bound, number = most
     more = seeds.add(pool, valid, bound, apart)
-    return more._replace(count=jnp.minimum(more.count, seeds.count + most))
+    return more._replace(count=jnp.minimum(more.count, seeds.count + number))
 
 
 def _from_seeds(
@@ -278,7 +278,7 @@ def _one_by_one(problem: Problem, trial: Trial, tol: float) -> tuple[Pass, Array
     open_ = ~(trial.run.joints() <= most)
     places = jnp.arange(problem.chunks)
 
-    def next_open(i: Array) -> Array:
+    def next_open(i: Array | int) -> Array:
         """The first chunk from i on whose start is not where the one before ended."""
         return jnp.min(jnp.where(open_ & (places >= i), places, problem.chunks))
 

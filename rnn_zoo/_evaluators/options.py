@@ -1,10 +1,12 @@
 """What a user says of `method="chunks"`, and what they are told."""
 
+import contextlib
 import dataclasses
 import math
 import operator
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -26,11 +28,11 @@ class Chunks:
       passes.
     - `tol`: the largest joint that counts as closed, in units of the larger of 1 and the largest
       state; None: 1e-5, in double precision 1e-12.
-    - `seeds`: how many states a pass of level 1 starts each chunk from; three rounds more may follow.
+    - `seeds`: how many states a pass of level 1 starts each chunk from; three rounds may follow.
     - `branches`: the most that are told apart at a joint.
     - `newton`: whether level 3 is tried, whose Jacobians of chunks take chunks times n^2 numbers.
-    - `gradient`: `"exact"`: one linear solve over the joints; `"two-pass"`: what a chunk hands on to
-      the next but one is left out, which is cheaper, and as wrong as a chunk does not forget.
+    - `gradient`: `"exact"`: one linear solve over the joints; `"two-pass"`: what a chunk hands on
+      to the next but one is left out, which is cheaper, and as wrong as a chunk remembers.
     - `strict`: an error where chunks are left to level 4, in place of the time that it takes.
 
     ValueError or TypeError for what is none of these.
@@ -45,7 +47,7 @@ class Chunks:
     strict: bool = False
 
     def __post_init__(self):
-        if self.size != "auto":
+        if not isinstance(self.size, str) or self.size != "auto":
             _at_least("size", self.size, 1)
         _at_least("seeds", self.seeds, 2)
         _at_least("branches", self.branches, 1)
@@ -55,7 +57,7 @@ class Chunks:
 
     def steps(self, length: int) -> int:
         """The steps of a chunk of a sequence."""
-        if self.size != "auto":
+        if not isinstance(self.size, str):
             return operator.index(self.size)
         wanted = SHARE * math.sqrt(max(length, 1))
         return max(SHORTEST, 1 << math.ceil(math.log2(wanted)) if wanted > 1 else 1)
@@ -65,6 +67,29 @@ class Chunks:
         if self.tol is not None:
             return self.tol
         return 1e-5 if jnp.finfo(dtype).bits <= 32 else 1e-12
+
+
+# What `method="auto"` means for cells that are not linear. A part of the key of jax's caches.
+_INSIDE = jax.make_user_context("auto")
+
+
+def check_method(method: str | Chunks) -> str | Chunks:
+    """The method of a model, whose cells choose among the others. ValueError for one of those."""
+    if not isinstance(method, Chunks) and method not in ("auto", "chunks"):
+        raise ValueError(
+            f'expected method to be "auto", "chunks" or a rnn_zoo.scan.Chunks, got {method!r}'
+        )
+    return method
+
+
+def options_inside(method: str | Chunks) -> contextlib.AbstractContextManager:
+    """Inside, "auto" is this method; "auto" leaves it as it is."""
+    return contextlib.nullcontext() if method == "auto" else _INSIDE(method)
+
+
+def chosen_inside() -> str | Chunks:
+    """What "auto" means here."""
+    return _INSIDE.value
 
 
 class Report(NamedTuple):

@@ -5,6 +5,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from .._common.checks import Steps, check_output
@@ -28,6 +29,7 @@ def linear(cell, state, steps: Steps, how: How):
     inputs = as_floats(cell, x, *dt)
     maps = _map_over_time(cell, c, state, inputs)
     way = Way(steps.length, how.reverse, mesh_axis=how.mesh_axis)
+    assert isinstance(how.algorithm, str)
     if how.algorithm == PLAIN:
         flags = {"mask": steps.mask, "reset": steps.reset}
         states = plain.states(maps, state, way, initial=cell.init_state(), **flags)

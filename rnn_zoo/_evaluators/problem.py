@@ -12,7 +12,7 @@ from jax import lax
 from jaxtyping import Array
 
 from .._common.checks import Steps
-from .._common.vectors import moves, state_vector, with_vector
+from .._common.vectors import state_vector, with_vector
 from .clocks import fixed_parts
 
 
@@ -123,10 +123,3 @@ def cut(cell: Any, state: Any, steps: Steps, size: int, run: Callable) -> Proble
 
 def _none(leaf: Any) -> bool:
     return leaf is None
-
-
-def frozen(problem: Problem) -> Problem:
-    """The same numbers, without a derivative."""
-    return jax.tree.map(
-        lambda x: lax.stop_gradient(x) if eqx.is_array(x) and moves(x) else x, problem
-    )

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jaxtyping import Array
 
 from .._common.checks import Steps
@@ -16,7 +17,7 @@ from .common import How
 from .levels import find
 from .newton import corrections, jacobians
 from .options import Chunks, Report
-from .problem import Pass, Problem, cut, frozen
+from .problem import Pass, Problem, cut
 from .sequential import sequential
 
 
@@ -32,9 +33,16 @@ def choose_chunks(cell: Any, linear: bool, length: Any, options: Chunks) -> Any:
     return options if length > options.steps(length) else "sequential"
 
 
-@eqx.filter_jit
 def side_by_side(cell: Any, state: Any, steps: Steps, how: How) -> tuple[tuple, Report]:
     """(final state, states, outputs) as the loop gives them, and what it took."""
+    assert isinstance(how.algorithm, Chunks)
+    size = how.algorithm.steps(steps.length)
+    found, report = _side_by_side(cell, state, steps, how)
+    return found, report._replace(size=size, chunks=-(-steps.length // size))
+
+
+@eqx.filter_jit
+def _side_by_side(cell: Any, state: Any, steps: Steps, how: How) -> tuple[tuple, Report]:
     assert isinstance(how.algorithm, Chunks)
     if how.reverse:
         scalar = steps.dt is not None and steps.dt.ndim == 0
@@ -67,7 +75,7 @@ def check_strict(cell: Any, report: Report, options: Chunks, found: Any) -> Any:
     name = type(cell).__name__
     mend = 'use method="sequential", chunks of more steps, or float64'
     failed = report.level == 4
-    if not isinstance(failed, jax.core.Tracer):
+    if not isinstance(failed, Tracer):
         if failed.any():
             # A batch is shown by its worst.
             passes, wrong, joint, reruns, branches = (
@@ -106,7 +114,7 @@ def _found_jvp(primals, tangents):
     """
     (problem, options), (moved, _) = primals, tangents
     found, report = _found(problem, options)
-    starts = lax.stop_gradient(found.starts)
+    starts = found.starts
 
     def from_starts(problem: Problem, starts: Array) -> Pass:
         return problem.all(starts)
@@ -116,8 +124,7 @@ def _found_jvp(primals, tangents):
     _, own = eqx.filter_jvp(from_starts, (problem, starts), (moved, still))
     offsets = jnp.concatenate([first[None], own.ends[:-1]])
     if options.gradient == "exact":
-        matrices = lax.stop_gradient(jacobians(frozen(problem), starts))
-        offsets = corrections(matrices, offsets)
+        offsets = corrections(jacobians(problem, starts), offsets)
     _, tangent = eqx.filter_jvp(from_starts, (problem, starts), (moved, offsets))
     return (found, report), (tangent._replace(starts=offsets), _none(report))
 
