@@ -108,7 +108,7 @@ class FlipFlop(AbstractCell):
 
 
 class Turning(AbstractCell):
-    """A rotation by an angle that the input changes a little, and a bend: nothing ever merges."""
+    """A turn that the input pushes, and a slight bend: nothing ever merges."""
 
     angle: jax.Array
     input_size: int = eqx.field(static=True, default=1)
@@ -119,9 +119,9 @@ class Turning(AbstractCell):
         return jnp.ones(2, self.angle.dtype)
 
     def equation(self, c, state, x):
-        angle = self.angle + 0.1 * x[0] + 0.01 * jnp.sum(state**2)
         turned = jnp.stack([-state[1], state[0]])
-        h = jnp.cos(angle) * state + jnp.sin(angle) * turned
+        h = jnp.cos(self.angle) * state + jnp.sin(self.angle) * turned
+        h = h + 0.1 * x + 0.002 * jnp.sin(state)
         return h, h
 
 
