@@ -20,10 +20,10 @@ from mutants_chunks import ROWS as CHUNKS
 from mutants_delta import ROWS as DELTA
 from mutants_gated_matrix import GATED_MATRIX
 from mutants_gates import ROWS as GATES
+from mutants_interop import INTEROP
 from mutants_linear import ROWS as LINEAR
 from mutants_rates import ROWS as RATES
 from mutants_timed import TIMED
-from mutants_interop import INTEROP
 
 import rnn_zoo as rz
 
