@@ -141,6 +141,22 @@ class Chaotic(AbstractCell):
         return h, h
 
 
+class Adding(AbstractCell):
+    """h' = h + r tanh(x): forgets nothing, and moves little in a chunk."""
+
+    rate: jax.Array
+    input_size: int = eqx.field(static=True, default=1)
+    output_size: int = eqx.field(static=True, default=1)
+    linear = timed = stochastic = False
+
+    def init_state(self):
+        return jnp.zeros(1, self.rate.dtype)
+
+    def equation(self, c, state, x):
+        h = state + self.rate * jnp.tanh(x)
+        return h, h
+
+
 def signs(time, share, seed=0):
     return np.where(np.random.default_rng(seed).random((time, 1)) < share, -1.0, 1.0)
 
@@ -215,6 +231,19 @@ def test_what_never_merges_ends_chunk_by_chunk_without_newton():
         report = compared(Turning(jnp.array(0.3)), xs, 1e-8, size=16, newton=False)
         assert report.level == 4
         assert report.passes + report.reruns <= 20 + 3
+
+
+@pytest.mark.parametrize("newton", [True, False])
+def test_joints_that_fit_are_not_enough(newton):
+    """Each is smaller than what counts as closed; together they are the whole way."""
+    with float64():
+        cell, xs = Adding(jnp.array(2e-3)), jnp.ones((64 * 16, 1))
+        options = Chunks(16, tol=0.03, newton=newton)
+        one, two = (unroll(cell, xs, method=method) for method in ("sequential", options))
+        assert one[0] > 1
+        assert_close(one, two, 1e-9)
+        report = chunk_report(cell, xs, method=options)
+        assert report.level == (3 if newton else 4)
 
 
 def test_chaos_is_the_loop():
