@@ -258,18 +258,9 @@ def make_model(
     `dropout` acts between layers (inside the blocks) and before the head. With `embedding_size` the
     model reads tokens, integers (time,) from 0 to `input_size` - 1, through an `eqx.nn.Embedding`
     of so many features, drawn from a standard normal. With `mesh_axis` the time of one sequence is
-    spread over that axis of the mesh in use (`rz.scan.over_devices`): for linear cells; a file does
-    not keep it. ValueError for an unknown name or a size below 1, TypeError for an unknown option.
-    with convolution and gate, in every layer; "gla", "retnet", "deltanet", "gated_deltanet" and
-    "kda" a `HeadsBlock` and behind it a perceptron; "mlstm" an `MLSTMBlock`; "slstm" an
-    `SLSTMBlock` and behind it a perceptron; "rwkv7" an `RWKV7TimeMix` and an `RWKV7ChannelMix`. A
-    model of the cell alone is `SequenceModel(deep(MambaCell, ...), ...)`. `dropout` acts between
-    layers (inside the blocks) and before the head. With `embedding_size` the model reads tokens,
-    integers (time,) from 0 to `input_size` - 1, through an `eqx.nn.Embedding` of so many features,
-    drawn from a standard normal. With `mesh_axis` the time of one sequence is spread over that axis
-    of the mesh in use (`rz.scan.over_devices`): for linear cells; `method="chunks"`, or a
-    `rz.scan.Chunks`, runs other cells in chunks side by side. A file keeps neither.
-    ValueError for an unknown name or a size below 1, TypeError for an unknown option.
+    spread over that axis of the mesh in use (`rz.scan.over_devices`): for linear cells;
+    `method="chunks"`, or a `rz.scan.Chunks`, runs other cells in chunks side by side. A file keeps
+    neither. ValueError for an unknown name or a size below 1, TypeError for an unknown option.
     """
     info = cell_info(name)
     for option in options:
