@@ -80,7 +80,7 @@ CELLS = [
         {"order": 6, "memory_size": 1, "theta": 9.0, "encoder_activation": jax.nn.relu},
         {"theta": 9.0, "encoder_activation": relu},
     ),
-    both("alrnn", rectified_units=2),
+    Golden("alrnn", None, {"rectified_units": 2}, {"rectified": 2}),
 ]
 goldens = pytest.mark.parametrize("golden", CELLS, ids=lambda golden: golden.id)
 
