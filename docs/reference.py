@@ -432,8 +432,19 @@ def _cell_head(entry: Entry) -> str:
     return (
         f'<h2><code>{entry.cell}</code> <span class="class">{info.cls.__name__}</span></h2>\n'
         f"<p>{marks}</p>\n"
-        f'<p class="paper">{_line(info.paper, entry.page)}</p>'
+        f'<p class="paper">{_line(info.paper, entry.page)}</p>' + _also(info)
     )
+
+
+def _also(info: rz.CellInfo) -> str:
+    """Other published names, with the options that make the cell what they say."""
+    if not info.covers:
+        return ""
+    parts = []
+    for name, options in info.covers.items():
+        given = ", ".join(f"{option}={value!r}" for option, value in options.items())
+        parts.append(escape(name) + (f" (<code>{escape(given)}</code>)" if given else ""))
+    return f'\n<p class="also">Covers: {", ".join(parts)}.</p>'
 
 
 @functools.cache

@@ -131,6 +131,35 @@ def _heads(id: str, name: str, **options) -> Case:
     return Case(id, build, name, **flags, outputs=lambda hidden: 2 * hidden)
 
 
+def _square(name: str) -> Callable[..., Any]:
+    """Outputs of the size of the inputs."""
+
+    def build(key, dtype=None, input_size=I, hidden_size=H):
+        return rz.make_cell(name, input_size, input_size, key=key, dtype=dtype)
+
+    return build
+
+
+def _full_sru(key, dtype=None, input_size=I, hidden_size=H):
+    return rz.cells.SRUCell(input_size, hidden_size, recurrent=True, dtype=dtype, key=key)
+
+
+def _delay_line(key, dtype=None, input_size=I, hidden_size=H):
+    line = rz.cells.TappedDelayLine(input_size, taps=3, dtype=dtype)
+    cell = rz.make_cell("qrnn", 3 * input_size, hidden_size, key=key, dtype=dtype)
+    return rz.Stacked([line, cell])
+
+
+def _spatial(make: Callable[..., Any], *axes: int, **options: Any) -> Callable[..., Any]:
+    """One channel on a grid of `input_size` places, or one for each on a grid of these axes."""
+
+    def build(key, dtype=None, input_size=I, hidden_size=H):
+        shape = (input_size, *axes) if axes else (1, input_size)
+        return make(shape, hidden_size, dtype=dtype, key=key, **options)
+
+    return build
+
+
 def _parallel(key, dtype=None, input_size=I, hidden_size=H):
     names = (("leaky_elman", hidden_size - 2), ("lru", 2)) if hidden_size > 2 else (("gru", 1),) * 2
     return rz.layers.Parallel(
@@ -154,6 +183,11 @@ def _short_conv(key, dtype=None, input_size=I, hidden_size=H):
     return rz.cells.ShortConv(input_size, kernel_size=3, dtype=dtype, key=key)
 
 
+def _token_shift(key, dtype=None, input_size=I, hidden_size=H):
+    cell = rz.cells.TokenShift(input_size, count=2, dtype=dtype)
+    return noisy(cell, 1)
+
+
 def _adopted(key, dtype=None, input_size=I, hidden_size=H):
     cell = eqx.nn.LSTMCell(input_size, hidden_size, dtype=dtype, key=key)
     return rz.adopt(cell)
@@ -164,6 +198,14 @@ def _feeding(cell):
     width = sum(leaf.size for leaf in jax.tree.leaves(cell.init_state()))
     inner = rz.make_cell("cornn", width, cell.output_size, dtype=cell.bias.dtype, key=jr.key(1))
     return rz.MixedMemory(inner, "input", input_size=cell.input_size, key=jr.key(2))
+
+
+def _fast_slow(key, dtype=None, input_size=I, hidden_size=H):
+    keys, narrow = jr.split(key, 3), 2
+    reads = (input_size, narrow)
+    fast = [rz.cells.GRUCell(n, hidden_size, dtype=dtype, key=k) for n, k in zip(reads, keys)]
+    slow = rz.cells.LeakyElmanCell(hidden_size, narrow, dtype=dtype, key=keys[2])
+    return rz.wrappers.FastSlow(fast, slow)
 
 
 def _stride_bank(key, dtype=None, input_size=I, hidden_size=H):
@@ -265,9 +307,48 @@ MODES = [
         gain=(1.0, 3.0),
         threshold=(2.0, 1.0),
     ),
+    _registered("shallow_plrnn-plain", "shallow_plrnn", {"clipped": False}, clipped=False),
+    _registered("alrnn-1", "alrnn", {"rectified": 1}, rectified_units=1),
+    _registered(
+        "ei_rnn-self",
+        "ei_rnn",
+        {"leak": 0.5, "self_connections": True},
+        excitatory=0.5,
+        leak=0.5,
+        self_connections=True,
+    ),
+    _registered("lowrank_rnn-3", "lowrank_rnn", {"leak": 0.6}, rank=3, leak=0.6),
     _registered("indrnn-bound.1", "indrnn", {"bound": 0.1}, recurrent_range=(-0.1, 0.1)),
+    _registered("lstm-peepholes", "lstm", peepholes=True),
     _registered("lstmp-narrow", "lstmp", cell_size=3),
+    _registered("lstmp-peepholes", "lstmp", peepholes=True),
     _registered("gru-reset_before", "gru", {"reset_after": False}, reset_after=False),
+    _registered("fastgrnn-low_rank", "fastgrnn", rank_ih=2, rank_hh=3),
+    _registered("ligru-layer", "ligru", norm="layer"),
+    _registered("tau_gru-delay1", "tau_gru", delay=1),
+    _registered("t_lstm-inverse", "t_lstm", {"decay": "inverse"}, decay="inverse"),
+    _registered(
+        "phased_lstm-plain",
+        "phased_lstm",
+        {"leak": 0.1},
+        leak=0.1,
+        peepholes=False,
+        periods=(0.5, 4.0),
+        open_ratio=0.2,
+    ),
+    _registered("gru_d-mean", "gru_d", input_mean=0.7),
+    _registered(
+        "ode_rnn-midpoint",
+        "ode_rnn",
+        {"method": "midpoint", "substeps": 2},
+        method="midpoint",
+        substeps=2,
+        width=4,
+    ),
+    _registered(
+        "gru_ode-euler", "gru_ode", {"method": "euler", "substeps": 3}, method="euler", substeps=3
+    ),
+    _registered("gru_ode-minimal", "gru_ode", minimal=True),
     _registered("antisymmetric-eps.5", "antisymmetric", {"epsilon": 0.5}, epsilon=0.5),
     _registered("gated_antisymmetric-gamma.2", "gated_antisymmetric", {"gamma": 0.2}, gamma=0.2),
     _registered("clockwork-1-3", "clockwork", {"blocks": ((1, 3), (3, 2))}, periods=(3, 1)),
@@ -374,6 +455,7 @@ MODES = [
         key_size=2,
     ),
     _registered("retnet-heads", "retnet", num_heads=H, key_size=4),
+    _registered("retnet-rotary", "retnet", {"rotary": True}, rotary=True),
     _registered(
         "gla-heads",
         "gla",
@@ -424,9 +506,41 @@ MODES = [
         negative_eigenvalues=False,
         key_size=3,
     ),
+    Case("sru-recurrent", _full_sru, "sru"),
+    Case("sru-square", _square("sru"), "sru", linear=True, outputs=lambda hidden: I),
+    _registered("qrnn-f", "qrnn", {"pooling": "f"}, pooling="f"),
+    _registered("qrnn-ifo", "qrnn", {"pooling": "ifo"}, pooling="ifo"),
+    _registered("lmu-channels", "lmu", {"theta": 7.0}, memory_size=3, order=4, theta=7.0),
+    _registered(
+        "lmu_linear-encoded",
+        "lmu_linear",
+        {"encoder_activation": np.tanh, "activation": _same, "theta": 300.0},
+        memory_size=2,
+        order=3,
+        theta=300.0,
+        encoder_activation=jnp.tanh,
+        activation=jax.nn.identity,
+    ),
     _registered("rwkv7-heads", "rwkv7", num_heads=H, key_size=2, rank=2),
 ]
+
+
+def _imputed(id: str, fill: str, name: str, **options) -> Case:
+    """A cell that reads features, which of them are seen, and their ages."""
+    each = 1 + options.get("mask", True) + options.get("age", True)
+
+    def build(key, dtype=None, input_size=I, hidden_size=H):
+        cell = rz.make_cell(name, each * input_size, hidden_size, key=key, dtype=dtype)
+        return rz.Imputed(cell, fill, mean=0.3, **options)
+
+    timed = options.get("age", True) or fill == "decay" or rz.cell_info(name).timed
+    return Case(id, build, timed=timed)
+
+
 WRAPPED = [
+    _imputed("imputed-gru", "forward", "gru"),
+    _imputed("imputed_decay-leaky", "decay", "leaky_elman", age=False),
+    _imputed("imputed_mean-lru", "mean", "lru", mask=False, age=False),
     _wrapped("frozen-gru", rz.Frozen, "gru"),
     _wrapped("frozen-lru", rz.Frozen, "lru"),
     _wrapped("learned-lstm", rz.LearnedInitialState, "lstm"),
@@ -496,6 +610,14 @@ WRAPPED = [
     _wrapped("strided-leaky", lambda c: rz.Strided(c, 2, 0.5), "leaky_elman"),
     _wrapped("strided-lru", lambda c: rz.Strided(c, 2), "lru", linear=False),
     _wrapped("strided-clockwork", lambda c: rz.Strided(c, 2), "clockwork"),
+    Case("fast_slow", _fast_slow, timed=True),
+    _nested(
+        "highway-lru",
+        lambda c: rz.wrappers.Highway(
+            c, dtype=working_dtype(c, jnp.zeros(1)), transform_bias=0.5, key=jr.key(1)
+        ),
+        "lru",
+    ),
     Case("stride_aware_cfc", _stride_bank, timed=True),
     Case("stride_aware_wired", _wired_bank, timed=True, outputs=lambda hidden: 2),
     Case("dropping-cfc", _dropping_cfc, timed=True, stochastic=True),
@@ -503,6 +625,14 @@ WRAPPED = [
     Case("adopted-eqx-lstm", _adopted),
     Case("ncp", _ncp, outputs=lambda hidden: 2),
     Case("short_conv", _short_conv),
+    Case("delayed-qrnn", _delay_line),
+    Case(
+        "conv_lstm",
+        _spatial(rz.cells.ConvLSTMCell, peepholes=True),
+        outputs=lambda hidden: I * hidden,
+    ),
+    Case("conv_gru", _spatial(rz.cells.ConvGRUCell, 1, 1), outputs=lambda hidden: hidden),
+    Case("token_shift", _token_shift, outputs=lambda hidden: 2 * I),
     Case("parallel", _parallel, timed=True, outputs=lambda hidden: max(hidden, 2)),
     Case("cascade", _cascade, timed=True, stochastic=True, outputs=lambda hidden: hidden + 2),
     _modular("modular-leaky", *["leaky_elman"] * 3, messages="sparse", reads=[0], outputs=[2, 1]),
@@ -517,6 +647,8 @@ EVERYTHING = DEFAULTS + MODES + WRAPPED
 
 # One cell of each kind in each wrapper, and its modes; the default run takes a part.
 SLOW = {
+    "imputed_decay-leaky",
+    "imputed_mean-lru",
     "frozen-gru",
     "frozen-hcornn",
     "learned-lstm",
@@ -537,6 +669,7 @@ SLOW = {
     "frozen-learned-lru",
     "learned-dropped-lstm",
     "strided-zoneout-dropped-gru",
+    "highway-lru",
     "normed-lru",
     "normed-lstm",
     "normed-cornn",
@@ -557,11 +690,21 @@ SLOW = {
     "stride_aware_wired",
     "dropping-cfc",
     "short_conv",
+    "delayed-qrnn",
+    "sru-square",
+    "qrnn-ifo",
+    "lmu-channels",
+    "lmu_linear-encoded",
+    "token_shift",
     "parallel",
     "cascade",
     "message_passing-lstm",
     "modular-mixed",
     "modular-learned",
+    "t_lstm-inverse",
+    "gru_d-mean",
+    "ode_rnn-midpoint",
+    "gru_ode-euler",
     "s4d-bilinear",
     "s5-blocks",
     "s5-no-conj",
@@ -580,6 +723,7 @@ SLOW = {
     "mlstm-heads",
     "linear_attention-sum",
     "retnet-heads",
+    "retnet-rotary",
     "gla-heads",
     "hgrn2-bound.3",
     "mamba2-zoh",

@@ -6,7 +6,9 @@
 import math
 
 import numpy as np
+from references_dynamics import DYNAMICS_REFERENCES
 from references_matrix import MATRIX_REFERENCES
+from references_more import MORE_REFERENCES
 from scipy.linalg import fractional_matrix_power
 
 
@@ -60,9 +62,11 @@ def lstm(p, state, x, dt):
         r = rows[gate]
         return p.weight_ih[r] @ x + p.weight_hh[r] @ h + p.bias[r]
 
-    i, f, o = (sigmoid(pre(gate)) for gate in "ifo")
+    peep_i, peep_f, peep_o = np.split(getattr(p, "weight_peep", np.zeros(3 * size)), 3)
+    i, f = sigmoid(pre("i") + peep_i * c), sigmoid(pre("f") + peep_f * c)
     c = f * c + i * np.tanh(pre("g"))
-    h = o * np.tanh(c)
+    # Gers et al. 2002: the output gate looks at the cell as it is now.
+    h = sigmoid(pre("o") + peep_o * c) * np.tanh(c)
     return (h, c), h
 
 
@@ -70,12 +74,15 @@ def lstmp(p, state, x, dt):
     r, c = state
     size = len(c)
 
-    def gate(k, squash):
-        rows = slice(k * size, (k + 1) * size)
-        return squash(p.weight_ih[rows] @ x + p.weight_hh[rows] @ r + p.bias[rows])
+    peep = np.split(getattr(p, "weight_peep", np.zeros(3 * size)), 3)
 
-    c = gate(1, sigmoid) * c + gate(0, sigmoid) * gate(2, np.tanh)
-    m = gate(3, sigmoid) * np.tanh(c)
+    def gate(k, squash, seen=0.0):
+        rows = slice(k * size, (k + 1) * size)
+        return squash(p.weight_ih[rows] @ x + p.weight_hh[rows] @ r + p.bias[rows] + seen)
+
+    i, f = gate(0, sigmoid, peep[0] * c), gate(1, sigmoid, peep[1] * c)
+    c = f * c + i * gate(2, np.tanh)
+    m = gate(3, sigmoid, peep[2] * c) * np.tanh(c)
     r = p.weight_hr @ m
     return (r, c), r
 
@@ -510,4 +517,6 @@ REFERENCES = {
     "ltc": ltc,
     "wired_cfc": wired_cfc,
     **MATRIX_REFERENCES,
+    **MORE_REFERENCES,
+    **DYNAMICS_REFERENCES,
 }
