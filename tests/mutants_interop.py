@@ -7,6 +7,7 @@ MODELS = TESTS.format("test_models_of_transformers and {}")
 LAYERS, HEADS = "interop/fla_layers.py", "interop/_fla_heads.py"
 MAMBA2 = "interop/mamba2_arrays.py"
 TRANSFORMERS, XLSTM = "interop/transformers_models.py", "interop/xlstm_arrays.py"
+LARGE = "layers/xlstm_large_block.py"
 INTEROP = {
     "fla's convolutions oldest first": (HEADS, "[:, 0, ::-1]", "[:, 0]", FLA.format("DeltaNet")),
     "fla's pairs stay in halves": (HEADS, 'if layer.cell == "retnet":', "if False:", FLA.format("Retention")),
@@ -25,6 +26,12 @@ INTEROP = {
     "recurrentgemma's last norm is less 1": (TRANSFORMERS, "norm = 1 + norm", "norm = norm", MODELS.format("gemma")),
     "rwkv7's mixes of a and g are swapped": ("interop/rwkv7_arrays.py", 'for part in "rwkvag"])', 'for part in "rwkvga"])', FLA.format("RWKV7")),
     "rwkv7's norms of heads with another eps": ("interop/rwkv7_arrays.py", "eps=head * norm_eps", "eps=norm_eps", FLA.format("RWKV7")),
+    "xlstm large's gates are swapped": (TRANSFORMERS, 'name in "if"]', 'name in "fi"]', MODELS.format("xlstm")),
+    "xlstm large's gates without a cap": (LARGE, "self.cap * jnp.tanh((x[-size:] + self.bias) / self.cap)", "x[-size:] + self.bias", MODELS.format("xlstm")),
+    "xlstm large's gates are biased behind the cap": (LARGE, "jnp.tanh((x[-size:] + self.bias) / self.cap)", "jnp.tanh(x[-size:] / self.cap) + self.bias", MODELS.format("xlstm")),
+    "xlstm large gates by silu": (LARGE, ".ravel() * jax.nn.sigmoid(g)", ".ravel() * jax.nn.silu(g)", MODELS.format("xlstm")),
+    "xlstm large norms all heads together": (LARGE, "eqx.nn.LayerNorm(size // heads,", "eqx.nn.LayerNorm(size,", MODELS.format("xlstm")),
+    "xlstm large's gates start as its keys": (LARGE, "weight = project_in.weight.at[rows - 2 * heads : rows].set(0)", "weight = project_in.weight", TESTS.format("large_starts")),
     "xlstm's gates by their names": (XLSTM, 'in "fizo"]', 'in "ifzo"]', TESTS.format("test_xlstm and slstm")),
     "xlstm's kernels of cuda are transposed": (XLSTM, "transpose(2, 0, 3, 1)", "transpose(2, 0, 1, 3)", TESTS.format("test_xlstm and slstm")),
     "xlstm's norms are not less 1": (XLSTM, 'weight=1 + given.take(f"{name}.weight", size)', 'weight=given.take(f"{name}.weight", size)', TESTS.format("test_xlstm and mlstm")),

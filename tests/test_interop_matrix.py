@@ -18,6 +18,7 @@ import pytest
 from cases import float64
 
 from rnn_zoo import interop
+from rnn_zoo.layers import MLSTMLargeBlock
 
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -250,7 +251,7 @@ BAD_TRANSFORMERS = {
     "another model": (
         lambda: given("mamba", {"model_type": "falcon_mamba"}),
         ValueError,
-        "a model_type of mamba, mamba2, recurrent_gemma, got 'falcon_mamba'",
+        "a model_type of mamba, mamba2, recurrent_gemma, xlstm, got 'falcon_mamba'",
     ),
     "no model": (
         lambda: interop.from_transformers(np.ones(3)),
@@ -266,6 +267,11 @@ BAD_TRANSFORMERS = {
         lambda: given("recurrent_gemma", {"block_types": ["recurrent", "attention"]}),
         ValueError,
         r"expected block_types=\('recurrent',\)",
+    ),
+    "fused maps": (
+        lambda: given("xlstm", {"weight_mode": "fused"}),
+        ValueError,
+        "expected weight_mode='single'",
     ),
     "other groups": (
         lambda: given("mamba2", {"n_groups": 3}),
@@ -331,7 +337,8 @@ def test_installed_transformers(name):
     np.testing.assert_array_equal(eqx.filter_jit(run)(base, tokens)[0], ours[0])
     with pytest.raises(TypeError, match="config and prefix describe a state dict"):
         interop.from_transformers(model, model.config)
-    model.base_model.layers[0].register_forward_hook(lambda *_: None)
+    part = next(iter(getattr(model.base_model, "layers", None) or model.base_model.blocks))
+    part.register_forward_hook(lambda *_: None)
     with pytest.raises(TypeError, match="a module without forward hooks"):
         interop.from_transformers(model)
     own = type("Own", (type(model),), {"forward": lambda self, x: x})(model.config)
@@ -413,3 +420,31 @@ def test_rwkv7():
     for gone in list(used)[::4]:
         with pytest.raises(ValueError, match="expected "):
             interop.rwkv7_from_arrays({k: v for k, v in used.items() if k != gone})
+
+
+def test_xlstm_large_starts_as_its_code_does():
+    block = MLSTMLargeBlock(64, num_heads=2, place=(1, 4), key=jax.random.key(0))
+    capped, cell = block.inner.layers
+    assert (cell.cell.key_size, cell.cell.value_size, cell.cell.bias_gates) == (16, 32, None)
+    np.testing.assert_array_equal(capped.function.bias, [-10, -10, 3, 6])
+    rows = cell.input_size
+    assert not np.asarray(block.project_in.weight[rows - 4 : rows]).any()
+    assert 0.9 < np.std(block.project_in.weight[: rows - 4]) / np.sqrt(2 / 320) < 1.1
+    assert 0.9 < np.std(block.project_out.weight) / (2 / 4 / 8) < 1.1
+    with pytest.raises(ValueError, match="expected a gate_soft_cap above 0, got 0.0"):
+        MLSTMLargeBlock(64, gate_soft_cap=0.0, key=jax.random.key(0))
+
+
+def test_xlstm_large_streams_and_forgets_at_a_reset():
+    about, arrays, _, _ = values(TRANSFORMERS, "xlstm")
+    layers = interop.from_transformers(arrays, about["config"]).layers
+    xs = jax.random.normal(jax.random.key(1), (7, 8))
+    reset = jnp.arange(7) == 3
+    mask = jnp.arange(7) != 1
+    ys = eqx.filter_jit(lambda: layers(xs, mask=mask, reset=reset))()
+    np.testing.assert_allclose(ys[3:], layers(xs[3:]), rtol=1e-4, atol=1e-5)
+    state, first = layers.scan(xs[jnp.array([0, 2])])
+    np.testing.assert_allclose(ys[jnp.array([0, 2])], first, rtol=1e-4, atol=1e-5)
+    state, y = layers.step(layers.init_state(), xs[3])
+    _, y = layers.step(state, xs[4])
+    np.testing.assert_allclose(ys[4], y, rtol=1e-4, atol=1e-5)
