@@ -148,6 +148,18 @@ def irregular() -> str:
     return "\n".join(lines)
 
 
+def missing() -> str:
+    rows = read(ROWS / "missing_values.csv")
+    shares = list(dict.fromkeys(row["missing"] for row in rows))
+    lines = ["| missing | " + " | ".join(f"{float(share):.0%}" for share in shares) + " |"]
+    lines.append("|---" * (1 + len(shares)) + "|")
+    found = {(row["model"], row["missing"]): f"{float(row['accuracy']):.3f}" for row in rows}
+    for name in dict.fromkeys(row["model"] for row in rows):
+        cells = [found.get((name, share), "") for share in shares]
+        lines.append("| " + " | ".join([name, *cells]) + " |")
+    return "\n".join(lines)
+
+
 def state_spaces() -> str:
     lines = ["| task | cell | accuracy | parameters | steps | seconds | measured elsewhere |"]
     lines.append("|---|---|---|---|---|---|---|")
@@ -234,6 +246,7 @@ def main() -> int:
         "zoo": zoo,
         "memory": memory,
         "irregular": irregular,
+        "missing": missing,
         "state_spaces": state_spaces,
         "reservoirs": reservoirs,
         "board": leaderboard,

@@ -77,7 +77,7 @@ def row(name, share):
     return {
         "model": name,
         "missing": share,
-        "accuracy": round(np.mean(scores), 4),
+        "accuracy": round(float(np.mean(scores)), 4),
         "worst": round(min(scores), 4),
         "seeds": SEEDS,
         "parameters": found[0][1],
