@@ -30,7 +30,7 @@ ROWS = {
     "lmu by Euler": ("cells/lmu.py", "m = step(m, u, c.nominal)", "m = m + step(m, u, jnp.asarray(delay(self.order, self.theta).rate, m.dtype))", EQUATION.replace("equals_the_paper", "defaults_to_one").format("lmu and not linear")),
     "lmu over any gap the same": ("cells/lmu.py", "m = moved(m, u, dt, delay(self.order, self.theta))", "m = step(m, u, c.nominal)", LMU),
     "legendre signs the other way": ("cells/legendre.py", "np.where(i < j, -1.0,", "np.where(i > j, -1.0,", LMU),
-    "legendre input without its sign": ("cells/legendre.py", "(2 * i[:, 0] + 1) * (-1.0) ** i[:, 0]", "2.0 * i[:, 0] + 1", LINEAR),
+    "legendre input without its sign": ("cells/legendre.py", "(2.0 * j + 1) * (-1.0) ** j", "2.0 * j + 1", LINEAR),
     "linear lmu transposed": ("linear.py", "jnp.matmul(h, jnp.swapaxes(_beside(self.a, h), -2, -1), precision", "jnp.matmul(h, _beside(self.a, h), precision", LINEAR),
     "linear lmu reads without x": ("cells/lmu.py", "state.reshape(-1) + self.weight_ih @ x\n", "state.reshape(-1)\n", LINEAR),
     "linear lmu over any gap the same": ("cells/lmu.py", "        if dt is not None:\n            A, B", "        if False:\n            A, B", LINEAR),
