@@ -11,6 +11,7 @@ import ast
 import functools
 import importlib
 import inspect
+import math
 import re
 import sys
 import textwrap
@@ -431,19 +432,36 @@ def _cell_head(entry: Entry) -> str:
     return (
         f'<h2><code>{entry.cell}</code> <span class="class">{info.cls.__name__}</span></h2>\n'
         f"<p>{marks}</p>\n"
-        f'<p class="paper">{_line(info.paper, entry.page)}</p>'
+        f'<p class="paper">{_line(info.paper, entry.page)}</p>' + _also(info)
     )
+
+
+def _also(info: rz.CellInfo) -> str:
+    """Other published names, with the options that make the cell what they say."""
+    if not info.covers:
+        return ""
+    parts = []
+    for name, options in info.covers.items():
+        given = ", ".join(f"{option}={value!r}" for option, value in options.items())
+        parts.append(escape(name) + (f" (<code>{escape(given)}</code>)" if given else ""))
+    return f'\n<p class="also">Covers: {", ".join(parts)}.</p>'
+
+
+@functools.cache
+def _shapes(name: str) -> Any:
+    """The cell with the shapes of its arrays in their place; building all cells takes long."""
+    return eqx.filter_eval_shape(rz.make_cell, name, INPUT, HIDDEN, key=jax.random.key(0))
 
 
 def _instance(entry: Entry) -> list[str]:
     assert entry.cell is not None
-    cell = rz.make_cell(entry.cell, INPUT, HIDDEN, key=jax.random.key(0))
+    cell = _shapes(entry.cell)
     rows, count = [], 0
     for path, symbol, shape, dtype, trained in parameters(cell):
-        count += int(jax.numpy.prod(jax.numpy.array(shape, int))) if trained else 0
+        count += math.prod(shape) if trained else 0
         kind = "trained" if trained else "fixed"
         rows.append([f"<code>{path}</code>", escape(symbol), _shape(shape), dtype, kind])
-    state = jax.eval_shape(cell.init_state)
+    state = eqx.filter_eval_shape(lambda cell: cell.init_state(), cell)
     held = [
         [f"<code>{_path(path) or 'state'}</code>", _shape(leaf.shape), leaf.dtype.name]
         for path, leaf in jax.tree_util.tree_leaves_with_path(state)
@@ -485,9 +503,9 @@ def parameters(cell: Any) -> Iterator[tuple[str, str, tuple[int, ...], str, bool
     leaves = jax.tree_util.tree_leaves_with_path(cell, is_leaf=lambda x: isinstance(x, Fixed))
     for path, leaf in leaves:
         fixed = isinstance(leaf, Fixed)
-        value = leaf.value if fixed else leaf
-        if eqx.is_array(value):
-            trained = not fixed and eqx.is_inexact_array(value)
+        value = eqx.filter_eval_shape(lambda fixed: fixed.value, leaf) if fixed else leaf
+        if isinstance(value, jax.ShapeDtypeStruct):
+            trained = not fixed and jax.numpy.issubdtype(value.dtype, jax.numpy.inexact)
             shape = tuple(value.shape)
             yield _path(path), _symbols(cell, path), shape, value.dtype.name, bool(trained)
 
@@ -532,12 +550,11 @@ def cell_example(name: str) -> str:
     info = rz.cell_info(name)
     options = ", dt=jnp.linspace(0.5, 1.5, 20)" if info.timed else ""
     options += ', method="parallel"' if info.linear else ""
-    cell = rz.make_cell(name, INPUT, HIDDEN, key=jax.random.key(0))
     lines = START if info.timed else START.replace("import jax.numpy as jnp\n", "")
     return (
         f"{lines}cell = rz.make_cell({name!r}, {INPUT}, {HIDDEN}, key=key)\n".replace("'", '"')
         + f"state, ys = rz.scan.unroll(cell, xs{options})\n"
-        + f"assert ys.shape == ({TIME}, {cell.output_size})\n"
+        + f"assert ys.shape == ({TIME}, {_shapes(name).output_size})\n"
     )
 
 

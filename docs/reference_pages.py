@@ -29,6 +29,11 @@ PAGES = {
         "Contract, registry, evaluators",
         "What a cell is, cells by name, and the functions that run one over a sequence.",
     ),
+    "spatial": (
+        "Spatial cells",
+        "States on a grid: convolutions in the place of matrices. They are made by their class, "
+        "since an input size does not say what grid it is.",
+    ),
     "wrappers": (
         "Cells around cells",
         "A cell in, a cell out: wrappers change one thing, networks of cells are cells.",
@@ -73,6 +78,7 @@ ROOMS = {
     "rnn_zoo.graphs": "wrappers",
     "rnn_zoo.cells.wired_elman": "liquid",
     "rnn_zoo.cells.discretise": "own",
+    "rnn_zoo.cells.convolutional": "spatial",
     "rnn_zoo.cells": "state-space",
     "rnn_zoo._common.dropout": "layers",
     "rnn_zoo.layers": "layers",
@@ -108,6 +114,16 @@ half, first = rz.scan.unroll(cell, xs[:10], dt=dt[:10])
 _, rest = rz.scan.unroll(cell, xs[10:], half, dt=dt[10:])  # chunks give what the whole gives
 assert jnp.allclose(ys[10:], rest, atol=1e-5)
 assert "lru" in rz.list_cells(linear=True)
+""",
+    "spatial": """\
+grid, centre = jnp.arange(8.0), 2.0 + 0.2 * jnp.arange(20.0)[:, None]
+side = jnp.exp(-((grid - centre) ** 2) / 2)  # a blob that moves along a diagonal
+frames = (side[:, :, None] * side[:, None, :])[:, None]  # (time, channels, height, width)
+cell = rz.cells.ConvLSTMCell((1, 8, 8), 4, key=key)
+state, ys = rz.layers.Framewise(cell).scan(frames)
+assert ys.shape == (20, 4, 8, 8)
+_, flat = rz.scan.unroll(cell, frames.reshape(20, 64))  # the same, laid flat
+assert jnp.allclose(flat, ys.reshape(20, -1))
 """,
     "wrappers": """\
 cell = rz.LayerNormed(rz.Residual(rz.cells.GRUCell(3, 3, key=key)))

@@ -6,8 +6,9 @@ python docs/tables.py --check    exits with 1 if the README differs
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -80,9 +81,16 @@ def cells() -> str:
         flags = ["yes" if flag else "" for flag in (info.linear, info.timed)]
         paper = re.sub(r"arXiv:(\d+\.\d+)", r"[arXiv:\1](https://arxiv.org/abs/\1)", info.paper)
         made = f"`{info.cls.__name__}`" + (f", models `{info.block}`" if info.block else "")
+        made += "".join(f"; {_other(*row)}" for row in info.covers.items())
         row = [f"`{name}`", made, f"`{info.equation}`", paper, *flags]
         lines.append("| " + " | ".join(cell.replace("|u|", "\\|u\\|") for cell in row) + " |")
     return "\n".join(lines)
+
+
+def _other(name: str, options: Mapping[str, Any]) -> str:
+    """A published name that a cell has with these options."""
+    given = ", ".join(f"{option}={value!r}" for option, value in options.items())
+    return f"{name}: `{given}`" if given else name
 
 
 def data() -> str:

@@ -59,6 +59,7 @@ from .reservoir.network import EchoStateNetwork as EchoStateNetwork
 from .streaming import Stream as Stream
 from .summary import summary as summary
 from .wrappers.frozen import Frozen as Frozen
+from .wrappers.imputed import Imputed as Imputed
 from .wrappers.initial_state import LearnedInitialState as LearnedInitialState
 from .wrappers.mixed_memory import MixedMemory as MixedMemory
 from .wrappers.outputs import LayerNormed as LayerNormed, Residual as Residual

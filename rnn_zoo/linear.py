@@ -134,6 +134,32 @@ class Dense(AbstractLinearMap):
         return Dense(jnp.broadcast_to(eye, self.a.shape))
 
 
+class SharedDense(AbstractLinearMap):
+    """One matrix for all channels: a of shape (order, order), h of shape (channels, order).
+
+    It does not depend on x, so over a sequence it is one matrix, and only its powers are formed.
+    """
+
+    a: Array
+    rank: ClassVar[int] = 2
+
+    def shape_for(self, state: tuple[int, ...]) -> tuple[int, ...]:
+        return (state[-1], state[-1])
+
+    def apply(self, h: Array) -> Array:
+        return jnp.matmul(h, jnp.swapaxes(_beside(self.a, h), -2, -1), precision=HIGHEST)
+
+    def compose(self, earlier: "SharedDense") -> "SharedDense":
+        return SharedDense(jnp.matmul(self.a, earlier.a, precision=HIGHEST))
+
+    def transpose(self) -> "SharedDense":
+        return SharedDense(jnp.swapaxes(self.a, -2, -1))
+
+    def identity(self) -> "SharedDense":
+        eye = jnp.eye(self.a.shape[-1], dtype=self.a.dtype)
+        return SharedDense(jnp.broadcast_to(eye, self.a.shape))
+
+
 class AffineMap(eqx.Module):
     """h -> A h + b, one element of the monoid that linear cells live in."""
 

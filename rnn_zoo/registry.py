@@ -6,7 +6,7 @@ A cell stands here by `@register` above its class, and nowhere else.
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -53,6 +53,8 @@ class CellInfo:
     block: str = ""
     """The class that `make_model` builds around the cell where its paper has a block of its own;
     "" where a model has the cell itself."""
+    covers: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict, hash=False)
+    """Published names of what the cell is with some options, and these options."""
 
     @property
     def linear(self) -> bool:
@@ -89,7 +91,14 @@ def _state(make: Callable) -> Any:
 
 
 def register(
-    name: str, *, paper: str, equation: str, family: str = "own", full: str = "", block: str = ""
+    name: str,
+    *,
+    paper: str,
+    equation: str,
+    family: str = "own",
+    full: str = "",
+    block: str = "",
+    covers: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[_Make], _Make]:
     """Decorator of a cell's class: the cell has this name for `rz.make_cell` and all that uses it.
 
@@ -109,6 +118,8 @@ def register(
     - `full`: the whole step in plain text, every term by symbol, and after `where` which field is
       which symbol.
     - `block`: the class of `rz.layers` that `rz.make_model` puts around the cell.
+    - `covers`: other published names of this cell, or of what it is with some options, each with
+      these options: `{"peephole LSTM": {"peepholes": True}}`.
 
     **Raises:** ValueError for a name that another cell has, or that is no lower-case name;
     TypeError for what cannot be called so.
@@ -116,13 +127,16 @@ def register(
     if not (name.isidentifier() and name == name.lower()):
         raise ValueError(f"expected a name in lower case such as 'my_cell', got {name!r}")
 
+    others = {other: dict(options) for other, options in (covers or {}).items()}
+
     def add(make: _Make) -> _Make:
         _check_call(name, make)
         before = _CELLS.get(name)
         # A class that is defined again, in a notebook, takes the place of the first.
         if before is not None and _place(before.cls) != _place(make):
             raise ValueError(f"expected a name of its own, {name!r} is {before.cls.__name__}")
-        _CELLS[name] = CellInfo(name, make, family, paper, equation, inspect.cleandoc(full), block)
+        text = inspect.cleandoc(full)
+        _CELLS[name] = CellInfo(name, make, family, paper, equation, text, block, others)
         return make
 
     return add
@@ -150,19 +164,43 @@ def _in_order() -> list[CellInfo]:
     return sorted(_CELLS.values(), key=rank)
 
 
-def list_cells(*, linear: bool | None = None, timed: bool | None = None) -> tuple[str, ...]:
-    """The names of all cells, or of those that are (not) linear or timed."""
+def list_cells(
+    *, linear: bool | None = None, timed: bool | None = None, covers: str = ""
+) -> tuple[str, ...]:
+    """The names of all cells, or of those that are (not) linear or timed.
+
+    `covers` is a part of a published name, such as "peephole": the cells that are what it says,
+    some of them with options, which `rz.cell_info(name).covers` has.
+    """
+    asked = _letters(covers)
     return tuple(
         info.name
         for info in _in_order()
-        if linear in (None, info.linear) and timed in (None, info.timed)
+        if linear in (None, info.linear)
+        and timed in (None, info.timed)
+        and any(asked in _letters(other) for other in (info.name, *info.covers))
     )
+
+
+def _letters(name: str) -> str:
+    """Without what names are spelled with now and then: cases, signs, spaces."""
+    return "".join(filter(str.isalnum, name.lower()))
+
+
+def _covered(name: str) -> str:
+    """The end of an error message: which cell has this name for some of its options."""
+    for info in _in_order():
+        for other, options in info.covers.items():
+            if _letters(other) == _letters(name):
+                given = "".join(f", {option}={value!r}" for option, value in options.items())
+                return f": the {other} is rz.make_cell({info.name!r}, ...{given}, key=key)"
+    return ""
 
 
 def cell_info(name: str) -> CellInfo:
     """What the registry knows of a cell. ValueError for an unknown name."""
     if name not in _CELLS:
-        raise ValueError(f"unknown cell {name!r}{one_like(name, list_cells())}")
+        raise ValueError(f"unknown cell {name!r}{_covered(name) or one_like(name, list_cells())}")
     return _CELLS[name]
 
 

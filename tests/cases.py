@@ -18,6 +18,7 @@ import references as refs
 import rnn_zoo as rz
 from rnn_zoo._common.dtypes import working_dtype
 from rnn_zoo._common.fixed import Fixed
+from rnn_zoo.scan import unroll
 
 
 I, H, T = 3, 5, 9
@@ -130,6 +131,35 @@ def _heads(id: str, name: str, **options) -> Case:
     return Case(id, build, name, **flags, outputs=lambda hidden: 2 * hidden)
 
 
+def _square(name: str) -> Callable[..., Any]:
+    """Outputs of the size of the inputs."""
+
+    def build(key, dtype=None, input_size=I, hidden_size=H):
+        return rz.make_cell(name, input_size, input_size, key=key, dtype=dtype)
+
+    return build
+
+
+def _full_sru(key, dtype=None, input_size=I, hidden_size=H):
+    return rz.cells.SRUCell(input_size, hidden_size, recurrent=True, dtype=dtype, key=key)
+
+
+def _delay_line(key, dtype=None, input_size=I, hidden_size=H):
+    line = rz.cells.TappedDelayLine(input_size, taps=3, dtype=dtype)
+    cell = rz.make_cell("qrnn", 3 * input_size, hidden_size, key=key, dtype=dtype)
+    return rz.Stacked([line, cell])
+
+
+def _spatial(make: Callable[..., Any], *axes: int, **options: Any) -> Callable[..., Any]:
+    """One channel on a grid of `input_size` places, or one for each on a grid of these axes."""
+
+    def build(key, dtype=None, input_size=I, hidden_size=H):
+        shape = (input_size, *axes) if axes else (1, input_size)
+        return make(shape, hidden_size, dtype=dtype, key=key, **options)
+
+    return build
+
+
 def _parallel(key, dtype=None, input_size=I, hidden_size=H):
     names = (("leaky_elman", hidden_size - 2), ("lru", 2)) if hidden_size > 2 else (("gru", 1),) * 2
     return rz.layers.Parallel(
@@ -151,6 +181,11 @@ def _block(key, dtype=None, input_size=I, hidden_size=H):
 
 def _short_conv(key, dtype=None, input_size=I, hidden_size=H):
     return rz.cells.ShortConv(input_size, kernel_size=3, dtype=dtype, key=key)
+
+
+def _token_shift(key, dtype=None, input_size=I, hidden_size=H):
+    cell = rz.cells.TokenShift(input_size, count=2, dtype=dtype)
+    return noisy(cell, 1)
 
 
 def _adopted(key, dtype=None, input_size=I, hidden_size=H):
@@ -284,8 +319,36 @@ MODES = [
     ),
     _registered("lowrank_rnn-3", "lowrank_rnn", {"leak": 0.6}, rank=3, leak=0.6),
     _registered("indrnn-bound.1", "indrnn", {"bound": 0.1}, recurrent_range=(-0.1, 0.1)),
+    _registered("lstm-peepholes", "lstm", peepholes=True),
     _registered("lstmp-narrow", "lstmp", cell_size=3),
+    _registered("lstmp-peepholes", "lstmp", peepholes=True),
     _registered("gru-reset_before", "gru", {"reset_after": False}, reset_after=False),
+    _registered("fastgrnn-low_rank", "fastgrnn", rank_ih=2, rank_hh=3),
+    _registered("ligru-layer", "ligru", norm="layer"),
+    _registered("tau_gru-delay1", "tau_gru", delay=1),
+    _registered("t_lstm-inverse", "t_lstm", {"decay": "inverse"}, decay="inverse"),
+    _registered(
+        "phased_lstm-plain",
+        "phased_lstm",
+        {"leak": 0.1},
+        leak=0.1,
+        peepholes=False,
+        periods=(0.5, 4.0),
+        open_ratio=0.2,
+    ),
+    _registered("gru_d-mean", "gru_d", input_mean=0.7),
+    _registered(
+        "ode_rnn-midpoint",
+        "ode_rnn",
+        {"method": "midpoint", "substeps": 2},
+        method="midpoint",
+        substeps=2,
+        width=4,
+    ),
+    _registered(
+        "gru_ode-euler", "gru_ode", {"method": "euler", "substeps": 3}, method="euler", substeps=3
+    ),
+    _registered("gru_ode-minimal", "gru_ode", minimal=True),
     _registered("antisymmetric-eps.5", "antisymmetric", {"epsilon": 0.5}, epsilon=0.5),
     _registered("gated_antisymmetric-gamma.2", "gated_antisymmetric", {"gamma": 0.2}, gamma=0.2),
     _registered("clockwork-1-3", "clockwork", {"blocks": ((1, 3), (3, 2))}, periods=(3, 1)),
@@ -392,6 +455,7 @@ MODES = [
         key_size=2,
     ),
     _registered("retnet-heads", "retnet", num_heads=H, key_size=4),
+    _registered("retnet-rotary", "retnet", {"rotary": True}, rotary=True),
     _registered(
         "gla-heads",
         "gla",
@@ -442,9 +506,41 @@ MODES = [
         negative_eigenvalues=False,
         key_size=3,
     ),
+    Case("sru-recurrent", _full_sru, "sru"),
+    Case("sru-square", _square("sru"), "sru", linear=True, outputs=lambda hidden: I),
+    _registered("qrnn-f", "qrnn", {"pooling": "f"}, pooling="f"),
+    _registered("qrnn-ifo", "qrnn", {"pooling": "ifo"}, pooling="ifo"),
+    _registered("lmu-channels", "lmu", {"theta": 7.0}, memory_size=3, order=4, theta=7.0),
+    _registered(
+        "lmu_linear-encoded",
+        "lmu_linear",
+        {"encoder_activation": np.tanh, "activation": _same, "theta": 300.0},
+        memory_size=2,
+        order=3,
+        theta=300.0,
+        encoder_activation=jnp.tanh,
+        activation=jax.nn.identity,
+    ),
     _registered("rwkv7-heads", "rwkv7", num_heads=H, key_size=2, rank=2),
 ]
+
+
+def _imputed(id: str, fill: str, name: str, **options) -> Case:
+    """A cell that reads features, which of them are seen, and their ages."""
+    each = 1 + options.get("mask", True) + options.get("age", True)
+
+    def build(key, dtype=None, input_size=I, hidden_size=H):
+        cell = rz.make_cell(name, each * input_size, hidden_size, key=key, dtype=dtype)
+        return rz.Imputed(cell, fill, mean=0.3, **options)
+
+    timed = options.get("age", True) or fill == "decay" or rz.cell_info(name).timed
+    return Case(id, build, timed=timed)
+
+
 WRAPPED = [
+    _imputed("imputed-gru", "forward", "gru"),
+    _imputed("imputed_decay-leaky", "decay", "leaky_elman", age=False),
+    _imputed("imputed_mean-lru", "mean", "lru", mask=False, age=False),
     _wrapped("frozen-gru", rz.Frozen, "gru"),
     _wrapped("frozen-lru", rz.Frozen, "lru"),
     _wrapped("learned-lstm", rz.LearnedInitialState, "lstm"),
@@ -529,6 +625,14 @@ WRAPPED = [
     Case("adopted-eqx-lstm", _adopted),
     Case("ncp", _ncp, outputs=lambda hidden: 2),
     Case("short_conv", _short_conv),
+    Case("delayed-qrnn", _delay_line),
+    Case(
+        "conv_lstm",
+        _spatial(rz.cells.ConvLSTMCell, peepholes=True),
+        outputs=lambda hidden: I * hidden,
+    ),
+    Case("conv_gru", _spatial(rz.cells.ConvGRUCell, 1, 1), outputs=lambda hidden: hidden),
+    Case("token_shift", _token_shift, outputs=lambda hidden: 2 * I),
     Case("parallel", _parallel, timed=True, outputs=lambda hidden: max(hidden, 2)),
     Case("cascade", _cascade, timed=True, stochastic=True, outputs=lambda hidden: hidden + 2),
     _modular("modular-leaky", *["leaky_elman"] * 3, messages="sparse", reads=[0], outputs=[2, 1]),
@@ -543,6 +647,8 @@ EVERYTHING = DEFAULTS + MODES + WRAPPED
 
 # One cell of each kind in each wrapper, and its modes; the default run takes a part.
 SLOW = {
+    "imputed_decay-leaky",
+    "imputed_mean-lru",
     "frozen-gru",
     "frozen-hcornn",
     "learned-lstm",
@@ -584,11 +690,21 @@ SLOW = {
     "stride_aware_wired",
     "dropping-cfc",
     "short_conv",
+    "delayed-qrnn",
+    "sru-square",
+    "qrnn-ifo",
+    "lmu-channels",
+    "lmu_linear-encoded",
+    "token_shift",
     "parallel",
     "cascade",
     "message_passing-lstm",
     "modular-mixed",
     "modular-learned",
+    "t_lstm-inverse",
+    "gru_d-mean",
+    "ode_rnn-midpoint",
+    "gru_ode-euler",
     "s4d-bilinear",
     "s5-blocks",
     "s5-no-conj",
@@ -607,6 +723,7 @@ SLOW = {
     "mlstm-heads",
     "linear_attention-sum",
     "retnet-heads",
+    "retnet-rotary",
     "gla-heads",
     "hgrn2-bound.3",
     "mamba2-zoh",
@@ -616,11 +733,18 @@ SLOW = {
 
 # One cell of each kind, for laws that say more of the evaluators and layers than of the cell.
 KINDS = {"elman", "leaky_elman", "lstm", "clockwork", "unitary", "mingru", "lru", "cfc"}
+# One of each form of A, for what the engine does with it: constant and varying, of complex and of
+# real numbers, in blocks, with a permutation, and of matrix states.
+FORMS = {"mingru", "lru", "linoss", "mamba", "pd_ssm", "kda"}
 
 
-def ids(cases, *, kinds=False):
-    """Keyword arguments for a parametrisation over cases; `kinds`: the other cells are slow."""
-    others = {case.id for case in DEFAULTS} - KINDS if kinds else set()
+def ids(cases, *, kinds=False, only=None):
+    """Keyword arguments for a parametrisation over cases.
+
+    Those of `only`, or with `kinds` one of each kind, stand for all cells: the others are slow.
+    """
+    kept = KINDS if kinds else only
+    others = set() if kept is None else {case.id for case in DEFAULTS} - kept
 
     def marks(case):
         slow = case.id in SLOW | others
@@ -705,8 +829,71 @@ def only(keywords, *names):
     return {k: v for k, v in keywords.items() if k in (*names, "key")}
 
 
-# One program of a step, rather than one of each of its operations.
-step = eqx.filter_jit(lambda cell, *arguments, **keywords: cell.step(*arguments, **keywords))
+_one_step = eqx.filter_jit(lambda cell, *arguments, **keywords: cell.step(*arguments, **keywords))
+
+
+def step(cell, state, x, *dt, **keywords):
+    """One program of a step, rather than one of each of its operations, and one for all dt."""
+    return _one_step(cell, state, x, *(np.asarray(time, float) for time in dt), **keywords)
+
+
+@contextlib.contextmanager
+def strict():
+    """No dtype and no rank is promoted in silence while a program is traced."""
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield
+
+
+# All laws that ask for gradients over many steps share one program of each cell: of a segment of so
+# many steps. A longer sequence is several, and silence and short ones are padded.
+SEGMENT = 500
+
+
+@eqx.filter_jit
+def _segment(cell, state, start, xs, weights, ahead, dt, key):
+    """The state after, and the gradients of what `weights` make of the outputs, plus `ahead`."""
+    params, rest = eqx.partition((cell, state), eqx.is_inexact_array)
+    keywords = {name: v for name, v in (("dt", dt), ("key", key)) if v is not None}
+
+    def run(params):
+        cell, state = eqx.combine(params, rest)
+        # The first state may have parameters of its own.
+        state = jax.tree.map(lambda a, b: jnp.where(start, a, b), cell.init_state(), state)
+        after, ys = unroll(cell, xs, state, **keywords)
+        value = jnp.sum(weights[0] @ ys**2) + jnp.sum(weights[1] @ jnp.sin(ys))
+        moving, still = eqx.partition(after, eqx.is_inexact_array)
+        return (value, moving), still
+
+    (value, moving), back, still = jax.vjp(run, params, has_aux=True)
+    ((grads, before),) = back((jnp.ones_like(value), ahead))
+    return eqx.combine(moving, still), value, grads, before
+
+
+def gradients(cell, xs, squares=None, sines=None, *, dt=None, key=None):
+    """The value and the gradients of weighted outputs, over segments one after the other.
+
+    `squares` and `sines` weigh the squares and the sines of the outputs of each step.
+    """
+    none = np.zeros(len(xs), np.float32)
+    weights = np.stack([none if squares is None else squares, none if sines is None else sines])
+    size = len(xs) if len(xs) < SEGMENT else SEGMENT
+    state, start = cell.init_state(), np.array(True)
+    ahead = jax.tree.map(np.zeros_like, eqx.filter(state, eqx.is_inexact_array))
+    parts, total, grads = [], 0.0, []
+    for first in range(0, len(xs), size):
+        at = slice(first, first + size)
+        own = xs[at], weights[:, at]
+        rest = None if dt is None else dt[at], key
+        parts.append((state, start, own, rest))
+        if first + size < len(xs):
+            state, start = _segment(cell, state, start, *own, ahead, *rest)[0], np.array(False)
+    for state, start, own, rest in reversed(parts):
+        _, value, grad, ahead = _segment(cell, state, start, *own, ahead, *rest)
+        total += float(value)
+        grads.append(grad)
+    return total, jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *grads)
+
+
 _step = eqx.filter_jit(
     lambda cell, state, x, dt, key: cell.advance(cell.constants(), state, x, dt, key)
 )

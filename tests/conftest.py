@@ -87,10 +87,15 @@ def pytest_collection_modifyitems(config, items):
     PART=1/3 runs the laws of every third cell and every third other test; 2/3 and 3/3 the rest.
     """
     number, of = map(int, os.environ.get("PART", "1/1").split("/"))
+    found = [(item, getattr(item, "callspec", None)) for item in items]
+    cases = [(item, spec.params.get("case") if spec else None) for item, spec in found]
+    names = {getattr(case, "name", None) for _, case in cases} - {None}
     cells, left_out = {}, []
-    for item in items:
-        params = item.callspec.params if hasattr(item, "callspec") else {}
-        cell = getattr(params.get("case"), "id", None)
+    for (item, spec), (_, case) in zip(found, cases):
+        # A cell and its options, or a wrapper; where only a name is given, that of a cell.
+        cell = getattr(case, "name", None) or getattr(case, "id", None)
+        name = spec.params.get("name") if spec and cell is None else None
+        cell = name if isinstance(name, str) and name in names else cell
         if zlib.crc32((cell or item.nodeid).encode()) % of == number % of:
             cells.setdefault(cell, []).append(item)
         else:

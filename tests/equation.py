@@ -59,8 +59,8 @@ def step(text, cell, state, x, dt, used=None):
         after = [np.ravel(np.stack(leaf)) for leaf in after]
         return np.concatenate(after), np.concatenate([np.ravel(s.output()) for s in scopes])
     times = getattr(cell, heading.split()[0]) if heading else 1
-    for _ in range(times):
-        scope = Scope(rows, (cell,), state, x, dt, 0, used)
+    for k in range(times):
+        scope = Scope(rows, (cell,), state, x, dt, k, used)
         state = scope.after()
     return state, scope.output()
 
@@ -93,13 +93,33 @@ class Scope:
         """Of a symbol or a field: below `where` fields come first, above it symbols."""
         if (field := self.field(name)) is not MISSING and below:
             return field
+        if name not in self.known and (row := self.definition(name)):
+            return self.defined(row)
         if name not in self.known:
             rows = [row for row in self.rows if name in row[0]]
             found = self.chosen(name, rows) if rows else field
             self.known[name] = self.given[name] if found is MISSING else found
         return self.known[name]
 
+    def definition(self, name):
+        """The line that says what the function `name` is, such as `F(v) = W v`."""
+        return next((row for row in self.rows if row[0][0].startswith(f"{name}(")), None)
+
+    def defined(self, row):
+        argument = row[0][0].partition("(")[2].removesuffix(")")
+        self.used.add(row)
+
+        def function(value):
+            before, self.known = self.known, {**self.known, argument: value}
+            found = self.computed(row[1], row[3])
+            self.known = before
+            return found
+
+        return function
+
     def function(self, name):
+        if row := self.definition(name):
+            return self.defined(row)
         symbol = any(name in row[0] for row in self.rows)
         return self.value(name) if symbol else self.functions[name]
 
@@ -129,6 +149,9 @@ class Scope:
     def holds(self, case):
         if case in ("", "otherwise"):
             return np.array(True)
+        left, less, right = case.removeprefix("if ").partition(" < ")
+        if less:
+            return np.array(self.computed(left, False) < self.computed(right, False))
         left, _, right = case.removeprefix("if ").partition(" = ")
         value = self.computed(left, False)
         if isinstance(value, str):

@@ -19,7 +19,7 @@ ATTENTION = {
     "retention without its scale": (_LINEAR, "_pairs(q) / math.sqrt(self.key_size)", "_pairs(q)", _HEADS.format("retnet")),
     "retention scales by pairs": (_LINEAR, "_pairs(q) / math.sqrt(self.key_size)", "_pairs(q) / math.sqrt(self.key_size // 2)", _HEADS.format("retnet")),
     "retention forgets from the second head's rate on": (_LINEAR, "(-5.0 - np.arange", "(-6.0 - np.arange", _HEADS.format("retnet")),
-    "retention on the grid of RoPE": (_LINEAR, "-np.linspace(0.0, 1.0, self.key_size // 2)", "-np.arange(0.0, 1.0, 2 / self.key_size)", _HEADS.format("retnet")),
+    "retention on the grid of RoPE": (_LINEAR, "if self.rotary else 1.0", "if not self.rotary else 1.0", _HEADS.format("retnet")),
     "retention starts like the others": (_LINEAR, ", gain=2**-2.5)", ")", "test_init.py -k matrix"),
     "retention starts with fans of all rows": ("cells/heads.py", "math.sqrt(6 / (count + columns)) for", "math.sqrt(6 / (sum(counts) + columns)) for", "test_init.py -k matrix"),
     "gla gate not in the logarithm": (_GLA, "jax.nn.log_sigmoid(z) / self.gate_logit_normalizer", "-jax.nn.sigmoid(z) / self.gate_logit_normalizer", _HEADS.format("gla")),

@@ -107,6 +107,14 @@ def synapses(wiring, layer, fully_recurrent):
     return (np.concatenate([before[:, own], inside]).T != 0).astype(float)
 
 
+def legendre(order):
+    """A and B of a delay of one unit of time, entry by entry."""
+    sizes = range(int(order))
+    sign = [[-1 if i < j else (-1) ** (i - j + 1) for j in sizes] for i in sizes]
+    rows = np.array([2 * i + 1.0 for i in sizes])
+    return rows[:, None] * np.array(sign), rows * np.array([(-1) ** i for i in sizes])
+
+
 def of_head(heads, head, array):
     """What belongs to one head of what is laid out head by head: a number where it is only one."""
     if array is None:
@@ -129,6 +137,11 @@ def pieces(features, sizes, heads, head):
     return (*found, rest)
 
 
+def standard(v):
+    """With mean 0 and variance 1, but for the 1e-5 below the root."""
+    return (v - v.mean()) / np.sqrt(v.var() + 1e-5)
+
+
 def corrected(S, ks, vs, betas):
     """The delta rule with each key, value and beta, in order."""
     for k, v, beta in zip(ks, vs, np.ravel(betas), strict=True):
@@ -139,6 +152,23 @@ def corrected(S, ks, vs, betas):
 def of_group(features, groups, heads, head):
     """Those of the group of this head."""
     return np.split(features, groups)[head // (heads // groups)]
+
+
+def flow(method, substeps, rate, v, time):
+    """The solution of dv/dt = rate(v) by explicit Runge-Kutta steps, each from its tableau."""
+    tableaus = {
+        "euler": ([[]], [1]),
+        "midpoint": ([[], [1 / 2]], [0, 1]),
+        "rk4": ([[], [1 / 2], [0, 1 / 2], [0, 0, 1]], [1 / 6, 1 / 3, 1 / 3, 1 / 6]),
+    }
+    rows, weights = tableaus[method]
+    for _ in range(substeps):
+        slopes = []
+        for row in rows:
+            inner = sum(a * slope for a, slope in zip(row, slopes))
+            slopes.append(rate(v + time / substeps * inner))
+        v = v + time / substeps * sum(b * slope for b, slope in zip(weights, slopes))
+    return v
 
 
 FUNCTIONS = {
@@ -152,6 +182,7 @@ FUNCTIONS = {
     "elu": lambda z: np.where(z > 0, z, np.expm1(z)),
     "lecun_tanh": lambda z: 1.7159 * np.tanh(0.666 * z),
     "positive": lambda z: np.where(z >= 0, z + 0.5, sigmoid(z)),
+    "log": np.log,
     "sqrt": np.sqrt,
     "cos": np.cos,
     "abs": np.abs,
@@ -165,14 +196,22 @@ FUNCTIONS = {
     "conj": np.conj,
     "complex": join,
     "parts": tuple,
+    "seen": lambda x: (~np.isnan(x)).astype(float),
+    "known": lambda x: np.where(np.isnan(x), 0.0, x),
     "given": lambda field: field is not None,
     "sum": lambda array: array.sum(-1),
     "norm": np.linalg.norm,
     "unit": unit,
+    "standard": standard,
+    "number": lambda v: v[0],
+    "row": lambda matrix, n: matrix[int(n)],
+    "shifted": lambda matrix, v: np.concatenate([matrix[1:], v[None]]),
     "mixed": lambda matrices, shares: np.tensordot(shares, matrices, 1),
     "hardmax": lambda matrix: np.eye(len(matrix))[:, matrix.argmax(0)],
     "diag": np.diag,
     "outer": np.outer,
+    "legendre": legendre,
+    "vec": np.ravel,
     "expm": scipy.linalg.expm,
     "radius": lambda matrix: abs(np.linalg.eigvals(matrix)).max(),
     "fourier": lambda matrix: np.fft.fft(matrix, axis=0, norm="ortho"),
@@ -198,11 +237,14 @@ def of_cell(cell, size, layer):
     return {
         "by_unit": lambda periods: by_unit(periods, size),
         "signs": lambda count: np.where(np.arange(size) < size - count, 1.0, -1.0),
+        "first": lambda v: v if layer == 0 else np.zeros_like(v),
+        "this": lambda field: None if field is None else field[layer],
         "by_channel": lambda v: v.reshape(size, -1),
         "rows": lambda v: np.tile(v, (cell.wiring.units, 1)),
         "head": lambda field: of_head(cell.num_heads, layer, field),
         "pieces": lambda f, *sizes: pieces(f, sizes, cell.num_heads, layer),
         "shared": lambda f, groups: of_group(f, groups, cell.num_heads, layer),
+        "flow": lambda rate, v, time: flow(cell.method, cell.substeps, rate, v, time),
         "motor": lambda v: motor(cell.wiring, v),
         "synapses": lambda wiring: synapses(wiring, layer, cell.fully_recurrent),
     }

@@ -23,7 +23,7 @@ def gates(array, count):
 def gru_d(p, state, x, dt):
     """Che et al. 2018, eqs. 10-16: NaN is a value not seen, and decay is of inputs and state."""
     h, last, age = state
-    m = np.isfinite(x).astype(float)
+    m = 1.0 - np.isnan(x)
     delta = age + dt
     gamma_x = np.exp(-np.maximum(0.0, p.decay_x * delta + p.bias_decay_x))
     gamma_h = np.exp(-np.maximum(0.0, p.decay_h @ delta + p.bias_decay_h))
@@ -72,7 +72,7 @@ def phased_lstm(p, state, x, dt, leak=1e-3):
     """Neil et al. 2016, eqs. 1-10: a unit's own clock lets it change in a part of its period."""
     h, c, phase = state
     phase = np.mod(phase + dt / np.exp(p.log_period), 1.0)
-    k = np.array([openness(*unit, leak) for unit in zip(phase, p.ratio)])
+    k = np.array([openness(*unit, leak) for unit in zip(phase, np.clip(p.ratio, 1e-3, 1.0))])
     W_i, W_f, W_c, W_o = gates(p.weight_ih, 4)
     U_i, U_f, U_c, U_o = gates(p.weight_hh, 4)
     b_i, b_f, b_c, b_o = gates(p.bias, 4)
@@ -195,9 +195,9 @@ def shallow_plrnn(p, z, x, dt, clipped=True):
     return z, z
 
 
-def alrnn(p, z, x, dt, rectified=None):
+def alrnn(p, z, x, dt, rectified_units=None):
     """Brenner et al. 2024: the last P units are rectified."""
-    count = max(1, len(z) // 2) if rectified is None else rectified
+    count = max(1, len(z) // 2) if rectified_units is None else rectified_units
     phi = z.copy()
     for unit in range(len(z) - count, len(z)):
         phi[unit] = max(0.0, z[unit])

@@ -68,12 +68,13 @@ def linear_attention(p, state, x, dt, normalised=True, eps=1e-6):
     return new, y.ravel()
 
 
-def retnet(p, state, x, dt):
+def retnet(p, state, x, dt, rotary=False):
     """Real pairs that turn: the state by -theta a step, which the paper's q and k do by n theta."""
     H, pairs, V = state.shape
     K = 2 * pairs
     q, k, v = rows_of(p, x, (H, K), (H, K), (H, V))
-    theta = 10000.0 ** -np.linspace(0.0, 1.0, pairs)
+    i = np.arange(pairs)
+    theta = 10000.0 ** -(2 * i / K if rotary else i / max(1, pairs - 1))
     turn = np.zeros((K, K))
     for i, angle in enumerate(theta):
         own = slice(2 * i, 2 * i + 2)

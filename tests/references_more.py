@@ -233,10 +233,10 @@ def ran(p, state, x, dt, activation=np.tanh):
     return (h, c), h
 
 
-# Cells whose gates see the input alone, and a rotation.
+# Cells whose gates see the input alone; pairs that turn.
 
 
-def sru(p, c, x, dt, highway_bias=0.0, rescale=True):
+def sru(p, c, x, dt, recurrent=False, highway_bias=0.0, rescale=True):
     """Lei et al. 2018, eqs. 1-4: both gates see c before the step; alpha scales a plain skip."""
     H = len(c)
     W, W_f, W_r, *skip = gates(p.weight_ih, len(p.weight_ih) // H)
@@ -272,19 +272,6 @@ def rtu(p, state, x, dt, activation=relu, hidden=5):
     return np.stack([new_1, new_2]), y[:hidden]
 
 
-def scornn(p, h, x, dt):
-    """Helfrich et al. 2018: W = (I + A)^-1 (I - A) D with A^T = -A."""
-    H, A, k = len(h), np.zeros((len(h), len(h))), 0
-    for row in range(H):
-        for column in range(row + 1, H):
-            A[row, column], A[column, row] = p.weight_hh[k], -p.weight_hh[k]
-            k += 1
-    W = np.linalg.inv(np.eye(H) + A) @ (np.eye(H) - A) @ np.diag(p.signs)
-    z = W @ h + p.weight_ih @ x
-    h = np.sign(z) * relu(abs(z) + p.bias)
-    return h, h
-
-
 MORE_REFERENCES = {
     "janet": janet,
     "ugrnn": ugrnn,
@@ -306,5 +293,4 @@ MORE_REFERENCES = {
     "sru": sru,
     "qrnn": qrnn,
     "rtu": rtu,
-    "scornn": scornn,
 }

@@ -16,6 +16,33 @@ KEY = jr.key(0)
 I, H = 3, 8
 
 
+def test_published_names_are_found_and_their_options_exist():
+    found = {}
+    for name in rz.list_cells():
+        for other, options in rz.cell_info(name).covers.items():
+            assert set(options) <= set(rz.registry.cell_options(name)), other
+            assert name in rz.list_cells(covers=other)
+            found.setdefault(other, []).append(name)
+    assert all(len(names) == 1 for names in found.values())
+    assert rz.list_cells(covers="Peephole") == ("lstm", "lstmp")
+    assert rz.list_cells(covers="scornn", linear=True) == ()
+    assert rz.list_cells(covers="no such net") == ()
+    with pytest.raises(ValueError, match=r"the peephole LSTM is .*'lstm', \.\.\., peepholes=True"):
+        rz.make_cell("peephole_lstm", I, H, key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        (name, options)
+        for name in ("lstm", "lstmp", "gru", "janet", "exprnn", "esn")
+        for options in rz.cell_info(name).covers.values()
+    ],
+)
+def test_a_published_name_is_a_cell(name, options):
+    assert jax.tree.leaves(rz.make_cell(name, I, H, key=KEY, **options))
+
+
 @pytest.mark.parametrize("size", [1, 2, 7, 8])
 def test_the_unitary_matrix_keeps_the_norm(size):
     cell = noisy(rz.cells.UnitaryCell(I, size, key=KEY), 1)

@@ -9,6 +9,7 @@ import pytest
 from cases import (
     ALL,
     DEFAULTS,
+    FORMS,
     LINEAR,
     RESET,
     H,
@@ -261,7 +262,7 @@ def test_a_constant_transition_is_never_broadcast_over_time(method):
     assert all(shapes.count(shape) <= 2 for shape in shapes), shapes
 
 
-@pytest.mark.parametrize(**ids(LINEAR))
+@pytest.mark.parametrize(**ids(LINEAR, only=FORMS))
 def test_nan_before_a_reset_does_not_get_through(case):
     cell = build(case)
     xs, state, _ = inputs(cell)

@@ -3,12 +3,11 @@
 import re
 import types
 
-import equinox as eqx
 import jax
 import numpy as np
 import pytest
-from cases import DEFAULTS, MODES, Case, H, I, build, draw, float64, random_state
-from equation import lines, step
+from cases import DEFAULTS, MODES, Case, H, I, build, draw, float64, random_state, step
+from equation import lines, step as computed
 
 import rnn_zoo as rz
 from rnn_zoo._common import notation as equations
@@ -38,8 +37,6 @@ CASES = [
     *map(_unmapped, ["deltanet", "gated_deltanet", "kda", "delta_product"]),
 ]
 
-run = eqx.filter_jit(lambda cell, state, x, *dt: cell.step(state, x, *dt))
-
 
 @pytest.mark.parametrize("name", rz.list_cells())
 def test_equation_computes_the_step(name):
@@ -59,8 +56,8 @@ def _compare(case, text, used):
         timed = case.timed and cell.timed
         for x, dt in zip(xs, (1.0, 0.6 if timed else 1.0)):
             before = jax.tree.map(np.asarray, state)
-            expected, expected_y = step(text, cell, before, x, dt, used)
-            state, y = run(cell, state, x, *((dt,) if timed else ()))
+            expected, expected_y = computed(text, cell, before, x, dt, used)
+            state, y = step(cell, state, x, *((dt,) if timed else ()))
             after = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state)])
             np.testing.assert_allclose(after, expected, rtol=1e-12, atol=1e-12, err_msg=case.id)
             np.testing.assert_allclose(y, expected_y, rtol=1e-12, atol=1e-12, err_msg=case.id)
@@ -68,7 +65,8 @@ def _compare(case, text, used):
 
 def test_functions_of_the_texts_are_explained():
     texts = "\n".join(rz.cell_info(name).full_equation for name in rz.list_cells())
-    symbols = {"phi", "p"}
+    said = re.findall(r"^\s*(\w+)\(\w+\) = ", texts, re.MULTILINE)
+    symbols = {"phi", "psi", "p", *said}
     called = set(re.findall(r"([a-z_]+)\(", texts)) - symbols
     assert called <= set(re.findall(r"\w+", equations.__doc__))
 
@@ -89,6 +87,6 @@ def test_sloppy_equations_are_refused(wrong):
     cell = types.SimpleNamespace(output_size=2, size=2, W=np.eye(2))
     right = "h' = W h - 2 h\ny = h'\nwhere h = state"
     h = np.ones(2)
-    np.testing.assert_array_equal(step(right, cell, h, h, 1.0)[0], -h)
+    np.testing.assert_array_equal(computed(right, cell, h, h, 1.0)[0], -h)
     with pytest.raises((AssertionError, KeyError, IndexError)):
-        step(right.replace("W h - 2 h", wrong), cell, h, h, 1.0)
+        computed(right.replace("W h - 2 h", wrong), cell, h, h, 1.0)

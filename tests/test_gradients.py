@@ -11,16 +11,20 @@ from cases import (
     ALL,
     DEFAULTS,
     LINEAR,
+    SEGMENT,
     I,
     T,
     build,
     draw,
     float64,
+    gradients,
     ids,
     inputs,
     methods,
+    only,
     plain,
     same,
+    strict,
 )
 
 import rnn_zoo as rz
@@ -108,22 +112,26 @@ def test_hessians_work(case):
     assert np.isfinite(hessian).all()
 
 
+# No unit of a phased LSTM opens within so few steps; test_timed_cells.py has one that does.
+IDLE = {("phased_lstm", "ratio")}
+
+
 @pytest.mark.parametrize(**ids(ALL))
 def test_every_parameter_has_a_finite_live_gradient(case):
+    """Of the outputs of the first steps; what pads them is silence, over which no time passes."""
     cell = build(case)
     xs, _, keywords = inputs(cell)
-    keywords.pop("mask")
-
-    @eqx.filter_jit
-    @eqx.filter_grad
-    def gradient(cell):
-        return jnp.sum(jnp.sin(unroll(cell, xs, **keywords)[1]))
-
-    grads = gradient(cell)
-    leaves = jax.tree_util.tree_leaves_with_path(grads)
-    for path, leaf in leaves:
+    if getattr(cell, "takes_missing", False):  # what fills a gap in has a gradient where one is
+        xs = xs.at[2:5, 0].set(jnp.nan).at[7, 1:].set(jnp.nan)
+    rest = SEGMENT - T if case in DEFAULTS else 0
+    own = {k: v if k == "key" else np.pad(v, (0, rest)) for k, v in only(keywords, "dt").items()}
+    with strict():
+        xs, sines = np.pad(xs, ((0, rest), (0, 0))), np.pad(np.ones(T, np.float32), (0, rest))
+        grads = gradients(cell, xs, sines=sines, **own)[1]
+    for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
         assert np.isfinite(leaf).all(), path
-        assert leaf.size == 0 or (np.asarray(leaf) != 0).any(), path
+        idle = (case.name, path[-1].name) in IDLE if hasattr(path[-1], "name") else False
+        assert idle or leaf.size == 0 or (np.asarray(leaf) != 0).any(), path
 
 
 @pytest.mark.parametrize(**ids(ALL, kinds=True))

@@ -313,6 +313,11 @@ BAD_TO_TORCH = {
         "in the same directions",
     ),
     "reset before": (lambda: gru(reset_after=False), ValueError, "reset_after=False"),
+    "peepholes": (
+        lambda: rz.Recurrent(rz.cells.LSTMCell(3, 4, peepholes=True, key=KEY)),
+        ValueError,
+        "without peepholes",
+    ),
     "activation": (
         lambda: rz.cells.ElmanCell(3, 4, activation=jnp.sin, key=KEY),
         ValueError,

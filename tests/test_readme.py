@@ -55,11 +55,11 @@ def test_the_new_cell_of_contributing_keeps_the_laws(contributing):
     exec(cell_class, of_family)
     mutants = eval(f"{{{rows}}}", {"EQUATION": "{}"})
     with jax.enable_x64(True):
-        cell = rz.make_cell("janet", 3, 5, beta=0.7, key=jr.key(0))
+        cell = rz.make_cell("mut3", 3, 5, forget_bias=0.7, key=jr.key(0))
         h, x = np.asarray(jr.normal(jr.key(1), (5,))), np.asarray(jr.normal(jr.key(2), (3,)))
         state, y = cell.step(jnp.asarray(h), jnp.asarray(x))
-        expected, _ = of_tests["janet"](cell, h, x, 1.0, beta=0.7)
-        in_full, _ = equation.step(rz.cell_info("janet").full_equation, cell, h, x, 1.0, set())
+        expected, _ = of_tests["mut3"](cell, h, x, 1.0)
+        in_full, _ = equation.step(rz.cell_info("mut3").full_equation, cell, h, x, 1.0, set())
     for other in (y, expected, in_full):
         np.testing.assert_allclose(state, other, rtol=1e-12, atol=1e-12)
     for file, old, new, _ in mutants.values():

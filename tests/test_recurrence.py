@@ -12,19 +12,23 @@ from cases import float64
 from rnn_zoo._engine import backends
 from rnn_zoo._engine.chunks import Way
 from rnn_zoo._engine.recurrence import ALGORITHMS, solve
-from rnn_zoo.linear import Block2x2, Diagonal
+from rnn_zoo.linear import Block2x2, Diagonal, SharedDense
 
 
 P = 3
-SHAPES = {Diagonal: ((P,), (P,)), Block2x2: ((2, 2, P), (2, P))}
+SHAPES = {
+    Diagonal: ((P,), (P,)),
+    Block2x2: ((2, 2, P), (2, P)),
+    SharedDense: ((P, P), (2, P)),
+}
 ALGORITHM = pytest.mark.parametrize("algorithm", ALGORITHMS)
 
 
 def elements_of(slow):
-    """Every kind of A under every algorithm; `slow`: the 2x2 blocks are."""
+    """Every kind of A under every algorithm; `slow`: all but diagonals are."""
 
     def marks(kind, algorithm):
-        return [pytest.mark.slow] if slow and kind is Block2x2 else []
+        return [pytest.mark.slow] if slow and kind is not Diagonal else []
 
     cases = [
         pytest.param(

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import pytest
-from cases import EVERYTHING, T, build, ids, inputs
+from cases import EVERYTHING, T, build, ids, inputs, strict
 
 import rnn_zoo as rz
 from rnn_zoo.scan import trajectory, unroll
@@ -14,12 +14,13 @@ from rnn_zoo.scan import trajectory, unroll
 @pytest.fixture(autouse=True)
 def _strict():
     """Nothing below runs, but for the fits: dtypes and ranks are known when a program is traced."""
-    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+    with strict():
         yield
 
 
-@pytest.mark.parametrize(**ids(EVERYTHING))
+@pytest.mark.parametrize(**ids(EVERYTHING, kinds=True))
 def test_cells_promote_nothing_in_silence(case):
+    """The laws of gradients over many steps say it of every cell, in one form each."""
     cell = build(case)
     xs, state, keywords = inputs(cell)
 

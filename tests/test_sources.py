@@ -7,7 +7,19 @@ import jax.random as jr
 import numpy as np
 import optax
 import pytest
-from cases import DEFAULTS, arrays, draw, float64, ids, noisy, plain
+from cases import (
+    DEFAULTS,
+    SEGMENT,
+    I,
+    arrays,
+    draw,
+    float64,
+    gradients,
+    ids,
+    noisy,
+    plain,
+    strict,
+)
 
 import rnn_zoo as rz
 from rnn_zoo._common.ranges import held
@@ -21,7 +33,7 @@ KEY = jr.key(0)
 
 
 @eqx.filter_jit
-def gradients(cell, silence):
+def after_silence(cell, silence):
     """Of the last output, squared, after so many zeros and five ones."""
     ones = jnp.ones((5, cell.input_size))
     xs = jnp.concatenate([jnp.zeros((silence, cell.input_size)), ones])
@@ -31,14 +43,19 @@ def gradients(cell, silence):
 @pytest.mark.parametrize(**ids(DEFAULTS))
 def test_gradients_pass_a_long_silence(case):
     """At the start, and where the parameters have moved."""
+    heard = np.arange(SEGMENT)
+    xs = np.float32((heard >= 300) & (heard < 305))[:, None].repeat(I, 1)
     for cell in (plain(case), noisy(plain(case), 3, 0.1)):
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients(cell, 300)))
+        dt = np.ones(SEGMENT, np.float32) if cell.timed else None
+        with strict():
+            _, grads = gradients(cell, xs, squares=np.float32(heard == 304), dt=dt)
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
 
 
 def test_the_unitary_cell_hears_the_same_after_any_silence():
     cell = rz.cells.UnitaryCell(1, 32, key=KEY)
     for silence in (0, 20, 100, 700):
-        leaves = jax.tree.leaves(gradients(cell, silence))
+        leaves = jax.tree.leaves(after_silence(cell, silence))
         norm = np.sqrt(sum(np.sum(np.square(np.float64(leaf))) for leaf in leaves))
         np.testing.assert_allclose(norm, 36.83, rtol=1e-4)
 

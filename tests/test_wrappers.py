@@ -159,7 +159,7 @@ def test_layer_normed_outputs_have_mean_0_and_variance_1():
 
 DROPPABLE = (
     "elman leaky_elman wilson_cowan lstm gru mgu antisymmetric gated_antisymmetric clockwork "
-    "exprnn hcornn"
+    "exprnn hcornn janet ugrnn ligru nbrc ur_lstm fastgrnn star"
 ).split()
 
 

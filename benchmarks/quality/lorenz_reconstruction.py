@@ -32,7 +32,8 @@ from .. import call
 from ..tables import Kept
 
 
-STEP, LYAPUNOV = 0.02, 0.9056  # of the Lorenz system (Sprott, "Chaos and Time-Series Analysis", 2003)
+# Of the Lorenz system (Sprott, "Chaos and Time-Series Analysis", 2003).
+STEP, LYAPUNOV = 0.02, 0.9056
 TRAIN, WINDOW, LONG, WARM, AHEAD = 20_000, 200, 40_000, 100, 600
 UPDATES, RATE = 10_000, 5e-3
 CELLS = {

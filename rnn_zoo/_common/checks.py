@@ -211,6 +211,17 @@ def check_sizes(**sizes: int) -> None:
             raise ValueError(f"expected {name} to be an integer of at least 1, got {size!r}")
 
 
+def check_place(place: tuple[int, int]) -> tuple[int, int]:
+    """Which of how many, (0, n) to (n - 1, n), or a ValueError."""
+    index, count = place
+    if not 0 <= index < count:
+        raise ValueError(
+            "expected place to be (index, count) with 0 <= index < count, a block of a stack, "
+            f"got {place}"
+        )
+    return index, count
+
+
 def check_positive(name: str, value: float, *, zero: bool = False) -> float:
     """A positive number (or, with `zero`, one that is not negative), or a ValueError."""
     if not (value > 0 or (zero and value == 0)):

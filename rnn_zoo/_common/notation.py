@@ -6,20 +6,28 @@ A line is `symbol = expression`, in any order. A prime marks what follows the st
 line before `where` is the output. After `where`, symbols are said to be fields of the cell, and
 `state` is named; a field under its own name needs no line there. Several symbols before one `=`
 are equal blocks of the rows. Of several lines for one symbol that one holds whose `if` is true,
-entry by entry where the condition is one of entries. A parameter that a cell does without, such
+entry by entry where the condition is one of entries, as with `<`. A line may say what a function
+is, `F(v) = W v`; it is then taken by its name. A parameter that a cell does without, such
 as a bias, is left out of its term.
 
 `W x`, side by side, is a product with a matrix or a number; `*` and `/` act entry by entry; `^` is
 a power, of matrices `^T` the transpose and `^-1` the inverse; `[a, b]` puts one behind the other.
 Only numbers are broadcast. `I` is the identity, `j` the imaginary unit, `dt` the time since the
 last step. Functions act on each entry: `sig` (the logistic function), `tanh`, `exp`, `softplus`,
-`relu`, `elu`, `silu`, `identity`, `sqrt`, `cos`, `abs`, `sign`, `max`, `min`, `clip`, `re`, `im`,
-`conj`. The others:
+`relu`, `elu`, `silu`, `identity`, `log`, `sqrt`, `cos`, `abs`, `sign`, `max`, `min`, `clip`, `re`,
+`im`, `conj`. The others:
 
 - `complex(A)`: its first half is the real part, its second the imaginary one.
 - `diag(v)`, `outer(u, v)`, `norm(v)`, `expm(A)`: as in linear algebra; `radius(A)`: the largest
   modulus of an eigenvalue.
+- `vec(A)`: its rows, one behind the other; `legendre(n)`: the matrix and the vector of the
+  differential equation that keeps the last unit of time as n Legendre polynomials.
 - `unit(v)`: v / sqrt(norm(v)^2 + 1e-6), a vector or each row with length 1.
+- `standard(v)`: v less its mean, over the root of its variance + 1e-5; `number(v)`: the one number
+  of v.
+- `row(A, n)`: row n, from 0; `shifted(A, v)`: the rows behind the first, then v.
+- `first(v)`, `this(A)`: under a heading "n times", v the first time and 0 later; what belongs to
+  this time, along the first axis of A.
 - `sum(A)`: of each row, or of a vector; `rows(v)`: v in every row; `by_channel(v)`: v as a matrix
   with a row for each channel.
 - `mixed(M, s)`: the sum of matrices, each times a number of s; `hardmax(A)`: 1 where a column is
@@ -43,6 +51,9 @@ last step. Functions act on each entry: `sig` (the logistic function), `tanh`, `
 - `corrected(S, k, v, b)`: S -> S + b outer(k, v - S^T k) with each row of k, v and b, in order.
 - `spaced(a, b, n)`: n numbers from a to b at equal distances; `pairs(v)`: complex numbers, the real
   part of each before its imaginary one.
+- `flow(F, v, t)`: v after the time t of dv/dt = F(v), by `substeps` equal steps of `method`: of
+  Euler, of the midpoint rule, or of the classical Runge-Kutta rule.
+- `seen(x)`: 1 where x is a number and 0 where it is NaN; `known(x)`: x, and 0 where it is NaN.
 - `wires(v, adjacency)`: the numbers of the synapses as a matrix, a row for each target;
   `synapses(wiring)`: 1 where a neuron of the layer (row) reads a feature of [x, h], else 0;
   `motor(v)`: the motor neurons.

@@ -59,18 +59,18 @@ def _chunk(steps: Steps, state: Any, initial: Any) -> tuple[Any, Array]:
     parts, does, broken = harmless(steps)
     parts = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), parts)  # the heads first
     index, first = jnp.arange(does.shape[0]), None
-    upto = index[:, None] >= index
+    upto = index[:, None] >= index[None]
     if steps.segment is not None:
         segment = jnp.cumsum(steps.segment)
-        upto &= segment[:, None] == segment
+        upto &= segment[:, None] == segment[None]
         first = segment == 0
         state = select(first[0], state, initial)  # that no gradient meets, where no step does
     entering = [(jnp.concatenate([s.C, s.n[..., None]], -1), s.m) for s in (state, initial)]
 
-    before = upto & (index[:, None] > index)
+    before = upto & (index[:, None] > index[None])
     since = _since(upto, parts.log_decay) + _either(first, *(m[:, None] for _, m in entering))
     logs = _between(before, parts.log_decay) + parts.log_write[:, None]
-    logs = jnp.where(upto & does, logs, -jnp.inf)
+    logs = jnp.where((upto & does[None])[None], logs, -jnp.inf)
     m = jnp.maximum(since, logs.max(-1))
     weights, left = jnp.exp(logs - m[..., None]), jnp.exp(since - m)
 
@@ -85,7 +85,7 @@ def _chunk(steps: Steps, state: Any, initial: Any) -> tuple[Any, Array]:
     written = jnp.einsum("hjk,hjv->hkv", written, v, precision=HIGHEST)
     last = None if first is None else first[-1]
     S = left[:, -1, None, None] * _either(last, *(S for S, _ in entering)) + written
-    reached = broken | (before & broken).any(1)
+    reached = broken | (before & broken[None]).any(1)
     after = state._replace(C=S[..., :-1], n=S[..., -1], m=m[:, -1])
     return spoilt(reached[-1], after), spoilt(reached, jnp.moveaxis(read, 0, 1))
 
@@ -106,5 +106,5 @@ def _since(upto: Array, log_decay: Array) -> Array:
 def _between(before: Array, log_decay: Array) -> Array:
     """(heads, i, j): the decays behind step j up to step i; sums, and none of them a difference."""
     lower = jnp.tril(jnp.ones(before.shape, log_decay.dtype))
-    behind = jnp.tril(lower, -1) * log_decay[:, :, None]  # of step l, where it is behind j
+    behind = jnp.tril(lower, -1)[None] * log_decay[:, :, None]  # of step l, where it is behind j
     return jnp.einsum("il,hlj->hij", lower, behind, precision=HIGHEST)

@@ -266,6 +266,7 @@ def _kda_rows(given: Given) -> int:
     family="matrix",
     paper="Kimi Team 2025, arXiv:2510.26692",
     equation="S' = P + beta k (v - P^T k)^T, P = diag(alpha) S, y = S'^T q, by head",
+    covers={"Kimi delta attention": {}},
     full="""
         for each head
         Q, K, V, z, r = pieces(W x, key_size, key_size, value_size, 1)

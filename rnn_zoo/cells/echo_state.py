@@ -61,6 +61,7 @@ class Noise(eqx.Module):
     family="reservoir",
     paper="Jaeger et al. 2007",
     equation="h' = (1 - a) h + a tanh(W x + U h + b), nothing trained",
+    covers={"cycle reservoir": {"topology": "ring"}},
     full="""
         alpha = 1 - (1 - leak)^dt
         L = (1 - leak) I + leak U

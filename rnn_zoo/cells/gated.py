@@ -20,7 +20,7 @@ from ..declared import (
     filled,
     option,
 )
-from ..init import glorot, orthogonal
+from ..init import fan_in_uniform, glorot, orthogonal
 from ..registry import register
 
 
@@ -42,6 +42,20 @@ def forgetting(place: int, blocks: int) -> Callable[[Given, Any], Array]:
     return start
 
 
+def has_peepholes(given: Given) -> bool:
+    return given.peepholes
+
+
+def peeps(weight: Any) -> list[Any]:
+    """p of i, f and o; None each where there are no peepholes."""
+    return [None] * 3 if weight is None else jnp.split(weight, 3)
+
+
+def peeped(z: Array, p: Any, memory: Array) -> Array:
+    """z + p * c, or z where there is no peephole."""
+    return z if p is None else z + p * memory
+
+
 def _has_bias_n(given: Given) -> bool:
     return given.use_bias and given.reset_after
 
@@ -51,17 +65,22 @@ def _has_bias_n(given: Given) -> bool:
     family="gated",
     paper="Hochreiter & Schmidhuber 1997",
     equation="c' = f * c + i * g, h' = o * tanh(c')",
+    covers={"peephole LSTM": {"peepholes": True}},
     full="""
-        i = sig(W_i x + U_i h + b_i)
-        f = sig(W_f x + U_f h + b_f)
+        i = sig(W_i x + U_i h + p_i * c + b_i)    if peepholes
+        i = sig(W_i x + U_i h + b_i)              otherwise
+        f = sig(W_f x + U_f h + p_f * c + b_f)    if peepholes
+        f = sig(W_f x + U_f h + b_f)              otherwise
         g = tanh(W_g x + U_g h + b_g)
-        o = sig(W_o x + U_o h + b_o)
+        o = sig(W_o x + U_o h + p_o * c' + b_o)   if peepholes
+        o = sig(W_o x + U_o h + b_o)              otherwise
         c' = f * c + i * g
         h' = o * tanh(c')
         y = h'
         where W_i, W_f, W_g, W_o = weight_ih
               U_i, U_f, U_g, U_o = weight_hh
               b_i, b_f, b_g, b_o = bias
+              p_i, p_f, p_o = weight_peep; peepholes = given(weight_peep)
               h, c = state
     """,
 )
@@ -76,12 +95,21 @@ class LSTMCell(AbstractDeclaredCell, init=False):
     order i, f, g, o (PyTorch, Keras, Equinox). `forget_bias` (1 by default) is where the
     bias of f starts. $W_{ih}$ is Glorot-uniform and $W_{hh}$ orthogonal, block by block.
     The safe first choice for memories up to some hundred steps.
+
+    With `peepholes` (Gers et al. 2002) the gates see the memory: $p_i \odot c$ and $p_f \odot c$
+    are added inside of i and f, and $p_o \odot c'$, of the new memory, inside of o. `weight_peep`
+    has the three vectors in this order, from U(±1/sqrt(hidden)). For counting and timing, and for
+    networks that were trained so.
     """
 
     weight_ih: Float[Array, "4*hidden input"] = drawn(glorot, blocks=4)
     weight_hh: Float[Array, "4*hidden hidden"] = drawn(orthogonal, blocks=4)
     bias: Float[Array, " 4*hidden"] | None = computed(forgetting(1, blocks=4))
+    weight_peep: Float[Array, " 3*hidden"] | None = drawn(
+        fan_in_uniform, fan_in="hidden", when=has_peepholes
+    )
     forget_bias: ClassVar[float] = option(1.0)
+    peepholes: ClassVar[bool] = option(False)
 
     def init_state(self) -> LSTMState:
         zeros = zero_state(self.output_size, self.weight_hh)
@@ -95,7 +123,10 @@ class LSTMCell(AbstractDeclaredCell, init=False):
     ) -> tuple[LSTMState, Float[Array, " {self.output_size}"]]:
         z = self.weight_ih @ x + c @ state.h
         i, f, g, o = jnp.split(plus(z, self.bias), 4)
+        p_i, p_f, p_o = peeps(self.weight_peep)
+        i, f = peeped(i, p_i, state.c), peeped(f, p_f, state.c)
         memory = jax.nn.sigmoid(f) * state.c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        o = peeped(o, p_o, memory)
         h = jax.nn.sigmoid(o) * jnp.tanh(memory)
         return LSTMState(h, memory), h
 
@@ -105,6 +136,11 @@ class LSTMCell(AbstractDeclaredCell, init=False):
     family="gated",
     paper="Cho et al. 2014, arXiv:1406.1078",
     equation="h' = (1 - z) * n + z * h, n = tanh(W x + r * (U h))",
+    covers={
+        "cuDNN GRU": {"reset_after": True},
+        "GRU v1": {"reset_after": True},
+        "GRU v3": {"reset_after": False},
+    },
     full="""
         r = sig(W_r x + U_r h + b_r)
         z = sig(W_z x + U_z h + b_z)

@@ -41,6 +41,7 @@ from .modes import has_map, has_map_bias
 
 
 _normalised = said("whether the sum is divided by that of the weights")
+_rotary = said("whether the angles are those of rotary embeddings instead of the paper's")
 
 
 def _even(name: str, value: int | None, given: Given) -> int:
@@ -63,6 +64,7 @@ def _rows(given: Given) -> int:
     family="matrix",
     paper="Katharopoulos et al. 2020, arXiv:2006.16236",
     equation="S' = S + f(k) v^T, z' = z + f(k), y = S'^T f(q) / (z' . f(q)), f(u) = elu(u) + 1",
+    covers={"linear transformer": {}},
     full="""
         for each head
         q, k, v = pieces(W x + b, key_size, key_size, value_size)
@@ -144,7 +146,9 @@ class Turns(NamedTuple):
         q, k, v = pieces(W x + b, key_size, key_size, value_size)
         m = 5 + h
         gamma = 1 - 2^-m
-        r = spaced(0, 1, key_size / 2)
+        c = 1 - 2 / key_size   if rotary
+        c = 1                  otherwise
+        r = spaced(0, c, key_size / 2)
         theta = 10000^-r
         S' = gamma diag(exp(-j theta)) S + outer(pairs(k), v)
         y = re(S'^T conj(pairs(q))) / sqrt(key_size)
@@ -166,8 +170,10 @@ class RetNetCell(AbstractDeclaredCell, AbstractMatrixCell, init=False):
     their place in the sequence; here the state turns, which is the same, and there is no place to
     count, so that masked steps and resets leave nothing behind. `weight_ih` holds the rows of q, of
     k and of v, each head by head; each starts Glorot-uniform with a gain of $2^{-5/2}$, and `bias`
-    at 0. The norm and the gate of the paper stand behind the cell, in its block. It is linear and
-    has no gates: the first head sums some 32 steps, each further one twice as many.
+    at 0. With `rotary` $\theta_i = 10000^{-2i / K}$, which rotary embeddings have and networks that
+    were trained with other code than the authors'. The norm and the gate of the paper stand behind
+    the cell, in its block. It is linear and has no gates: the first head sums some 32 steps, each
+    further one twice as many.
     """
 
     weight_ih: Float[Array, "rows input"] | None = drawn_from(
@@ -177,6 +183,7 @@ class RetNetCell(AbstractDeclaredCell, AbstractMatrixCell, init=False):
     num_heads: int = option(None, heads)
     key_size: int = option(None, _even)
     value_size: int = derived(value_size)
+    rotary: bool = option(False, _rotary)
     rows: ClassVar[int] = derived(_rows)
     input_map: ClassVar[bool] = option(True, features_map)
     use_bias: ClassVar[bool] = option(True)
@@ -188,7 +195,8 @@ class RetNetCell(AbstractDeclaredCell, AbstractMatrixCell, init=False):
     def constants(self) -> Turns:
         dtype = zero_matrices(self, 1, 1, 1).dtype
         log_decay = np.log1p(-(2.0 ** (-5.0 - np.arange(self.num_heads))))[:, None]
-        theta = 10000.0 ** -np.linspace(0.0, 1.0, self.key_size // 2)
+        last = 1.0 - 2.0 / self.key_size if self.rotary else 1.0
+        theta = 10000.0 ** -np.linspace(0.0, last, self.key_size // 2)
         angle = np.tile(-theta, (self.num_heads, 1))
         return Turns(jnp.asarray(log_decay, dtype), jnp.asarray(angle, dtype))
 

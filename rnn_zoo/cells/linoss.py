@@ -99,6 +99,11 @@ def _damped(given: Given) -> bool:
     family="state-space",
     paper="Rusch & Rus 2025, arXiv:2410.03943",
     equation="z' = z + d (B x - A y), y' = y + d z', out = C y' + D x",
+    covers={
+        "LinOSS-IMEX": {"scheme": "imex"},
+        "LinOSS-IM": {"scheme": "im"},
+        "D-LinOSS": {"scheme": "damped"},
+    },
     full="""
         Delta = sig(s)
         G = relu(G_0)   if scheme = damped

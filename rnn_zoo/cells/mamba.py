@@ -84,6 +84,7 @@ def _turns(given: Given, shape: tuple[int, ...]) -> Array:
     paper="Gu & Dao 2023, arXiv:2312.00752",
     equation="h' = exp(d(u) A) * h + d(u) u B(u), y = C(u) h' + D u, u = W x",
     block="MambaBlock",
+    covers={"S6": {}},
     full="""
         u = W x + b
         Delta = dt softplus(W_d W_r u + b_d)

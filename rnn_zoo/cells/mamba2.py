@@ -64,6 +64,7 @@ def _rows(given: Given) -> int:
     family="matrix",
     paper="Dao & Gu 2024, arXiv:2405.21060",
     equation="S' = exp(d(x) A) S + d(x) B(x) u^T, y = S'^T C(x) + D u, u = W x",
+    covers={"SSD": {}},
     full="""
         for each head
         u, p = pieces(W x + b, value_size)

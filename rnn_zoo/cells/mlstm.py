@@ -62,6 +62,7 @@ def _gates(given: Given, shape: tuple[int, ...], key: Any) -> Array:
         where C, n, m = state; W = weight_ih; b_i = head(b_1); b_f = head(b_2)
               b_1, b_2 = bias_gates
     """,
+    block="MLSTMBlock",
 )
 class MLSTMCell(AbstractDeclaredCell, AbstractScaledMatrixCell, init=False):
     r"""The matrix LSTM of xLSTM (mLSTM; Beck et al. 2024, arXiv:2405.04517).

@@ -103,6 +103,7 @@ def _first_turn(given: Given, shape: tuple[int, ...], key: Any) -> Array:
     family="state-space",
     paper="De et al. 2024, arXiv:2402.19427",
     equation="h' = a * h + sqrt(1 - a^2) * i(u) * u, a = exp(-8 sp(L) r(u)), u = W x",
+    covers={"real-gated linear recurrent unit": {}},
     full="""
         u = W x + b
         r = sig(block_diagonal(B_r) u + b_r)

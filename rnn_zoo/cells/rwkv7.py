@@ -56,21 +56,26 @@ def _small_orthogonal(given: Given, shape: tuple[int, ...], key: Any) -> Array:
     return 0.1 * orthogonal(key, shape, given.dtype)
 
 
-def _along(given: Given) -> np.ndarray:
+def _along(given: Any) -> np.ndarray:
     """From 0 to 1 along all channels."""
     count = given.num_heads * given.key_size
     return np.arange(count) / max(count - 1, 1)
 
 
-def _within(given: Given) -> np.ndarray:
+def _within(given: Any) -> np.ndarray:
     """From -1 to 1 along the channels of each head, slow in the middle."""
     size = given.key_size
     one = (2 * np.arange(size) - (size - 1)) / max(size - 1, 1)
     return np.tile(one * abs(one), given.num_heads)
 
 
+def first_decays(given: Any, power: float = 1.0) -> np.ndarray:
+    """`bias_w` of a layer, of which the first has a power of 1; `given` has its heads."""
+    return -5.5 + 6 * _along(given) ** power + 2.5 * _within(given)
+
+
 def _first_decays(given: Given, shape: tuple[int, ...]) -> Array:
-    return jnp.asarray(-5.5 + 6 * _along(given) + 2.5 * _within(given), given.dtype)
+    return jnp.asarray(first_decays(given), given.dtype)
 
 
 def _first_rates(given: Given, shape: tuple[int, ...]) -> Array:
@@ -100,6 +105,7 @@ def _first_k_k(given: Given, shape: tuple[int, ...]) -> Array:
         where W = weight_ih; W_w = head(weight_w); b_w = head(bias_w); W_a = head(weight_a)
               b_a = head(bias_a); k_k = head(k_k); k_a = head(k_a); S = state
     """,
+    block="RWKV7TimeMix",
 )
 class RWKV7Cell(AbstractDeclaredCell, AbstractMatrixCell, init=False):
     r"""The recurrence of RWKV-7, "Goose": a generalised delta rule (Peng et al. 2025,

@@ -84,6 +84,11 @@ def _output(given: Given, shape: tuple[int, ...], key: Any) -> Array:
     equation=(
         "h' = exp(d lambda) * h + (exp(d lambda) - 1) / lambda * (W x), y = 2 Re(C h') + D W x"
     ),
+    covers={
+        "S4D-Lin": {"initialisation": "lin"},
+        "S4D-Inv": {"initialisation": "inv"},
+        "S4D-LegS": {"initialisation": "legs"},
+    },
     full="""
         u = W x + b
         lambda = -exp(rho) + j omega

@@ -3,19 +3,20 @@
 __all__ = ["SLSTMCell", "SLSTMState"]
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._common.dtypes import zero_state
-from .._common.terms import plus
+from .._common.terms import affine, plus
 from ..base import StateMatrix
 from ..declared import AbstractDeclaredCell, Given, computed, derived, drawn, filled, option
 from ..init import normal
 from ..registry import register
-from .heads import heads, value_size
+from .heads import features_map, heads, value_size
+from .modes import has_map
 
 
 # The logarithm of what an empty state weighs: finite, and nothing beside any gate.
@@ -37,11 +38,19 @@ def small(key: Any, shape: tuple[int, ...], dtype: Any) -> Array:
     return normal(key, shape, dtype, std=math.sqrt(2 / (5 * shape[-1])))
 
 
+def forget_biases(size: int, power: float = 0.3) -> Array:
+    """From 5 to -7 along the units of a head."""
+    place = jnp.arange(size) / max(size - 1, 1)
+    return 5.0 - 12.0 * place**power
+
+
+def _rows(given: Given) -> int:
+    return 4 * given.hidden_size
+
+
 def _forgetting(given: Given, shape: tuple[int, ...]) -> Array:
     """Zeros, and of the forget gates 5 to -7 along each head."""
-    size = given.value_size
-    place = jnp.arange(size) / max(size - 1, 1)
-    along = jnp.tile(5.0 - 12.0 * place**0.3, given.num_heads)
+    along = jnp.tile(forget_biases(given.value_size), given.num_heads)
     gates = jnp.zeros((4, given.hidden_size)).at[1].set(along)
     return gates.reshape(shape).astype(given.dtype)
 
@@ -67,6 +76,7 @@ def _forgetting(given: Given, shape: tuple[int, ...]) -> Array:
               W = weight_ih; b = bias; R_i = head(A_i); R_f = head(A_f); R_z = head(A_z)
               R_o = head(A_o); A_i, A_f, A_z, A_o = parts(weight_hh)
     """,
+    block="SLSTMBlock",
 )
 class SLSTMCell(AbstractDeclaredCell, init=False):
     r"""The scalar LSTM of xLSTM (sLSTM; Beck et al. 2024, arXiv:2405.04517).
@@ -87,15 +97,17 @@ class SLSTMCell(AbstractDeclaredCell, init=False):
     unit), are those of y in the same head, and it starts at 0. `weight_ih` and `bias` have blocks
     in the order i, f, z, o. `weight_ih` is N(0, 2 / (5 input)), and the bias 0, but along the
     units j of a head $5 - 12 (j / (d - 1))^{0.3}$ for f, from long memories to short ones: the
-    authors' start of the first block. The exponential gate has no time, so that the cell is not
-    `timed`.
+    authors' start of the first block. With `input_map=False` x is $W x$, as the paper's block gives
+    it. The exponential gate has no time, so that the cell is not `timed`.
     """
 
-    weight_ih: Float[Array, "4*hidden input"] = drawn(small)
+    weight_ih: Float[Array, "4*hidden input"] | None = drawn(small, when=has_map)
     weight_hh: Float[Array, "4 num_heads value value"] = filled(0.0)
     bias: Float[Array, " 4*hidden"] | None = computed(_forgetting)
     num_heads: int = option(None, heads)
     value_size: int = derived(value_size)
+    rows: ClassVar[int] = derived(_rows)
+    input_map: ClassVar[bool] = option(True, features_map)
 
     def init_state(self) -> SLSTMState:
         zeros = zero_state(self.output_size, self.weight_hh)
@@ -110,7 +122,7 @@ class SLSTMCell(AbstractDeclaredCell, init=False):
     def equation(
         self, c: StateMatrix, state: SLSTMState, x: Float[Array, " {self.input_size}"]
     ) -> tuple[SLSTMState, Float[Array, " {self.output_size}"]]:
-        gates = plus(self.weight_ih @ x + c @ state.y, self.bias)
+        gates = plus(affine(self.weight_ih, x, None) + c @ state.y, self.bias)
         i, f, z, o = jnp.split(gates, 4)
         kept = jax.nn.log_sigmoid(f) + state.m
         m = jnp.maximum(kept, i)

@@ -68,6 +68,7 @@ def _reflect(unit: Array, h: Array) -> Array:
     family="unitary",
     paper="Arjovsky et al. 2016, arXiv:1511.06464",
     equation="h' = modrelu(D R F^-1 D P R F D h + V x)",
+    covers={"uRNN": {}},
     full="""
         D_1 = diag(exp(j omega_1))
         D_2 = diag(exp(j omega_2))
@@ -187,6 +188,7 @@ def _first_bias(given: Given, shape: tuple[int, ...], key: PRNGKeyArray) -> Arra
     family="unitary",
     paper="Lezcano & Martinez 2019, arXiv:1901.08428",
     equation="h' = modrelu(exp(T - T^T) h + V x)",
+    covers={"scoRNN": {"parametrisation": "cayley"}},
     full="""
         A = T - T^T
         W = expm(A)                if parametrisation = exp

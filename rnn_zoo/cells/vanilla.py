@@ -62,6 +62,7 @@ def _in_range(given: Given, shape: tuple[int, ...], key: Any) -> Array:
     family="vanilla",
     paper="Elman 1990",
     equation="h' = tanh(W x + U h + b)",
+    covers={"simple recurrent network": {}, "vanilla RNN": {}},
     full="""
         h' = phi(W x + U h + b)
         y = h'

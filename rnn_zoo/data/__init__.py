@@ -38,6 +38,11 @@ from .formal import (
     permutation_group as permutation_group,
     reverse_string as reverse_string,
 )
+from .gaps import (
+    drop_values as drop_values,
+    mark_missing as mark_missing,
+    standardise as standardise,
+)
 from .irregular import (
     bitstream_xor as bitstream_xor,
     lorenz_irregular as lorenz_irregular,
@@ -79,6 +84,7 @@ from .systems import (
     narma10_series as narma10_series,
     narma_series as narma_series,
 )
+from .tables import from_table as from_table, read_csv as read_csv
 from .text import (
     Alphabet as Alphabet,
     shakespeare as shakespeare,

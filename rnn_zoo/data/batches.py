@@ -26,7 +26,8 @@ Index = int | np.integer | slice | Sequence | AnyArray
 class Batch(eqx.Module):
     """Samples of one kind, each field with the samples on axis 0.
 
-    - `x`: (samples, time, features), or whole-number tokens (samples, time).
+    - `x`: (samples, time, features), or whole-number tokens (samples, time). NaN is a value that
+      is missing, for models that take it: `rz.cells.GRUDCell`, or any cell in `rz.Imputed`.
     - `y`: labels (samples,), one target a sample (samples, features), or one target a step
       (samples, time, ...), with `NO_TARGET` (-1) for a step without a label; see `per_step`.
     - `mask`: (samples, time) bool, False where a step does not happen (padding, gaps).
@@ -324,7 +325,9 @@ def windows(
     are in none of them, and no window reaches past the end.
 
     `mask`, (time,) bool, says which values were observed: a step is valid when its own value and
-    its target are, and the others hold zeros in x and y. `dt`, (time,), is cut along.
+    its target are, and the others hold zeros in x and y. `dt`, (time,), is cut along. Values that
+    are missing one by one, NaN, need no mask: they stay NaN in x, for models that take it, and in
+    y, where `rz.train.mse` leaves them out.
 
     Raises ValueError when the series is too short for one window.
     """

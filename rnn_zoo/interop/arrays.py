@@ -152,27 +152,33 @@ def read_rglru(given: Named, part: str = "") -> RGLRUCell:
     Lambda = given.take(part + "a_param", None)
     turning = part + "a_imag_param" in given
     weights = [given.take(f"{part}{name}.w", None, None, None) for name in ("a_gate", "input_gate")]
-    blocks, width, rows = weights[0].shape
+    blocks, _, rows = weights[0].shape
     biases = [given.take(f"{part}{name}.b", blocks, rows) for name in ("a_gate", "input_gate")]
+    theta = given.take(part + "a_imag_param") / 8 if turning else None
+    return rglru_cell(Lambda, weights, biases, theta)
+
+
+def rglru_cell(Lambda: Any, weights: list[Any], biases: list[Any], theta: Any = None) -> RGLRUCell:
+    """The cell of the gates of decay and of input, blocks as (heads, width, rows)."""
+    blocks, width, _ = weights[0].shape
     cell = eqx.filter_eval_shape(
         lambda: RGLRUCell(
             blocks * width,
             blocks * width,
             blocks=blocks,
-            complex_eigenvalues=turning,
+            complex_eigenvalues=theta is not None,
             input_map=False,
             root_at_start=False,
-            dtype=given.dtype,
+            dtype=Lambda.dtype,
             key=jr.key(0),
         )
     )
-    theta = {"theta": given.take(part + "a_imag_param") / 8} if turning else {}
     return filled(
         cell,
         Lambda=Lambda,
         weight_gates=jnp.stack(weights).swapaxes(-1, -2),
         bias_gates=jnp.stack(biases).reshape(2, -1),
-        **theta,
+        **({} if theta is None else {"theta": theta}),
     )
 
 

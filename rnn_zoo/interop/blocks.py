@@ -143,12 +143,13 @@ def mamba_from_arrays(arrays: Any, *, prefix: str = "", dtype: Any = None) -> Ma
     `prefix` is such as "backbone.layers.0.mixer.". ValueError where names or shapes do not fit.
     """
     given = Named(arrays, prefix, dtype)
-    made = _read_mamba(given)
+    made = read_mamba(given)
     given.finish()
     return made
 
 
-def _read_mamba(given: Named, part: str = "") -> MambaBlock:
+def read_mamba(given: Named, part: str = "") -> MambaBlock:
+    """The block of arrays that are below `part`."""
     project_in = given.linear(part + "in_proj")
     rows, size = project_in.weight.shape
     wide = rows // 2
@@ -205,15 +206,20 @@ def mamba_block_from_arrays(
     names or shapes do not fit, such as those of a Mamba-2 or of a block with an MLP.
     """
     given = Named(arrays, prefix, dtype)
-    mixer = _read_mamba(given, "mixer.")
-    layered = "norm.bias" in given
+    made = residual_block(given, read_mamba(given, "mixer."), eps)
+    given.finish()
+    return made
+
+
+def residual_block(given: Named, mixer: Any, eps: float, part: str = "") -> Block:
+    """The block of a mixer behind its norm, whose arrays are below `part`."""
+    layered = f"{part}norm.bias" in given
     norm = "layer" if layered else "rms"
     options = {"norm": norm, "eps": eps, "dtype": given.dtype}
     block = Block(mixer, mix="none", **options, key=jr.key(0))
-    parts = {"weight": given.take("norm.weight", mixer.input_size)}
+    parts = {"weight": given.take(f"{part}norm.weight", mixer.input_size)}
     if layered:
-        parts["bias"] = given.take("norm.bias", mixer.input_size)
-    given.finish()
+        parts["bias"] = given.take(f"{part}norm.bias", mixer.input_size)
     return replace(block, norm=replace(block.norm, **parts))
 
 
@@ -235,27 +241,36 @@ def rglru_block_from_arrays(arrays: Any, *, prefix: str = "", dtype: Any = None)
 def _read_griffin(given: Named, part: str = "") -> GriffinBlock:
     u, gate = (given.linear(f"{part}linear_{side}") for side in "xy")
     cell = read_rglru(given, part + "rg_lru.")
-    width, size = cell.input_size, u.weight.shape[1]
-    kernel = given.take(part + "conv_1d.w", None, width)
+    width = cell.input_size
+    conv = given.take(part + "conv_1d.w", None, width), given.take(part + "conv_1d.b", width)
+    return griffin((u, gate), conv, cell, given.linear(part + "linear_out", width))
+
+
+def griffin(maps: tuple[Any, Any], conv: tuple[Any, Any], cell: Any, out: Any) -> GriffinBlock:
+    """The block of the maps to its recurrence and its gate, of the kernel (k, width), newest input
+    last, and the bias of its convolution, of the cell, and of the last map."""
+    kernel, bias = conv
+    width, size, dtype = cell.input_size, maps[0].weight.shape[1], kernel.dtype
     block = eqx.filter_eval_shape(
         lambda: GriffinBlock(
-            size, width=width, kernel_size=kernel.shape[0], dtype=given.dtype, key=jr.key(0)
+            size, width=width, kernel_size=kernel.shape[0], dtype=dtype, key=jr.key(0)
         )
     )
-    weight = jnp.concatenate([u.weight, gate.weight])
-    bias = jnp.concatenate(
-        [jnp.zeros(width, given.dtype) if m.bias is None else m.bias for m in (u, gate)]
-    )
-    conv = filled(
-        block.inner.layers[0].cell,
-        weight=kernel[::-1],
-        bias=given.take(part + "conv_1d.b", width),
-    )
+    biases = [jnp.zeros(width, dtype) if m.bias is None else m.bias for m in maps]
     return replace(
         block,
-        project_in=filled(block.project_in, weight=weight, bias=bias),
-        inner=Stacked([Recurrent(conv), Recurrent(cell)]),
-        project_out=given.linear(part + "linear_out", width),
+        project_in=filled(
+            block.project_in,
+            weight=jnp.concatenate([m.weight for m in maps]),
+            bias=jnp.concatenate(biases),
+        ),
+        inner=Stacked(
+            [
+                Recurrent(filled(block.inner.layers[0].cell, weight=kernel[::-1], bias=bias)),
+                Recurrent(cell),
+            ]
+        ),
+        project_out=out,
     )
 
 
@@ -276,15 +291,30 @@ def griffin_block_from_arrays(arrays: Any, *, prefix: str = "", dtype: Any = Non
     bias = given.take("mlp_block.ffw_up.b").reshape(2, -1)
     down = given.linear("mlp_block.ffw_down", up.shape[2])
     given.finish()
+    maps = [(weight.T, b) for weight, b in zip(up, bias)]
+    return griffin_blocks(recurrent, maps, down, scales)
+
+
+def griffin_blocks(
+    recurrent: GriffinBlock,
+    maps: list[tuple[Any, Any]],
+    down: eqx.nn.Linear,
+    scales: list[Any],
+    eps: float = 1e-6,
+) -> Stacked:
+    """The residual blocks of a recurrence and of a gated MLP; `maps` are weight and bias to the
+    gate and to the value, `scales` those of the norms, less 1."""
+    size, (width, _) = recurrent.input_size, maps[0][0].shape
+    dtype = down.weight.dtype
     made = eqx.filter_eval_shape(
-        lambda: GatedMLP(size, size, width=up.shape[2], dtype=given.dtype, key=jr.key(0))
+        lambda: GatedMLP(size, size, width=width, dtype=dtype, key=jr.key(0))
     )
     gate, value = (
-        filled(part, weight=weight.T, bias=b)
-        for part, weight, b in zip((made.gate, made.value), up, bias)
+        filled(part, weight=weight, bias=bias)
+        for part, (weight, bias) in zip((made.gate, made.value), maps)
     )
     mlp = Pointwise(replace(made, gate=gate, value=value, output=down), size, size)
-    options = {"mix": "none", "norm": "rms", "eps": 1e-6, "dtype": given.dtype}
+    options = {"mix": "none", "norm": "rms", "eps": eps, "dtype": dtype}
     blocks = [Block(layer, **options, key=jr.key(0)) for layer in (recurrent, mlp)]
     return Stacked(
         [

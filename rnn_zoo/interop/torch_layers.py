@@ -301,6 +301,11 @@ def _nonlinearity(cell: Any) -> str | None:
             "expected a GRU that resets after the recurrent product, as torch's, got "
             "reset_after=False: there is no module of torch for it"
         )
+    if getattr(cell, "weight_peep", None) is not None:
+        raise ValueError(
+            "expected an LSTM without peepholes, as torch's, got peepholes=True: there is no "
+            "module of torch for it"
+        )
     if not isinstance(cell, ElmanCell):
         return None
     for name, function in NONLINEARITIES.items():

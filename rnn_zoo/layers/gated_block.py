@@ -1,20 +1,14 @@
 """The form that the blocks of published models share: a recurrence beside a gate."""
 
 import abc
-from typing import Any
 
 import equinox as eqx
-import jax
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array
 
-from .._common.checks import check_steps
-from .._common.dtypes import half_as, working_dtype
-from ..base import AbstractCell, State
-from .base import AbstractLayer, Directions, hide, mixed
-from .stacked import Stacked
+from .inner_block import AbstractInnerBlock
 
 
-class AbstractGatedBlock(AbstractLayer, AbstractCell):
+class AbstractGatedBlock(AbstractInnerBlock):
     r"""A recurrence over the first part of a linear map of x, and a gate of the rest.
 
     $$(u, g) = W_{in} x, \qquad y = W_{out}\, \mathrm{gated}(\mathrm{inner}(u), g)$$
@@ -24,7 +18,6 @@ class AbstractGatedBlock(AbstractLayer, AbstractCell):
     """
 
     project_in: eqx.AbstractVar[eqx.nn.Linear]
-    inner: eqx.AbstractVar[Stacked]
     project_out: eqx.AbstractVar[eqx.nn.Linear]
 
     @abc.abstractmethod
@@ -39,55 +32,9 @@ class AbstractGatedBlock(AbstractLayer, AbstractCell):
     def output_size(self) -> int:
         return self.input_size
 
-    @property
-    def timed(self) -> bool:
-        return self.inner.timed
+    def opened(self, x: Array) -> tuple[Array, Array]:
+        z, size = self.project_in(x), self.inner.input_size
+        return z[:size], z[size:]
 
-    @property
-    def linear(self) -> bool:
-        return False
-
-    @property
-    def stochastic(self) -> bool:
-        return False
-
-    def directions(self, before: Directions = ()) -> Directions:
-        return mixed((*before, (0, self.output_size, False)), self.output_size)
-
-    def init_state(self) -> State:
-        return self.inner.init_state()
-
-    def constants(self) -> Any:
-        """Those of the layer inside."""
-        return self.inner.constants()
-
-    def equation(
-        self, c: Any, state: State, x: Array, dt: ArrayLike | None = None
-    ) -> tuple[State, Array]:
-        """One step of all parts."""
-        u, g = self._parted(self.project_in(x))
-        state, v = self.inner.advance(c, state, u, dt)
-        return state, self.project_out(self.gated(v, g))
-
-    def scan(
-        self,
-        xs: ArrayLike,
-        state: Any = None,
-        *,
-        dt: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
-        reset: ArrayLike | None = None,
-        key: Any = None,
-    ) -> tuple[State, Array]:
-        """The final state and the outputs; the parts run one after the other."""
-        steps = check_steps(self, xs, dt, mask, reset, key)
-        xs = hide(steps.mask, steps.x).astype(working_dtype(self, steps.x))
-        us, gs = self._parted(jax.vmap(self.project_in)(xs))
-        state, vs = self.inner.scan(us, state, dt=steps.dt, mask=steps.mask, reset=steps.reset)
-        ys = jax.vmap(self.project_out)(jax.vmap(self.gated)(vs, gs))
-        return state, half_as(steps.x, hide(steps.mask, ys))
-
-    def _parted(self, z: Array) -> tuple[Array, Array]:
-        """u and g, of a step or of many."""
-        size = self.inner.input_size
-        return z[..., :size], z[..., size:]
+    def closed(self, v: Array, g: Array) -> Array:
+        return self.project_out(self.gated(v, g))

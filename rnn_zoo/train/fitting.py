@@ -309,12 +309,13 @@ def _fail(run: Run, plan: Plan) -> None:
         if why:
             raise _no_data(run, plan, why) from own
     step = int(run.progress.step) + 1
-    data = fault_of("the training data", plan.feed.data)
+    result = _result(run, return_best=False)
+    data = fault_of("the training data", plan.feed.data, result.model)
     raise NonFiniteLossError(
         f"the loss or its gradient is not finite at step {step} ({data}): lower the learning rate, "
         "clip the gradient (optax.clip_by_global_norm) or mend the data; `error.result` has "
         f"the model as it was after step {step - 1}",
-        _result(run, return_best=False),
+        result,
     )
 
 

@@ -15,6 +15,7 @@ from jax import Array
 from ..data.batches import Batch
 from ..data.dataset import NO_TARGET
 from ..layers.batching import batch as batched
+from ..models.missing_inputs import takes_missing
 from ..reservoir._samples import check_finite, check_targets
 from .feeds import in_memory
 
@@ -171,13 +172,16 @@ A NaN in y is a target that was not observed: the mean is over the others, entry
 """
 
 
-def fault_of(name: str, batch: Any) -> str:
+def fault_of(name: str, batch: Any, model: Any) -> str:
     """The first value of a batch, at a valid step, that is not finite, in words; or that there is
-    none."""
+    none. NaN in x is no fault for a model that takes missing values."""
     if not isinstance(batch, Batch) or not in_memory(batch):
         return f"{name}, read batch by batch, were not searched for NaN"
+    x = np.asarray(batch.x)
+    if takes_missing(model):
+        x = np.where(np.isnan(x), np.zeros_like(x), x)
     try:
-        check_finite("x", batch.x, batch.mask, ("sample", "step", "feature"))
+        check_finite("x", x, batch.mask, ("sample", "step", "feature"))
         if batch.dt is not None:
             check_finite("dt", batch.dt, batch.mask, ("sample", "step"))
     except ValueError as error:

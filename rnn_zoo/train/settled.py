@@ -285,7 +285,7 @@ def checked_ema(ema: Any) -> Any:
 
 def no_best(plan: Plan, result: FitResult) -> NonFiniteLossError:
     """What is said where `return_best` or `max_patience` have no finite loss to go by."""
-    data = fault_of("the validation data", plan.watch.valid)
+    data = fault_of("the validation data", plan.watch.valid, result.model)
     return NonFiniteLossError(
         f"no validation loss was finite up to step {result.step} ({data}), so that no model is "
         "the best: mend valid or the loss, or leave out return_best and max_patience; "
