@@ -22,7 +22,6 @@ OPTIONS = {
     "cornn": {"delta": 0.3},
     "hcornn": {"delta": 0.3},
     "atr": {"num_layers": 2},
-    **dict.fromkeys(("mlstm", "m2rnn", "pd_ssm"), {"num_layers": 2}),  # in blocks, as linear ones
     # Each unit open for half of the time, as often as a step: most learn only where they are open.
     "phased_lstm": {"periods": (20.0, 100.0), "open_ratio": 0.5, "leak": 0.1},
     "shallow_plrnn": {"clipped": False},
