@@ -134,7 +134,6 @@ class PLRNNCell(AbstractDeclaredCell, init=False):
     paper="Hess et al. 2023, arXiv:2306.04406",
     equation="z' = a * z + W1 (relu(W2 z + b2) - relu(W2 z)) + C x + b, |a| <= 1",
     covers={"clipped shPLRNN": {"clipped": True}, "shPLRNN": {"clipped": False}},
-    covers={"clipped shallow PLRNN": {"clipped": True}},
     full="""
         a = clip(diagonal, -1, 1)
         u = W_2 z
