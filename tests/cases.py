@@ -308,7 +308,7 @@ MODES = [
         threshold=(2.0, 1.0),
     ),
     _registered("shallow_plrnn-plain", "shallow_plrnn", {"clipped": False}, clipped=False),
-    _registered("alrnn-1", "alrnn", {"rectified_units": 1}, rectified_units=1),
+    _registered("alrnn-1", "alrnn", {"rectified": 1}, rectified_units=1),
     _registered(
         "ei_rnn-self",
         "ei_rnn",

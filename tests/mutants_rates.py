@@ -85,13 +85,13 @@ ROWS = {
     ),
     "ei signs by the reader": (
         EI,
-        "signed = jnp.abs(raw) * signs\n",
+        "signed = jnp.abs(raw) * signs[None]\n",
         "signed = jnp.abs(raw) * signs[:, None]\n",
         EQUATION.format("ei_rnn"),
     ),
     "ei magnitudes of any sign": (
         EI,
-        "signed = jnp.abs(raw) * signs\n",
+        "signed = jnp.abs(raw) * signs[None]\n",
         "signed = raw * signs\n",
         OWN.format("changes_its_sign"),
     ),
