@@ -27,7 +27,7 @@ OPTIONS = {
     "shallow_plrnn": {"clipped": False},
     "pd_ssm": {"num_layers": 2},  # in blocks, as linear ones
     # In the blocks of their papers, which are no linear maps alone.
-    **dict.fromkeys(("mlstm", "m2rnn", "rwkv7", "hgrn2", "delta_product"), {"num_layers": 1}),
+    **dict.fromkeys(("mlstm", "m2rnn", "rwkv7", "delta_product"), {"num_layers": 1}),
     "unicornn": {"delta": 0.5, "num_layers": 2},
 }
 # A liquid neuron with 32 synapses forgets within 0.05 of its unit of time.
