@@ -26,7 +26,7 @@ INTEROP = {
     "recurrentgemma's last norm is less 1": (TRANSFORMERS, "norm = 1 + norm", "norm = norm", MODELS.format("gemma")),
     "rwkv7's mixes of a and g are swapped": ("interop/rwkv7_arrays.py", 'for part in "rwkvag"])', 'for part in "rwkvga"])', FLA.format("RWKV7")),
     "rwkv7's norms of heads with another eps": ("interop/rwkv7_arrays.py", "eps=head * norm_eps", "eps=norm_eps", FLA.format("RWKV7")),
-    "xlstm large's gates are swapped": (TRANSFORMERS, 'name in "if"]', 'name in "fi"]', MODELS.format("xlstm")),
+    "xlstm large's gates are swapped": (TRANSFORMERS, 'gate_preact.bias", heads) for name in "if"]', 'gate_preact.bias", heads) for name in "fi"]', MODELS.format("xlstm")),
     "xlstm large's gates without a cap": (LARGE, "self.cap * jnp.tanh((x[-size:] + self.bias) / self.cap)", "x[-size:] + self.bias", MODELS.format("xlstm")),
     "xlstm large's gates are biased behind the cap": (LARGE, "jnp.tanh((x[-size:] + self.bias) / self.cap)", "jnp.tanh(x[-size:] / self.cap) + self.bias", MODELS.format("xlstm")),
     "xlstm large gates by silu": (LARGE, ".ravel() * jax.nn.sigmoid(g)", ".ravel() * jax.nn.silu(g)", MODELS.format("xlstm")),

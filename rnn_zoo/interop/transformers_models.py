@@ -202,10 +202,10 @@ def _griffin(given: Named, part: str, config: Mapping[str, Any]) -> Stacked:
 def _xlstm(given: Named, part: str, config: Mapping[str, Any]) -> Stacked:
     own, eps = part + "mlstm_layer.", _eps(config)
     maps = [given.take(f"{own}{name}.weight", None, None) for name in "qkv"]
-    gates = [given.linear(f"{own}{name}gate_preact") for name in "if"]
+    gates = [given.take(f"{own}{name}gate_preact.weight", None, None) for name in "if"]
     out = given.take(f"{own}out_proj.weight", None, None)
     size, wide = out.shape
-    heads = len(gates[0].weight)
+    heads = len(gates[0])
     keys, rest = divmod(len(maps[0]), max(1, heads))
     if rest or keys < 1 or wide != size or size % heads:
         raise ValueError(
@@ -224,10 +224,10 @@ def _xlstm(given: Named, part: str, config: Mapping[str, Any]) -> Stacked:
         )
     )
     gate = given.take(own + "ogate_preact.weight", wide, size)
-    weight = jnp.concatenate([*maps, *(gate.weight for gate in gates), gate])
+    weight = jnp.concatenate([*maps, *gates, gate])
     capped, cell = block.inner.layers
-    bias = jnp.concatenate([gate.bias for gate in gates])
-    capped = replace(capped, function=filled(capped.function, bias=bias))
+    biases = [given.take(f"{own}{name}gate_preact.bias", heads) for name in "if"]
+    capped = replace(capped, function=filled(capped.function, bias=jnp.concatenate(biases)))
     mixer = replace(
         block,
         project_in=filled(block.project_in, weight=weight),
