@@ -232,6 +232,20 @@ def languages() -> str:
     return "\n".join(lines)
 
 
+def reconstructions() -> str:
+    heads = ["cell", "forcing", "seed", "Lyapunov times", "range", "divergence", "spectra"]
+    heads += ["exponent", "parameters", "seconds"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for row in read(ROWS / "lorenz_reconstruction.csv"):
+        own = row["cell"] == "lorenz"
+        named = ["the system itself", "", ""] if own else [f"`{row['cell']}`", row["forcing"]]
+        named += [] if own else [row["seed"]]
+        figures = ("lyapunov_times", "range", "divergence", "spectra", "exponent")
+        sizes = ["", ""] if own else [row["parameters"], row["seconds"]]
+        lines.append("| " + " | ".join([*named, *(row[name] for name in figures), *sizes]) + " |")
+    return "\n".join(lines)
+
+
 def error(row: dict[str, str]) -> str:
     figure = f"{float(row['figure']):.2g}"
     return f"**{figure}**" if float(row["figure"]) < 0.02 else figure
@@ -249,6 +263,7 @@ def main() -> int:
         "missing": missing,
         "state_spaces": state_spaces,
         "reservoirs": reservoirs,
+        "reconstructions": reconstructions,
         "board": leaderboard,
         "languages": languages,
     }.items():

@@ -33,7 +33,7 @@ ROWS = {
         PLRNN,
         "return Piecewise(held(self.diagonal, -1.0, 1.0), StateMatrix(W))",
         "return Piecewise(self.diagonal, StateMatrix(W))",
-        EQUATION.format("plrnn and not shallow"),
+        OWN.format("acts_as_one"),
     ),
     "plrnn starts with too large a norm": (
         PLRNN,

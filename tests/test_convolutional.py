@@ -1,6 +1,7 @@
 """Spatial cells: against loops written from the papers, and frames."""
 
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -104,7 +105,8 @@ def test_frames_are_laid_flat_and_back():
 
 def test_wrong_shapes_are_refused(unchecked):
     key = jr.key(0)
-    for shape in ((3,), (1, 2, 2, 2, 2), (1, 0), 4, (1, 2.0)):
+    shapes: list[Any] = [(3,), (1, 2, 2, 2, 2), (1, 0), 4, (1, 2.0)]
+    for shape in shapes:
         with pytest.raises(ValueError, match="expected input_shape as"):
             LSTM(shape, 2, key=key)
     for kernel in (2, (3, 3), (3, 4, 3)):

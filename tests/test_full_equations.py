@@ -66,7 +66,7 @@ def _compare(case, text, used):
 def test_functions_of_the_texts_are_explained():
     texts = "\n".join(rz.cell_info(name).full_equation for name in rz.list_cells())
     said = re.findall(r"^\s*(\w+)\(\w+\) = ", texts, re.MULTILINE)
-    symbols = {"phi", "p", *said}
+    symbols = {"phi", "psi", "p", *said}
     called = set(re.findall(r"([a-z_]+)\(", texts)) - symbols
     assert called <= set(re.findall(r"\w+", equations.__doc__))
 

@@ -51,7 +51,8 @@ def test_any_time_is_the_matrix_exponential(order, theta):
     np.testing.assert_allclose(flow.nominal, held(order, theta, 1.0), rtol=0, atol=1e-12)
     with float64() as dtype:
         both = jax.jit(lambda dt: discretised(dt, flow, dtype))
-        for dt in (0.0, 0.3, 1.0, 2.7, 3 * theta, 1e6 * theta):
+        end = flow.shortest * 2.0 ** len(flow.doubled)  # beyond it nothing is remembered
+        for dt in (0.0, 0.3, 1.0, 2.7, 3 * theta, end, 1e6 * theta):
             A, B = both(jnp.asarray(dt))
             expected = held(order, theta, min(dt, 100 * theta))
             np.testing.assert_allclose(np.c_[A, B], expected, rtol=0, atol=3e-12)

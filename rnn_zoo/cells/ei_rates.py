@@ -66,6 +66,7 @@ def _signed(raw: Array, signs: Array, self_connections: bool) -> Array:
     family="vanilla",
     paper="Song, Yang & Wang 2016",
     equation="v' = (1 - a) v + a (|M| S relu(v) + W x + b), y = relu(v'), S = diag(+-1)",
+    covers={"excitatory-inhibitory RNN": {}, "RNN with Dale's law": {}},
     full="""
         alpha = 1 - (1 - leak)^dt
         U = abs(M) diag(signs)                 if self_connections

@@ -40,7 +40,7 @@ class JANETCell(AbstractDeclaredCell, init=False):
     State: h, (hidden,), zero at the start. Blocks in the order f, g. `beta` lets a unit take in
     more than it forgets: the two shares add up to as much as 1.23 for the default 1, to 1 for 0,
     and |h| stays below e^beta. The paper holds beta fixed. b_f starts at `forget_bias`. For
-    memories of T steps the authors start it with the logarithms of numbers from U(1, T - 1):
+    memories of T steps the authors start it with the logarithms of numbers from U(1, T):
     `rz.base.replace(cell, bias=...)` sets such a bias. Half the parameters of an LSTM, for long
     memories. Weights as in `LSTMCell`.
     """

@@ -42,9 +42,10 @@ def legendre(order: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     $A_{ij} = (2i+1) (-1 \text{ if } i < j \text{ else } (-1)^{i-j+1})$, $B_i = (2i+1)(-1)^i$. For
     a window of $\theta$, both over $\theta$.
     """
-    i, j = np.meshgrid(np.arange(order), np.arange(order), indexing="ij")
-    A = (2 * i + 1) * np.where(i < j, -1.0, (-1.0) ** (i - j + 1))
-    return A, (2 * i[:, 0] + 1) * (-1.0) ** i[:, 0]
+    i, j = np.arange(order)[:, None], np.arange(order)
+    sign = np.where(i < j, -1.0, (-1.0) ** (i - j + 1))
+    A, B = (2.0 * i + 1) * sign, (2.0 * j + 1) * (-1.0) ** j
+    return A.astype(np.float64), B.astype(np.float64)
 
 
 @functools.lru_cache(maxsize=32)

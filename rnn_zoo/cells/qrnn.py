@@ -84,7 +84,11 @@ class QRNNCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     blocks: ClassVar[int] = derived(lambda given: POOLINGS[given.pooling])
 
     def transition(self, c: Any, x: Float[Array, " {self.input_size}"]) -> AffineMap:
-        z, f, *gates = jnp.split(plus(self.weight_ih @ x, self.bias), POOLINGS[self.pooling])
+        # Without the rows of o, which the readout takes, where they are the last.
+        blocks = 4 if self.pooling == "ifo" else 2
+        rows = slice(blocks * self.output_size)
+        bias = None if self.bias is None else self.bias[rows]
+        z, f, *gates = jnp.split(plus(self.weight_ih[rows] @ x, bias), blocks)
         kept, write = jax.nn.sigmoid(f), jax.nn.sigmoid(-f)
         if self.pooling == "ifo":
             write = jax.nn.sigmoid(gates[1])

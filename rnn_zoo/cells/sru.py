@@ -115,9 +115,10 @@ class SRUCell(AbstractDeclaredCell, init=False):
 
     def transition(self, c: Any, x: Float[Array, " {self.input_size}"]) -> AffineMap:
         """The step as a map of c, where the gates see only the input."""
-        u, gates, _ = self._of_input(x)
-        f = jax.nn.sigmoid(gates[: self.output_size])
-        return AffineMap(Diagonal(f), (1 - f) * u)
+        size = self.output_size
+        z = self.weight_ih[: 2 * size] @ x
+        f = jax.nn.sigmoid(plus(z[size:], None if self.bias is None else self.bias[:size]))
+        return AffineMap(Diagonal(f), (1 - f) * z[:size])
 
     def readout(
         self,
@@ -126,13 +127,17 @@ class SRUCell(AbstractDeclaredCell, init=False):
         x: Float[Array, " {self.input_size}"],
     ) -> Float[Array, " {self.output_size}"]:
         """The output that belongs to the c after the step, where the gates see only the input."""
-        _, gates, skip = self._of_input(x)
-        r = jax.nn.sigmoid(gates[self.output_size :])
-        return r * state + (1 - r) * skip
+        size = self.output_size
+        z = self.weight_ih[2 * size :] @ x
+        r = jax.nn.sigmoid(plus(z[:size], None if self.bias is None else self.bias[size:]))
+        return r * state + (1 - r) * self._skip(x, z[size:])
 
     def _of_input(self, x: Array) -> tuple[Array, Array, Array]:
         """The candidate, what x gives to both gates, and what the output skips to."""
         size, z = self.output_size, self.weight_ih @ x
         gates = plus(z[size : 3 * size], self.bias)
-        skip = self.scale * x if self.input_size == size else z[3 * size :]
-        return z[:size], gates, skip
+        return z[:size], gates, self._skip(x, z[3 * size :])
+
+    def _skip(self, x: Array, mapped: Array) -> Array:
+        """s x, or what the fourth block makes of x."""
+        return self.scale * x if self.input_size == self.output_size else mapped
