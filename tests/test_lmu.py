@@ -84,6 +84,17 @@ def test_a_long_run_in_float32_is_that_in_float64(dt, bound):
         assert abs(np.asarray(ours) - expected).max() < bound
 
 
+def test_it_starts_as_the_paper_says():
+    cell = rz.cells.LMUCell(48, 64, order=6, memory_size=8, key=jr.key(0))
+    np.testing.assert_array_equal(cell.encoder_m, np.zeros((8, 48)))
+    for weights, bound in [(cell.encoder_x, np.sqrt(3 / 48)), (cell.encoder_h, np.sqrt(3 / 64))]:
+        assert 0.97 * bound < abs(np.asarray(weights)).max() <= bound
+    for weights in (cell.weight_ih, cell.weight_hh, cell.weight_mh):
+        std = np.sqrt(2 / sum(weights.shape))
+        np.testing.assert_allclose(np.asarray(weights).std(), std, rtol=0.05)
+    assert rz.cells.LinearLMUCell(3, 5, key=jr.key(0)).init_state().shape == (5, 8)
+
+
 def test_dense_steps_compose():
     keys = jr.split(jr.key(0), 4)
     a, b = (AffineMap(SharedDense(jr.normal(k, (4, 4))), jr.normal(k, (3, 4))) for k in keys[:2])
