@@ -1,5 +1,7 @@
 """Chunks side by side give what the loop gives, on whatever level, and say what it took."""
 
+from pathlib import Path
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -322,6 +324,12 @@ def test_layers_and_models_take_it():
     with rz.scan.in_chunks():
         np.testing.assert_allclose(plain(xs), model(xs), atol=1e-5)
     assert "while" in str(jax.make_jaxpr(model)(xs))
+
+
+def test_the_page_runs(capsys):
+    page = (Path(__file__).parent.parent / "docs" / "chunks.md").read_text()
+    exec(page.split("```python\n")[1].split("```")[0], {})
+    assert capsys.readouterr().out.startswith("0 ")
 
 
 # --- what is refused ------------------------------------------------------------------------------
