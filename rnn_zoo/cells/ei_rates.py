@@ -49,7 +49,7 @@ def _magnitudes(given: Given, shape: tuple[int, ...], key: PRNGKeyArray) -> Arra
     # A sum of two exponentials is a gamma number of shape 2.
     size = jr.exponential(key, (2, *shape), wide).sum(0)
     excited, inhibited = (jnp.maximum(1, (signs == s).sum()) for s in (1, -1))
-    size = size / jnp.where(signs > 0, excited, inhibited).astype(wide)
+    size = size / jnp.where(signs > 0, excited, inhibited).astype(wide)[None]
     norm = jnp.linalg.norm(_signed(size, signs, given.self_connections), ord=2)
     # A unit alone has no synapse.
     return (size / jnp.where(norm > 0, norm, 1)).astype(given.dtype)
