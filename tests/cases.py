@@ -144,6 +144,10 @@ def _full_sru(key, dtype=None, input_size=I, hidden_size=H):
     return rz.cells.SRUCell(input_size, hidden_size, recurrent=True, dtype=dtype, key=key)
 
 
+def _taps(key, dtype=None, input_size=I, hidden_size=H):
+    return rz.cells.TappedDelayLine(input_size, taps=3, dtype=dtype)
+
+
 def _delay_line(key, dtype=None, input_size=I, hidden_size=H):
     line = rz.cells.TappedDelayLine(input_size, taps=3, dtype=dtype)
     cell = rz.make_cell("qrnn", 3 * input_size, hidden_size, key=key, dtype=dtype)
@@ -625,6 +629,7 @@ WRAPPED = [
     Case("adopted-eqx-lstm", _adopted),
     Case("ncp", _ncp, outputs=lambda hidden: 2),
     Case("short_conv", _short_conv),
+    Case("delay_line", _taps, outputs=lambda hidden: 3 * I),
     Case("delayed-qrnn", _delay_line),
     Case(
         "conv_lstm",
@@ -690,6 +695,7 @@ SLOW = {
     "stride_aware_wired",
     "dropping-cfc",
     "short_conv",
+    "delay_line",
     "delayed-qrnn",
     "sru-square",
     "qrnn-ifo",
