@@ -40,12 +40,7 @@ MASK[[T // 2 - 1, T // 2]], RESET[[T // 2 - 1, T // 2]] = True, False
 COUNTS = [n for n in (2, 3, 4, 8) if n <= HERE]
 # One complex diagonal for all steps, a real one for each, and a window.
 QUICK = {"lru", "mingru", "short_conv"}
-CASES = [case for case in ALL if case.linear or case.id == "short_conv"]
 CASES = [case for case in ALL if case.linear or case.id in ("short_conv", "delay_line")]
-KINDS = [
-    pytest.param(case, id=case.id, marks=() if case.id in QUICK else pytest.mark.slow)
-    for case in CASES
-]
 
 
 def make_mesh(devices, kind=AxisType.Auto):
