@@ -60,9 +60,9 @@ BLOCKS = {
     "hgrn2's block norms each head": (HEADS, 'gate="none", norm_heads=False', 'gate="none"', HAND.format("hgrn2")),
     "hgrn2's block has a gate": (HEADS, 'gate="none", norm_heads', "norm_heads", "test_heads_blocks.py -k gates_of"),
     "hgrn2's convolution has silu": (HEADS, "head=128, conv_activated=False", "head=128", HAND.format("hgrn2")),
-    "hgrn2's block convolves": (HEADS, 'kernel_size=0, gate="none"', 'gate="none"', HAND.format("hgrn2")),
+    "hgrn2's block convolves": (HEADS, 'kernel_size=0, gate="none"', 'gate="none"', AUTHORS.format("hgrn2")),
     "m2rnn's block norms before its gate": (HEADS, '"m2rnn": _Published(gate_first=True, ', '"m2rnn": _Published(', HAND.format("m2rnn")),
     "m2rnn's block norms each head": (HEADS, "_Published(gate_first=True, norm_heads=False,", "_Published(gate_first=True,", HAND.format("m2rnn")),
-    "m2rnn's block without a convolution": (HEADS, '"m2rnn": _Published(', '"m2rnn": _Published(kernel_size=0, ', HAND.format("m2rnn")),
+    "m2rnn's block without a convolution": (HEADS, '"m2rnn": _Published(', '"m2rnn": _Published(kernel_size=0, ', AUTHORS.format("m2rnn")),
     "m2rnn's heads of other widths": (HEADS, "head=16)", "head=64)", "test_heads_blocks.py -k sizes_of_the_papers"),
 }  # fmt: skip

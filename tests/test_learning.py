@@ -20,7 +20,9 @@ OPTIONS = {
     "lipschitz": {"epsilon": 0.5},
     "cornn": {"delta": 0.3},
     "hcornn": {"delta": 0.3},
-    **dict.fromkeys(("mlstm", "m2rnn", "pd_ssm"), {"num_layers": 2}),  # in blocks, as linear ones
+    "pd_ssm": {"num_layers": 2},  # in blocks, as linear ones
+    # In the blocks of their papers, which are no linear maps alone.
+    **dict.fromkeys(("mlstm", "m2rnn", "rwkv7", "delta_product"), {"num_layers": 1}),
     "unicornn": {"delta": 0.5, "num_layers": 2},
 }
 # A liquid neuron with 32 synapses forgets within 0.05 of its unit of time.

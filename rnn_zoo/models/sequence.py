@@ -241,15 +241,15 @@ def make_model(
     Non-linear cells are stacked plainly, and linear ones become residual blocks behind a linear
     map (`rz.layers.deep`). Cells whose paper has a block of its own give the network of that paper
     and take the options of both: "mamba", `rz.Mamba`, and "mamba2" a `MambaBlock` or `Mamba2Block`,
-    with convolution and gate, in every layer; "gla", "retnet", "deltanet", "gated_deltanet" and
-    "kda" a `HeadsBlock` and behind it a perceptron; "mlstm" an `MLSTMBlock`; "slstm" an
-    `SLSTMBlock` and behind it a perceptron; "rwkv7" an `RWKV7TimeMix` and an `RWKV7ChannelMix`. A
-    model of the cell alone is `SequenceModel(deep(MambaCell, ...), ...)`. `dropout` acts between
-    layers (inside the blocks) and before the head. With `embedding_size` the model reads tokens,
-    integers (time,) from 0 to `input_size` - 1, through an `eqx.nn.Embedding` of so many features,
-    drawn from a standard normal. With `mesh_axis` the time of one sequence is spread over that axis
-    of the mesh in use (`rz.scan.over_devices`): for linear cells; a file does not keep it.
-    ValueError for an unknown name or a size below 1, TypeError for an unknown option.
+    with convolution and gate, in every layer; "gla", "retnet", "deltanet", "gated_deltanet", "kda",
+    "delta_product", "hgrn2" and "m2rnn" a `HeadsBlock` and behind it a perceptron; "mlstm" an
+    `MLSTMBlock`; "slstm" an `SLSTMBlock` and behind it a perceptron; "rwkv7" an `RWKV7TimeMix` and
+    an `RWKV7ChannelMix`. A model of the cell alone is `SequenceModel(deep(MambaCell, ...), ...)`.
+    `dropout` acts between layers (inside the blocks) and before the head. With `embedding_size` the
+    model reads tokens, integers (time,) from 0 to `input_size` - 1, through an `eqx.nn.Embedding`
+    of so many features, drawn from a standard normal. With `mesh_axis` the time of one sequence is
+    spread over that axis of the mesh in use (`rz.scan.over_devices`): for linear cells; a file does
+    not keep it. ValueError for an unknown name or a size below 1, TypeError for an unknown option.
     """
     info = cell_info(name)
     for option in options:
