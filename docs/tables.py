@@ -148,6 +148,18 @@ def irregular() -> str:
     return "\n".join(lines)
 
 
+def missing() -> str:
+    rows = read(ROWS / "missing_values.csv")
+    shares = list(dict.fromkeys(row["missing"] for row in rows))
+    lines = ["| missing | " + " | ".join(f"{float(share):.0%}" for share in shares) + " |"]
+    lines.append("|---" * (1 + len(shares)) + "|")
+    found = {(row["model"], row["missing"]): f"{float(row['accuracy']):.3f}" for row in rows}
+    for name in dict.fromkeys(row["model"] for row in rows):
+        cells = [found.get((name, share), "") for share in shares]
+        lines.append("| " + " | ".join([name, *cells]) + " |")
+    return "\n".join(lines)
+
+
 def state_spaces() -> str:
     lines = ["| task | cell | accuracy | parameters | steps | seconds | measured elsewhere |"]
     lines.append("|---|---|---|---|---|---|---|")
@@ -220,6 +232,20 @@ def languages() -> str:
     return "\n".join(lines)
 
 
+def reconstructions() -> str:
+    heads = ["cell", "forcing", "seed", "Lyapunov times", "range", "divergence", "spectra"]
+    heads += ["exponent", "parameters", "seconds"]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for row in read(ROWS / "lorenz_reconstruction.csv"):
+        own = row["cell"] == "lorenz"
+        named = ["the system itself", "", ""] if own else [f"`{row['cell']}`", row["forcing"]]
+        named += [] if own else [row["seed"]]
+        figures = ("lyapunov_times", "range", "divergence", "spectra", "exponent")
+        sizes = ["", ""] if own else [row["parameters"], row["seconds"]]
+        lines.append("| " + " | ".join([*named, *(row[name] for name in figures), *sizes]) + " |")
+    return "\n".join(lines)
+
+
 def error(row: dict[str, str]) -> str:
     figure = f"{float(row['figure']):.2g}"
     return f"**{figure}**" if float(row["figure"]) < 0.02 else figure
@@ -234,8 +260,10 @@ def main() -> int:
         "zoo": zoo,
         "memory": memory,
         "irregular": irregular,
+        "missing": missing,
         "state_spaces": state_spaces,
         "reservoirs": reservoirs,
+        "reconstructions": reconstructions,
         "board": leaderboard,
         "languages": languages,
     }.items():

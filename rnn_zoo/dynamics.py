@@ -17,24 +17,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common.checks import Steps, check_positive, check_sizes, check_state, check_steps, show
+from ._common.checks import Steps, check_positive, check_sizes, check_state, check_steps
 from ._common.moved import listing as _listing
+from ._common.vectors import state_vector, with_vector
 from .base import AbstractCell, State, check_cell
 from .scan import unroll
 from .wrappers.held import hold
-
-
-def state_vector(state: State) -> Array:
-    """A state as one real vector (n,), its arrays one after the other.
-
-    A complex array gives its real parts, then its imaginary parts. Integers and booleans
-    (a clock, a mask) are no part of it. Of all states along a sequence:
-    `jax.vmap(rz.dynamics.state_vector)(states)`. ValueError where nothing is left.
-    """
-    parts = [_real(leaf) for leaf in jax.tree.leaves(state) if _moves(leaf)]
-    if not parts:
-        raise ValueError(f"expected a state with real or complex arrays, got {show(state)}")
-    return jnp.concatenate(parts)
 
 
 def jacobians(
@@ -253,34 +241,10 @@ def _step_of(cell: AbstractCell, state: State, at: Steps) -> Callable:
     """The step h -> h' of state vectors, with the state after it beside."""
 
     def step(vector):
-        after, _ = cell.advance(cell.constants(), _with_vector(state, vector), at.x, at.dt, at.key)
+        after, _ = cell.advance(cell.constants(), with_vector(state, vector), at.x, at.dt, at.key)
         return state_vector(after), after
 
     return step
-
-
-def _with_vector(state: State, vector: Float[Array, " n"]) -> State:
-    """`state` with the numbers of its `state_vector` exchanged."""
-    leaves, structure = jax.tree.flatten(state)
-    sizes = [_real(leaf).size if _moves(leaf) else 0 for leaf in leaves]
-    parts = jnp.split(vector, np.cumsum(sizes)[:-1])
-    new = [_like(leaf, part) if _moves(leaf) else leaf for leaf, part in zip(leaves, parts)]
-    return jax.tree.unflatten(structure, new)
-
-
-def _moves(leaf: Any) -> bool:
-    return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
-
-
-def _real(leaf: Any) -> Float[Array, " n"]:
-    leaf = jnp.ravel(leaf)
-    return jnp.concatenate([leaf.real, leaf.imag]) if jnp.iscomplexobj(leaf) else leaf
-
-
-def _like(leaf: Array, part: Float[Array, " n"]) -> Array:
-    if jnp.iscomplexobj(leaf):
-        part = lax.complex(*jnp.split(part, 2))
-    return part.astype(leaf.dtype).reshape(leaf.shape)
 
 
 __dir__ = _listing(__name__)

@@ -83,6 +83,69 @@ def valid_prediction_time(
     return held.astype(error.dtype) * step * lyapunov_exponent
 
 
+def state_space_divergence(
+    generated: ArrayLike, target: ArrayLike, *, bins: int = 30, smoothing: float = 1e-5
+) -> float:
+    r"""How far the states that a long free run visits are from those of the system: $D_{stsp}$.
+
+    $$\sum_i p_i \log \frac{p_i}{q_i}, \qquad q_i = \frac{n_i + \alpha}{n + \alpha K}$$
+
+    the Kullback-Leibler divergence in nats of two (time, features) series, each on the K cells of a
+    grid with `bins` cells for each feature between the extremes of the target: p are the shares of
+    the target in the cells, $n_i$ the counts of the n generated states, `smoothing` $\alpha$ what
+    is added to each. 0 is the same attractor, up to what finite series tell; a run that leaves the
+    grid, or is not finite, is counted in n and in no cell. The order of the states does not
+    matter, so both series should be long. Brenner et al. (2022), arXiv:2207.02542. ValueError for
+    features that differ.
+    """
+    check_sizes(bins=bins)
+    said, seen = _series(generated, "generated"), _series(target, "target")
+    if said.shape[1] != seen.shape[1]:
+        raise ValueError(
+            f"expected generated and target with the same features, got {said.shape[1]} and "
+            f"{seen.shape[1]}"
+        )
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    width = np.where(high > low, high - low, 1.0) / bins
+
+    def cells(states: np.ndarray) -> np.ndarray:
+        return np.minimum(np.floor((states - low) / width), bins - 1)
+
+    with np.errstate(invalid="ignore"):
+        inside = ((said >= low) & (said <= high)).all(axis=1)
+    places, counts = np.unique(cells(seen), axis=0, return_counts=True)
+    found, times = np.unique(cells(said[inside]), axis=0, return_counts=True)
+    visits = dict(zip(map(bytes, found), times))
+    p = counts / len(seen)
+    n = np.array([visits.get(bytes(place), 0) for place in places])
+    q = (n + smoothing) / (len(said) + smoothing * float(bins) ** seen.shape[1])
+    return float(np.sum(p * np.log(p / q)))
+
+
+def power_spectrum_distance(
+    generated: ArrayLike, target: ArrayLike, *, smoothing: float = 20.0
+) -> float:
+    r"""How far the rhythms of a long free run are from those of the system: $D_H$.
+
+    $$\frac{1}{d} \sum_j \sqrt{1 - \sum_f \sqrt{F_{jf} G_{jf}}}$$
+
+    the Hellinger distance of the power spectra F and G of two (time, features) series, smoothed by
+    a Gaussian with a standard deviation of `smoothing` frequencies and with sum 1; a mean over the
+    d features. 0 is the same spectrum, 1 nothing in common; 1 too for a feature of the run that
+    does not move, or is not finite. Brenner et al. (2022), arXiv:2207.02542. ValueError for shapes
+    that differ.
+    """
+    said, seen = _series(generated, "generated"), _series(target, "target")
+    if said.shape != seen.shape:
+        raise ValueError(
+            f"expected generated and target of one shape (time, features), got {said.shape} and "
+            f"{seen.shape}"
+        )
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        common = np.sum(np.sqrt(_spectra(said, smoothing) * _spectra(seen, smoothing)), axis=0)
+    return float(np.mean(np.sqrt(1 - np.clip(np.nan_to_num(common), 0, 1))))
+
+
 def memory_capacity(
     cell: Any,
     *,
@@ -120,6 +183,24 @@ def memory_capacity(
 def _determination(one: Array, two: Array) -> Array:
     one, two = one - one.mean(), two - two.mean()
     return jnp.mean(one * two) ** 2 / jnp.maximum(jnp.mean(one**2) * jnp.mean(two**2), 1e-30)
+
+
+def _series(values: ArrayLike, name: str) -> np.ndarray:
+    """(time, features) on the host."""
+    found = np.asarray(values, np.float64)
+    if found.ndim != 2 or len(found) == 0:
+        raise ValueError(f"expected {name} of shape (time, features), got {found.shape}")
+    return found
+
+
+def _spectra(values: np.ndarray, smoothing: float) -> np.ndarray:
+    """Shares of the power, (frequencies, features)."""
+    power = np.abs(np.fft.rfft(values - values.mean(axis=0), axis=0)) ** 2
+    power[:, np.ptp(values, axis=0) == 0] = 0  # the mean is rounded
+    reach = min(int(4 * smoothing), len(power) - 1)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(smoothing, 1e-9)) ** 2)
+    smooth = [np.convolve(column, kernel)[reach : reach + len(power)] for column in power.T]
+    return np.stack(smooth, axis=1) / np.sum(smooth, axis=1)
 
 
 def _observed_mean(values: Array, seen: Array) -> Array:

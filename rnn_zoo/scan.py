@@ -6,34 +6,39 @@ zero, and the cell never sees what stands in it.
 """
 
 import contextlib
-import functools
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
-from ._common.checks import Steps, check_output, check_state, check_step, check_steps
-from ._common.dtypes import half_as, working_dtype
+from ._common.checks import Steps, check_state, check_steps
 from ._common.keys import step_keys
 from ._common.moved import listing as _listing, moved as _moved
 from ._common.old_names import SCAN as _OLD
-from ._engine import across_devices as _across, matrix_chunks, plain as _plain, scaled_chunks
+from ._engine import across_devices as _across
 from ._engine.backends import PARALLEL, choose, enough_for_chunks
-from ._engine.chunks import Length, Way
-from ._engine.loop import loop
-from ._engine.offsets import with_start
-from ._engine.recurrence import solve
-from .base import AbstractCell, State, check_cell, check_parts, check_transition, runs_in_chunks
-from .linear import AffineMap, select
+from ._engine.chunks import Length
+from ._evaluators import (
+    PLAIN,
+    Chunks,
+    How,
+    Report,
+    check_strict,
+    choose_chunks,
+    chosen_inside,
+    linear,
+    matrix,
+    options_inside,
+    sequential,
+    side_by_side,
+)
+from .base import AbstractCell, State, check_cell, runs_in_chunks
 
 
-METHODS = ("auto", "sequential", "parallel")
-PLAIN = "plain"
-CHUNKS = "chunks"
+METHODS = ("auto", "sequential", "parallel", "chunks")
+MATRIX = "matrix"
 ENGINES = ("auto", "scan")
 
 # Part of the key of jax's caches, so that what was traced with one engine never runs with another.
@@ -83,6 +88,20 @@ def over_devices(mesh_axis: str) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def in_chunks(options: Chunks | None = None) -> Iterator[None]:
+    """Cells that are not linear run by `method="chunks"`, layers and models included.
+
+    `with rz.scan.in_chunks():` is what `method="auto"` means inside, for every cell that has no
+    parallel form of its own; the others, and what has a method or `remat` of its own, stay as they
+    are. TypeError for options that are no `Chunks`.
+    """
+    if not isinstance(options, Chunks | None):
+        raise TypeError(f"expected options to be a rnn_zoo.scan.Chunks or None, got {options!r}")
+    with options_inside(options or "chunks"):
+        yield
+
+
 def unroll(
     cell: Any,
     xs: ArrayLike,
@@ -93,7 +112,7 @@ def unroll(
     reset: ArrayLike | None = None,
     reverse: bool = False,
     key: Any = None,
-    method: str = "auto",
+    method: str | Chunks = "auto",
     remat: int | str | None = None,
     engine: str | None = None,
     mesh_axis: str | None = None,
@@ -115,7 +134,9 @@ def unroll(
       processing order, masked or not.
     - `reverse`: process from the end; outputs stay in the order of xs.
     - `key`: for stochastic cells: one key, or one per step (time,).
-    - `method`: "sequential"; "parallel" (linear cells, log2(time) passes); "auto".
+    - `method`: "sequential"; "parallel" (linear cells, log2(time) passes); "chunks" (cells that
+      are not linear: chunks of the sequence side by side, where the network allows; `scan.Chunks`
+      in its place has options); "auto", which takes none of "chunks".
     - `remat`: for long sequences. A gradient keeps the states between segments of so many
       steps, and runs each segment once more; "sqrt": segments of sqrt(time) steps, so that
       the memory of what is kept grows like sqrt(time). Runs the sequential loop.
@@ -132,7 +153,7 @@ def unroll(
     """
     with _engine(engine), _across.over(mesh_axis):
         steps = _checked(cell, (xs, dt, mask, reset, key), reverse)
-        how = _How(_across.turned(reverse), False)
+        how = How(_across.turned(reverse), False)
         state, _, ys = _evaluate(cell, steps, state, method, remat, how)
     return state, ys
 
@@ -147,7 +168,7 @@ def trajectory(
     reset: ArrayLike | None = None,
     reverse: bool = False,
     key: Any = None,
-    method: str = "auto",
+    method: str | Chunks = "auto",
     engine: str | None = None,
     mesh_axis: str | None = None,
 ) -> tuple[State, Array]:
@@ -158,24 +179,38 @@ def trajectory(
     """
     with _engine(engine), _across.over(mesh_axis):
         steps = _checked(cell, (xs, dt, mask, reset, key), reverse)
-        how = _How(_across.turned(reverse), True)
+        how = How(_across.turned(reverse), True)
         _, states, ys = _evaluate(cell, steps, state, method, None, how)
     return states, ys
 
 
+def chunk_report(
+    cell: Any,
+    xs: ArrayLike,
+    state: Any = None,
+    *,
+    dt: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    reset: ArrayLike | None = None,
+    reverse: bool = False,
+    key: Any = None,
+    method: str | Chunks = "chunks",
+) -> Report:
+    """What `unroll(cell, xs, method="chunks")` does: its level, its passes, what was left open.
+
+    Arguments and errors as in `unroll`; with `strict`, too, a report comes.
+    """
+    steps = _checked(cell, (xs, dt, mask, reset, key), reverse)
+    options = resolve_method(cell, method, steps.length)
+    if not isinstance(options, Chunks):
+        raise ValueError(f'expected method to be "chunks" or a rnn_zoo.scan.Chunks, got {method!r}')
+    plain = _CHOSEN.value == "scan"
+    how = How(_across.turned(reverse), False, plain=plain, algorithm=options)
+    return side_by_side(cell, check_state(cell, state), steps, how)[1]
+
+
 def _engine(name: str | None) -> contextlib.AbstractContextManager:
     return contextlib.nullcontext() if name is None else engine(name)
-
-
-class _How(NamedTuple):
-    """How a cell runs, known when the program is traced."""
-
-    reverse: bool
-    keep_states: bool
-    segment: int | None = None
-    plain: bool = False
-    algorithm: str = "sequential"
-    mesh_axis: str | None = None
 
 
 def _checked(cell: Any, given: tuple, reverse: bool) -> Steps:
@@ -188,30 +223,33 @@ def _checked(cell: Any, given: tuple, reverse: bool) -> Steps:
     return steps._replace(key=step_keys(key, steps.length, reverse=reverse))
 
 
-def _evaluate(cell, steps: Steps, state, method: str, remat, how: _How):
+def _evaluate(cell, steps: Steps, state, method: str | Chunks, remat, how: How):
     state = check_state(cell, state)
     algorithm = resolve_method(cell, method, steps.length, remat)
     how = how._replace(algorithm=algorithm, plain=_CHOSEN.value == "scan")
     if _across.chosen() is not None and steps.length != 0:
         _across.check_cell(cell, method, remat, how.keep_states)
         return _spread(cell, state, steps, remat, how._replace(mesh_axis=_across.chosen()))
-    if algorithm == CHUNKS:
-        return _matrix(cell, state, steps, how)
+    if isinstance(algorithm, Chunks):
+        found, report = side_by_side(cell, state, steps, how)
+        return check_strict(cell, report, algorithm, found)
+    if algorithm == MATRIX:
+        return matrix(cell, state, steps, how)
     if algorithm != "sequential":
-        return _linear(cell, state, steps, how)
+        return linear(cell, state, steps, how)
     return _stepwise(cell, state, steps, remat, how)
 
 
-def _stepwise(cell, state, steps: Steps, remat, how: _How):
+def _stepwise(cell, state, steps: Steps, remat, how: How):
     segment = math.isqrt(max(steps.length - 1, 0)) + 1 if remat == "sqrt" else remat
-    return _sequential(cell, state, steps, how._replace(segment=segment))
+    return sequential(cell, state, steps, how._replace(segment=segment))
 
 
 def resolve_method(
-    cell: AbstractCell, method: str, length: Length, remat: int | str | None = None
-) -> str:
-    """What runs the cell: the sequential loop, or an algorithm for a linear recurrence."""
-    if method not in METHODS:
+    cell: AbstractCell, method: str | Chunks, length: Length, remat: int | str | None = None
+) -> str | Chunks:
+    """What runs the cell: the sequential loop, an algorithm for a linear recurrence, or chunks."""
+    if not isinstance(method, Chunks) and method not in METHODS:
         raise ValueError(f"expected method to be one of {METHODS}, got {method!r}")
     if remat is not None:
         number = isinstance(remat, int) and not isinstance(remat, bool) and remat >= 1
@@ -219,10 +257,15 @@ def resolve_method(
             raise ValueError(
                 f'expected remat to be None, "sqrt" or a number of steps >= 1, got {remat!r}'
             )
-        if method == "parallel":
-            raise ValueError('remat belongs to the sequential loop: drop method="parallel"')
+        if method not in ("auto", "sequential"):
+            raise ValueError(f"remat belongs to the sequential loop: drop method={method!r}")
         return "sequential"
     parallel = cell.linear or runs_in_chunks(cell)
+    if method == "auto" and not parallel:
+        method = chosen_inside()
+    if method == "chunks" or isinstance(method, Chunks):
+        options = Chunks() if isinstance(method, str) else method
+        return choose_chunks(cell, parallel, length, options)
     if method == "parallel" and not parallel:
         raise ValueError(
             f"{type(cell).__name__} is not a linear cell and has no parallel form: "
@@ -234,11 +277,11 @@ def resolve_method(
         return PLAIN if method == "parallel" and cell.linear else "sequential"
     if runs_in_chunks(cell):
         in_chunks = method == "parallel" or enough_for_chunks(length)
-        return CHUNKS if in_chunks else "sequential"
+        return MATRIX if in_chunks else "sequential"
     return PARALLEL if method == "parallel" else choose(jax.default_backend(), length)
 
 
-def _spread(cell, state, steps: Steps, remat, how: _How):
+def _spread(cell, state, steps: Steps, remat, how: How):
     """A cell over the devices of a mesh axis; in `jax.shard_map` over it, this device's part."""
     if _across.inside():
         state, (states, ys) = _part((cell, state), steps, remat, how)
@@ -247,16 +290,16 @@ def _spread(cell, state, steps: Steps, remat, how: _How):
     return state, states, ys
 
 
-def _part(whole: tuple, steps: Steps, remat, how: _How) -> tuple[Any, Any]:
+def _part(whole: tuple, steps: Steps, remat, how: How) -> tuple[Any, Any]:
     (cell, state), axis = whole, how.mesh_axis
     assert axis is not None
     if runs_in_chunks(cell) and not how.plain:
         cell = _across.own(cell)
-        state, states, ys = _matrix(cell, state, steps, how)
+        state, states, ys = matrix(cell, state, steps, how)
     elif cell.linear:
         # engine="scan" has no other form over devices.
         how = how._replace(algorithm=PLAIN if how.plain else how.algorithm)
-        state, states, ys = _linear(_across.own(cell), state, steps, how)
+        state, states, ys = linear(_across.own(cell), state, steps, how)
     elif hasattr(cell, "scan"):
         given = steps._asdict()
         with _across.backwards() if how.reverse else contextlib.nullcontext():
@@ -271,123 +314,6 @@ def _part(whole: tuple, steps: Steps, remat, how: _How) -> tuple[Any, Any]:
         state = state if before is None else before.apply(state)
         state, states, ys = _stepwise(_across.own(cell), state, steps, remat, how)
     return _across.from_last(state, axis, how.reverse), (states, ys)
-
-
-@eqx.filter_jit
-def _sequential(cell, state, steps: Steps, how: _How):
-    c = cell.constants()
-    initial = cell.init_state()
-    scalar_dt = steps.dt if steps.dt is not None and steps.dt.ndim == 0 else None
-
-    def body(state, at: Steps):
-        x, *dt = _visible(at if scalar_dt is None else at._replace(dt=scalar_dt))
-        if at.reset is not None:
-            state = select(at.reset, initial, state)
-        after, y = cell.advance(c, state, x, *dt, key=at.key)
-        check_step(cell, state, after, y)
-        if at.mask is not None:
-            after = select(at.mask, after, state)
-            y = jnp.where(at.mask, y, jnp.zeros_like(y))
-        return after, (after if how.keep_states else None, y)
-
-    per_step = steps if scalar_dt is None else steps._replace(dt=None)
-    way = Way(steps.length, how.reverse, how.segment, how.plain)
-    state, (states, ys) = loop(body, state, per_step, way)
-    return state, states, ys
-
-
-@eqx.filter_jit
-def _linear(cell, state, steps: Steps, how: _How):
-    """A linear cell: inputs and outputs of all steps at once, the recurrence between them."""
-    c, (x, *dt) = cell.constants(), _visible(steps)
-    inputs = _as_floats(cell, x, *dt)
-    maps = _map_over_time(cell, c, state, inputs)
-    way = Way(steps.length, how.reverse, mesh_axis=how.mesh_axis)
-    if how.algorithm == PLAIN:
-        flags = {"mask": steps.mask, "reset": steps.reset}
-        states = _plain.states(maps, state, way, initial=cell.init_state(), **flags)
-    else:
-        states = solve(
-            maps.linear,
-            with_start(maps, state, steps, way, cell.init_state()),
-            way,
-            mask=steps.mask,
-            barrier=steps.reset,
-            algorithm=how.algorithm,
-        )
-
-    def readout(state: Array, x: Array) -> Array:
-        y = cell.readout(c, state, x)
-        check_output(cell, y)
-        return y
-
-    ys = jax.vmap(readout)(states, inputs[0])
-    if steps.mask is not None:
-        ys = select(steps.mask, ys, jnp.zeros_like(ys))
-    final = states[0] if how.reverse else states[-1]
-    return final, states if how.keep_states else None, half_as(x, ys)
-
-
-@eqx.filter_jit
-def _matrix(cell, state, steps: Steps, how: _How):
-    """A matrix state: what all steps do to it at once, and its chunks one after the other."""
-    c, (x, *dt) = cell.constants(), _visible(steps)
-    inputs = _as_floats(cell, x, *dt)
-    in_axes = [0 if array.ndim else None for array in inputs]  # a scalar dt is not per step
-    chunks = matrix_chunks if cell.linear else scaled_chunks
-
-    def parts_at(*at: Array):
-        parts = cell.parts(c, *at)
-        check_parts(cell, parts, state)
-        return parts
-
-    parts = jax.vmap(parts_at, in_axes=in_axes)(*inputs)
-    way = Way(steps.length, how.reverse, mesh_axis=how.mesh_axis)
-    flags = {"initial": cell.init_state(), "mask": steps.mask, "reset": steps.reset}
-    if how.mesh_axis is not None:
-        state = matrix_chunks.entering(parts, state, way, **flags)
-    final, read = chunks.run(parts, state, way, **flags)
-    states = chunks.states(parts, state, way, **flags) if how.keep_states else None
-
-    def output(read: Array, x: Array) -> Array:
-        y = cell.output(c, read, x)
-        check_output(cell, y)
-        return y
-
-    ys = jax.vmap(output)(read, inputs[0])
-    if steps.mask is not None:
-        ys = select(steps.mask, ys, jnp.zeros_like(ys))
-    return final, states, half_as(x, ys)
-
-
-def _map_over_time(cell: Any, c: Any, state: Array, inputs: list[Array]) -> AffineMap:
-    """The elements of all steps; what depends on no per-step input gets no time axis."""
-    transition = functools.partial(cell.transition, c)
-    in_axes = [0 if array.ndim else None for array in inputs]  # a scalar dt is not per step
-    at_one_step = [array[0] if array.ndim else array for array in inputs]
-    jaxpr, out_shape = jax.make_jaxpr(transition, return_shape=True)(*at_one_step)
-    check_transition(cell, out_shape, state)
-    dependent = {id(v) for v, axis in zip(jaxpr.jaxpr.invars, in_axes) if axis == 0}
-    for equation in jaxpr.eqns:
-        if any(id(v) in dependent for v in equation.invars):
-            dependent.update(id(v) for v in equation.outvars)
-    out_axes = [0 if id(v) in dependent else None for v in jaxpr.jaxpr.outvars]
-    out_axes = jax.tree.unflatten(jax.tree.structure(out_shape), out_axes)
-    return jax.vmap(transition, in_axes=in_axes, out_axes=out_axes)(*inputs)
-
-
-def _as_floats(cell: Any, *inputs: Array) -> list[Array]:
-    return [array.astype(working_dtype(cell, inputs[0])) for array in inputs]
-
-
-def _visible(steps: Steps) -> list[Array]:
-    """x, and dt if any, with harmless values where the mask hides a step."""
-    if steps.mask is None:
-        return [steps.x] if steps.dt is None else [steps.x, steps.dt]
-    x = select(steps.mask, steps.x, jnp.zeros_like(steps.x))
-    if steps.dt is None:
-        return [x]
-    return [x, jnp.where(steps.mask, steps.dt, jnp.ones_like(steps.dt))]
 
 
 __getattr__ = _moved(__name__, _OLD)

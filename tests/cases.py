@@ -744,6 +744,15 @@ KINDS = {"elman", "leaky_elman", "lstm", "clockwork", "unitary", "mingru", "lru"
 FORMS = {"mingru", "lru", "linoss", "mamba", "pd_ssm", "kda"}
 
 
+def of_kinds(cases):
+    """One cell of each kind and form, and all wrappers: for laws of the evaluators and layers.
+
+    Of the other cells one law says all of it, `test_unroll_and_trajectory_equal_the_loop`: what the
+    loop in Python makes of masks, resets, gaps in time and directions, these laws then imply.
+    """
+    return [case for case in cases if case not in DEFAULTS or case.id in KINDS | FORMS]
+
+
 def ids(cases, *, kinds=False, only=None):
     """Keyword arguments for a parametrisation over cases.
 

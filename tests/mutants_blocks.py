@@ -8,11 +8,11 @@ XLSTM, AUTHORS = "layers/xlstm_block.py", "test_published_networks.py -k 'their_
 RWKV7, HANDING = "layers/rwkv7_block.py", "layers/handing_block.py"
 LEADING, PUBLISHED = "layers/leading.py", "layers/published.py"
 BLOCKS = {
-    "heads block convolves what the decays are made of": (HEADS, "size = core.num_heads * (2 * core.key_size + core.value_size)\n", "size = core.input_size\n", HAND.format("gated_deltanet")),
-    "heads block convolves q and k alone": (HEADS, "(2 * core.key_size + core.value_size)", "(2 * core.key_size)", HAND.format("kda")),
-    "heads block without silu behind the convolution": (HEADS, "Stacked([conv, silu])", "conv", HAND.format("deltanet")),
-    "heads block gates before its norm": (HEADS, "        v = jax.vmap(self.norm)(heads).ravel()\n        g = g if", "        v = jax.vmap(self.norm)((v * _GATES[self.gate](g)).reshape(heads.shape)).ravel()\n        return v\n        g = g if", HAND.format("gla")),
-    "heads block norms all heads together": (HEADS, "v = jax.vmap(self.norm)(heads).ravel()", "v = (heads * jax.lax.rsqrt(jnp.mean(heads**2) + self.norm.eps)).ravel()", HAND.format("retnet")),
+    "heads block convolves what the decays are made of": (HEADS, "size = core.num_heads * (core.key_size + steps * (core.key_size + core.value_size))", "size = core.input_size", HAND.format("gated_deltanet")),
+    "heads block convolves q and k alone": (HEADS, "steps * (core.key_size + core.value_size))", "steps * core.key_size)", HAND.format("kda")),
+    "heads block without silu behind the convolution": (HEADS, "parts = [*parts, silu]", "parts = parts or [silu]", HAND.format("deltanet")),
+    "heads block gates before its norm": (HEADS, "if act is not None and self.gate_first:", "if act is not None:", HAND.format("gla")),
+    "heads block norms all heads together": (HEADS, "return jax.vmap(self.norm)(heads).ravel()", "return (heads * jax.lax.rsqrt(jnp.mean(heads**2) + self.norm.eps)).ravel()", HAND.format("retnet")),
     "kda gated by silu": (HEADS, 'gate="sigmoid", low_rank=True', 'gate="silu", low_rank=True', HAND.format("kda")),
     "deltanet's block has a gate": (HEADS, '_Published(gate="none", activated=True)', "_Published(activated=True)", "test_heads_blocks.py -k gates_of"),
     "gla's block convolves": (HEADS, '"gla": _Published(kernel_size=0)', '"gla": _Published()', "test_heads_blocks.py -k sizes_of_the_papers"),
@@ -53,4 +53,16 @@ BLOCKS = {
     "handing block norms what it is handed": (HANDING, "[self.norm(x[:size]), x[size:]]", "[self.norm(x[:size]), x[size:] / 2]", AUTHORS.format("rwkv7")),
     "handing block without its norm": (HANDING, "[self.norm(x[:size]), x[size:]]", "[x[:size], x[size:]]", AUTHORS.format("rwkv7")),
     "handing block without its skip": (HANDING, "x[: self._size] + y, v]", "y, v]", AUTHORS.format("rwkv7")),
+    "delta_product's block convolves one step": (HEADS, 'steps = getattr(core, "num_products", 1)', "steps = 1", HAND.format("delta_product")),
+    "delta_product's block as narrow as x": (HEADS, '"delta_product": _Published(expand=1.5,', '"delta_product": _Published(', "test_heads_blocks.py -k sizes_of_the_papers"),
+    "delta_product's keys as wide as values": (HEADS, "half_keys=True", "half_keys=False", "test_heads_blocks.py -k sizes_of_the_papers"),
+    "delta_product's block without silu": (HEADS, "half_keys=True, activated=True", "half_keys=True, conv_activated=False", HAND.format("delta_product")),
+    "hgrn2's block norms each head": (HEADS, 'gate="none", norm_heads=False', 'gate="none"', HAND.format("hgrn2")),
+    "hgrn2's block has a gate": (HEADS, 'gate="none", norm_heads', "norm_heads", "test_heads_blocks.py -k gates_of"),
+    "hgrn2's convolution has silu": (HEADS, "head=128, conv_activated=False", "head=128", HAND.format("hgrn2")),
+    "hgrn2's block convolves": (HEADS, 'kernel_size=0, gate="none"', 'gate="none"', AUTHORS.format("hgrn2")),
+    "m2rnn's block norms before its gate": (HEADS, '"m2rnn": _Published(gate_first=True, ', '"m2rnn": _Published(', HAND.format("m2rnn")),
+    "m2rnn's block norms each head": (HEADS, "_Published(gate_first=True, norm_heads=False,", "_Published(gate_first=True,", HAND.format("m2rnn")),
+    "m2rnn's block without a convolution": (HEADS, '"m2rnn": _Published(', '"m2rnn": _Published(kernel_size=0, ', AUTHORS.format("m2rnn")),
+    "m2rnn's heads of other widths": (HEADS, "head=16)", "head=64)", "test_heads_blocks.py -k sizes_of_the_papers"),
 }  # fmt: skip

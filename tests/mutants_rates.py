@@ -33,7 +33,7 @@ ROWS = {
         PLRNN,
         "return Piecewise(held(self.diagonal, -1.0, 1.0), StateMatrix(W))",
         "return Piecewise(self.diagonal, StateMatrix(W))",
-        EQUATION.format("plrnn and not shallow"),
+        OWN.format("acts_as_one"),
     ),
     "plrnn starts with too large a norm": (
         PLRNN,
@@ -85,13 +85,13 @@ ROWS = {
     ),
     "ei signs by the reader": (
         EI,
-        "signed = jnp.abs(raw) * signs\n",
+        "signed = jnp.abs(raw) * signs[None]\n",
         "signed = jnp.abs(raw) * signs[:, None]\n",
         EQUATION.format("ei_rnn"),
     ),
     "ei magnitudes of any sign": (
         EI,
-        "signed = jnp.abs(raw) * signs\n",
+        "signed = jnp.abs(raw) * signs[None]\n",
         "signed = raw * signs\n",
         OWN.format("changes_its_sign"),
     ),

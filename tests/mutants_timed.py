@@ -13,7 +13,7 @@ TIMED = {
     "gru-d reads what is missing": (MISSING, "self.weight_mask @ seen.astype(u.dtype)", "self.weight_mask @ (1 - seen.astype(u.dtype))", STEP.format("gru_d")),
     "gru-d takes the age after this step": (MISSING, "delta = state.age + jnp.asarray(dt, state.age.dtype)", "delta = jnp.where(seen, 0.0, state.age + jnp.asarray(dt, state.age.dtype))", STEP.format("gru_d")),
     "gru-d fades to zero": (MISSING, "gamma_x * state.x_last + (1 - gamma_x) * self.mean.value", "gamma_x * state.x_last", GAPS.format("its_paper")),
-    "gru-d multiplies NaN by zero": (MISSING, "u, h = jnp.where(seen, x, faded), gamma_h * state.h", "m = seen.astype(x.dtype)\n        u, h = m * x + (1 - m) * faded, gamma_h * state.h", GAPS.format("its_paper")),
+    "gru-d multiplies NaN by zero": (MISSING, "u, h = jnp.where(seen, x, faded), gamma_h * state.h", "m = seen.astype(x.dtype)\n        u, h = m * x + (1 - m) * faded, gamma_h * state.h", GAPS.format("finite_and_miss_nothing")),
     "gru-d's decays start without a gradient": (MISSING, "low=0.0, high=share", "low=-share, high=0.0", GAPS.format("decays_of_a_gru_d")),
     "imputed forgets what it saw": (IMPUTED, "jnp.where(seen, x, state.x_last)", "state.x_last", GAPS.format("inside_reads")),
     "imputed never grows older": (IMPUTED, "jnp.where(seen, jnp.zeros_like(delta), delta)", "jnp.zeros_like(delta)", GAPS.format("inside_reads")),

@@ -195,9 +195,9 @@ def shallow_plrnn(p, z, x, dt, clipped=True):
     return z, z
 
 
-def alrnn(p, z, x, dt, rectified_units=None):
+def alrnn(p, z, x, dt, rectified=None):
     """Brenner et al. 2024: the last P units are rectified."""
-    count = max(1, len(z) // 2) if rectified_units is None else rectified_units
+    count = max(1, len(z) // 2) if rectified is None else rectified
     phi = z.copy()
     for unit in range(len(z) - count, len(z)):
         phi[unit] = max(0.0, z[unit])

@@ -369,6 +369,13 @@ def named_arrays(tree: Any) -> dict[str, np.ndarray]:
     return {jax.tree_util.keystr(p): np.asarray(a) for p, a in found if eqx.is_array(a)}
 
 
+def starts(cell: Any) -> dict[str, np.ndarray]:
+    """The parameters of a new cell and its first state."""
+    first = named_arrays(cell.init_state())
+    found = {f"parameters{k}": v for k, v in parameters(cell).items()}
+    return found | {f"initial{k}": v for k, v in first.items()}
+
+
 def results(
     sample: Sample, *, together: bool = False, brief: bool = False
 ) -> dict[str, np.ndarray]:
@@ -379,10 +386,7 @@ def results(
     """
     module = sample.build()
     run = prepare_run(module)
-    given = {}
-    if not sample.model:
-        given |= {f"parameters{k}": v for k, v in parameters(module).items()}
-        given |= {f"initial{k}": v for k, v in named_arrays(module.init_state()).items()}
+    given = {} if sample.model else starts(module)
     compute = model_results if sample.model else cell_results
     arrays, rest = eqx.partition(vars(run), eqx.is_array)
 

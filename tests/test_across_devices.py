@@ -4,6 +4,7 @@ Here are two devices. `test_eight_devices` runs this file again with eight.
 """
 
 import csv
+import itertools
 import os
 import re
 import subprocess
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from cases import ALL, LINEAR, H, I, assert_close, build, draw, float64, random_state
+from cases import ALL, LINEAR, H, I, assert_close, build, draw, float64, of_kinds, random_state
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import rnn_zoo as rz
@@ -40,10 +41,6 @@ COUNTS = [n for n in (2, 3, 4, 8) if n <= HERE]
 # One complex diagonal for all steps, a real one for each, and a window.
 QUICK = {"lru", "mingru", "short_conv"}
 CASES = [case for case in ALL if case.linear or case.id in ("short_conv", "delay_line")]
-KINDS = [
-    pytest.param(case, id=case.id, marks=() if case.id in QUICK else pytest.mark.slow)
-    for case in CASES
-]
 
 
 def make_mesh(devices, kind=AxisType.Auto):
@@ -87,10 +84,21 @@ def unrolled(cell, given, **options):
 # --- cells ----------------------------------------------------------------------------------------
 
 
+def _runs():
+    """(case, flags, reverse): every cell with all flags, in all ways one of each kind."""
+    kinds = {case.id for case in of_kinds(CASES)}
+    for case in CASES:
+        for flags, reverse in itertools.product((True, False), (False, True)):
+            if flags or case.id in kinds:
+                quick = case.id in QUICK and flags and not reverse
+                marks = [] if quick else [pytest.mark.slow]
+                yield pytest.param(
+                    case, flags, reverse, id=f"{case.id}-{flags}-{reverse}", marks=marks
+                )
+
+
 @pytest.mark.parametrize("devices", COUNTS)
-@pytest.mark.parametrize("reverse", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("flags", [pytest.param(False, marks=pytest.mark.slow), True])
-@pytest.mark.parametrize("case", KINDS)
+@pytest.mark.parametrize(("case", "flags", "reverse"), list(_runs()))
 def test_over_devices_equals_one_device(case, flags, reverse, devices):
     with float64() as dtype:
         cell = build(case, dtype)
@@ -100,7 +108,7 @@ def test_over_devices_equals_one_device(case, flags, reverse, devices):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [{"method": "parallel"}, {"engine": "scan"}], ids=str)
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in LINEAR])
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.id) for case in of_kinds(LINEAR)])
 def test_every_algorithm_over_devices(case, options):
     with float64() as dtype:
         cell = build(case, dtype)

@@ -9,7 +9,20 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from cases import ALL, DEFAULTS, LINEAR, H, I, assert_close, build, float64, ids, inputs, methods
+from cases import (
+    ALL,
+    DEFAULTS,
+    LINEAR,
+    H,
+    I,
+    assert_close,
+    build,
+    float64,
+    ids,
+    inputs,
+    methods,
+    of_kinds,
+)
 from jax import lax
 from jax.experimental import checkify
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
@@ -63,7 +76,7 @@ def results(cell, xs, state, keywords, **options):
 
 
 @pytest.mark.parametrize("reverse", [False, pytest.param(True, marks=pytest.mark.slow)])
-@pytest.mark.parametrize(**ids(LINEAR, kinds=True))
+@pytest.mark.parametrize(**ids(of_kinds(LINEAR), kinds=True))
 def test_the_plain_parallel_form_equals_the_engine(case, reverse):
     with float64() as dtype:
         cell = build(case, dtype)
@@ -250,21 +263,25 @@ def test_cells_over_devices(name, kind):
 
 
 ONE_OF_A_KIND = {"lstm", "cfc", "lru"}
-REGISTRY = [
-    pytest.param(case, id=case.id, marks=() if case.id in ONE_OF_A_KIND else pytest.mark.slow)
-    for case in ALL
-]
+MESHES = {
+    "explicit": (AxisType.Explicit, False),
+    "auto": (AxisType.Auto, False),
+    "shard_map": (AxisType.Auto, True),
+}
 
 
-@pytest.mark.parametrize(
-    ("kind", "mapped"),
-    [
-        pytest.param(AxisType.Auto, False, id="auto", marks=pytest.mark.slow),
-        pytest.param(AxisType.Explicit, False, id="explicit"),
-        pytest.param(AxisType.Auto, True, id="shard_map", marks=pytest.mark.slow),
-    ],
-)
-@pytest.mark.parametrize("case", REGISTRY)
+def _over_meshes():
+    """Every cell where each operation says how it is laid out; the rest with one of each kind."""
+    kinds = {case.id for case in of_kinds(ALL)}
+    for mesh, at in MESHES.items():
+        for case in ALL:
+            if mesh == "explicit" or case.id in kinds:
+                quick = mesh == "explicit" and case.id in ONE_OF_A_KIND
+                marks = [] if quick else [pytest.mark.slow]
+                yield pytest.param(case, *at, id=f"{case.id}-{mesh}", marks=marks)
+
+
+@pytest.mark.parametrize(("case", "kind", "mapped"), list(_over_meshes()))
 def test_a_batch_over_devices_equals_one_device(case, kind, mapped):
     """All cells and wrappers, with all that a sequence may have: values and gradients."""
     with float64() as dtype:

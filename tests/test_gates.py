@@ -23,6 +23,8 @@ I, H, T = 3, 5, 8
         ("indy_lstm", "forget_bias", [0, 1, 0, 0]),
         ("multiplicative_lstm", "forget_bias", [0, 1, 0, 0]),
         ("minimal_rnn", "update_bias", [1]),
+        ("ran", "forget_bias", [0, 1]),
+        ("star", "update_bias", [-1, 0]),
         ("rhn", "transform_bias", [0, -2]),
     ],
 )

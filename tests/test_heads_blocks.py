@@ -23,9 +23,13 @@ HEADS = {
     "deltanet no conv": {"kernel_size": 0, "gate": "silu"},
     "gated_deltanet": {},
     "kda": {"kernel_size": 2},
+    "delta_product": {},
+    "hgrn2": {},
+    "hgrn2 conv": {"kernel_size": 3},
+    "m2rnn": {},
 }
 NAMES = [*HEADS, "mamba2", "mamba2 groups"]
-TIMED = ("deltanet", "gated_deltanet", "kda", "mamba2")
+TIMED = ("deltanet", "gated_deltanet", "kda", "mamba2", "hgrn2", "m2rnn")
 
 
 def make(case):
@@ -72,12 +76,18 @@ def heads_by_hand(name, block, xs, dt, reset):
     cell = cell.cell
     z = xs @ np.asarray(block.project_in.weight).T
     H, K, V = cell.num_heads, cell.key_size, cell.value_size
-    n, rows = H * (2 * K + V), cell.input_size
+    steps = 2 if name == "delta_product" else 1
+    n, rows = H * (K + steps * (K + V)), cell.input_size
     qkv, rest, g = z[:, :n], z[:, n:rows], z[:, rows:]
     if before:
         conv = getattr(before[0].layer, "layers", [None])[0]
-        qkv = silu(qkv if conv is None else convolved(conv.cell, qkv, reset))
+        conv = getattr(before[0].layer, "cell", None) if conv is None else conv.cell
+        qkv = qkv if conv is None else convolved(conv, qkv, reset)
+        qkv = qkv if name == "hgrn2" else silu(qkv)
     o = run_cell(name, cell, np.concatenate([qkv, rest], 1), dt, reset)
+    if name in ("hgrn2", "m2rnn"):
+        o = rms(o * silu(g) if name == "m2rnn" else o) * np.asarray(block.norm.weight)
+        return o @ np.asarray(block.project_out.weight).T
     o = rms(o.reshape(len(xs), H, V))
     o = o if name == "retnet" else o * np.asarray(block.norm.weight)
     o = o.reshape(len(xs), -1)
@@ -162,15 +172,25 @@ def test_blocks_stream(case):
     assert_close((state, jnp.stack(outputs)), (final, whole), 2e-5)
 
 
-GATES = {"gla": "silu", "retnet": "silu", "deltanet": "none", "gated_deltanet": "silu"}
+GATES = {
+    "gla": "silu",
+    "retnet": "silu",
+    "deltanet": "none",
+    "gated_deltanet": "silu",
+    "kda": "sigmoid",
+    "delta_product": "silu",
+    "hgrn2": "none",
+    "m2rnn": "silu",
+}
 
 
-@pytest.mark.parametrize("name", [*GATES, "kda"])
+@pytest.mark.parametrize("name", GATES)
 def test_gates_of_the_papers(name):
-    assert HeadsBlock(name, 4, num_heads=2, key=KEY).gate == GATES.get(name, "sigmoid")
+    made = eqx.filter_eval_shape(lambda: HeadsBlock(name, 4, num_heads=2, key=KEY))
+    assert made.gate == GATES[name]
 
 
-@pytest.mark.parametrize("name", ["gla", "retnet", "deltanet", "gated_deltanet", "kda", "mamba2"])
+@pytest.mark.parametrize("name", [*GATES, "mamba2"])
 def test_models_of_papers_by_name(name, tmp_path):
     options = {"num_heads": 3} if name != "mamba2" else {"expand": 1, "key_size": 3}
     model = rz.make_model(name, I, 2, hidden_size=6, num_layers=2, pool=None, key=KEY, **options)
@@ -211,6 +231,16 @@ def test_sizes_of_the_papers():
     block = shape(lambda: HeadsBlock("retnet", 1024, num_heads=4, key=KEY))
     cell = block.inner.layers[0].cell
     assert (cell.key_size, cell.value_size, block.norm.weight) == (256, 512, None)
+    block = shape(lambda: HeadsBlock("delta_product", 2048, num_heads=6, key=KEY))
+    cell = block.inner.layers[1].cell
+    assert (cell.key_size, cell.value_size, cell.num_products) == (256, 512, 2)
+    block = shape(lambda: HeadsBlock("hgrn2", 1024, key=KEY))
+    cell = block.inner.layers[0].cell
+    assert (cell.num_heads, cell.key_size, cell.value_size) == (8, 128, 128)
+    assert block.norm.weight.shape == (1024,)
+    block = shape(lambda: HeadsBlock("m2rnn", 1024, width=1344, key=KEY))
+    cell = block.inner.layers[1].cell
+    assert (cell.num_heads, cell.key_size, cell.value_size) == (84, 64, 16)
     block = shape(lambda: Mamba2Block(768, key=KEY))
     cell = block.inner.layers[1].cell
     assert (cell.num_heads, cell.value_size, cell.key_size) == (24, 64, 128)

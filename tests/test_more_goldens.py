@@ -80,7 +80,7 @@ CELLS = [
         {"order": 6, "memory_size": 1, "theta": 9.0, "encoder_activation": jax.nn.relu},
         {"theta": 9.0, "encoder_activation": relu},
     ),
-    both("alrnn", rectified_units=2),
+    Golden("alrnn", None, {"rectified_units": 2}, {"rectified": 2}),
 ]
 goldens = pytest.mark.parametrize("golden", CELLS, ids=lambda golden: golden.id)
 
@@ -105,39 +105,73 @@ def test_reference_equals_other_code(golden):
 
 
 def built(golden, dtype):
-    """The cell with the parameters of the file, all of them."""
     sizes = golden["x"].shape[1], golden["y"].shape[1]
     cell = rz.make_cell(golden.cell, *sizes, dtype=dtype, key=jr.key(0), **golden.options)
+    return filled(cell, golden, dtype)
+
+
+def filled(cell, golden, dtype):
+    """The cell with the parameters of the file, all of them."""
     given = {name: jnp.asarray(value, dtype) for name, value in golden.named("p").items()}
-    ours = {name: value.shape for name, value in vars(arrays(cell)).items() if np.ndim(value)}
+    ours = {k: v.shape for k, v in vars(arrays(cell)).items() if isinstance(v, np.ndarray)}
     assert {name: value.shape for name, value in given.items()} == ours
     fixed = {name: Fixed(given[name]) for name in given if isinstance(getattr(cell, name), Fixed)}
     return replace(cell, **given | fixed)
 
 
-def run(golden, dtype):
+def run(cell, golden, dtype):
     """The final state and the outputs, in each of the ways in which the cell can run."""
-    cell = built(golden, dtype)
     like = cell.init_state()
     start = [
         jnp.asarray(value, leaf.dtype)
         for value, leaf in zip(golden.state("start"), jax.tree.leaves(like), strict=True)
     ]
     state = jax.tree.unflatten(jax.tree.structure(like), start)
-    xs = jnp.asarray(golden["x"], dtype)
+    xs = jnp.asarray(golden["x"], dtype).reshape(len(golden["x"]), -1)
     dt = None if golden.times() is None else jnp.asarray(golden.times(), dtype)
     return [rz.scan.unroll(cell, xs, state, dt=dt, method=method) for method in methods(cell)]
 
 
-@pytest.mark.parametrize("single", [False, True], ids=["double", "single"])
+SINGLE = pytest.param(True, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("single", [False, SINGLE], ids=["double", "single"])
 @goldens
 def test_cell_equals_other_code(golden, single):
     if golden.cell not in rz.list_cells():
         pytest.skip("the cell is not registered")
     if single:
-        results, tolerance = run(golden, jnp.float32), 1e-5
+        results, tolerance = run(built(golden, jnp.float32), golden, jnp.float32), 1e-5
     else:
         with float64() as dtype:
-            results, tolerance = run(golden, dtype), 1e-10
+            results, tolerance = run(built(golden, dtype), golden, dtype), 1e-10
     for state, ys in results:
         assert_equal(golden, state, ys, tolerance)
+
+
+@pytest.mark.parametrize("name", ["ConvLSTMCell", "ConvGRUCell"])
+def test_spatial_cells_equal_other_code(name):
+    golden = Golden({"ConvLSTMCell": "conv_lstm", "ConvGRUCell": "conv_gru"}[name])
+    if not hasattr(rz.cells, name):
+        pytest.skip("there are no spatial cells")
+    options = {"peepholes": True} if name == "ConvLSTMCell" else {}
+    with float64() as dtype:
+        cell = getattr(rz.cells, name)(
+            golden["x"].shape[1:], 4, dtype=dtype, key=jr.key(0), **options
+        )
+        for state, ys in run(filled(cell, golden, dtype), golden, dtype):
+            assert_equal(golden, state, ys, 1e-10)
+
+
+def test_qrnn_behind_a_delay_line_equals_the_authors_window_of_two():
+    golden = Golden("qrnn_window", "qrnn")
+    if not hasattr(rz.cells, "TappedDelayLine"):
+        pytest.skip("there is no delay line")
+    with float64() as dtype:
+        size, outputs = golden["x"].shape[1], golden["y"].shape[1]
+        line = rz.cells.TappedDelayLine(size, taps=2, dtype=dtype)
+        cell = rz.make_cell("qrnn", 2 * size, outputs, dtype=dtype, key=jr.key(0))
+        stacked = rz.Stacked([line, filled(cell, golden, dtype)])
+        start = (line.init_state(), jnp.asarray(golden.state("start")[0]))
+        (_, end), ys = rz.scan.unroll(stacked, jnp.asarray(golden["x"]), start)
+    assert_equal(golden, end, ys, 1e-10)

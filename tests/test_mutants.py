@@ -20,8 +20,10 @@ from mutants_chunks import ROWS as CHUNKS
 from mutants_delta import ROWS as DELTA
 from mutants_gated_matrix import GATED_MATRIX
 from mutants_gates import ROWS as GATES
+from mutants_interop import INTEROP
 from mutants_linear import ROWS as LINEAR
 from mutants_rates import ROWS as RATES
+from mutants_side_by_side import ROWS as SIDE_BY_SIDE
 from mutants_timed import TIMED
 
 import rnn_zoo as rz
@@ -76,13 +78,13 @@ MUTANTS = {
     "glu halves from one key": ("layers/block.py", "self.gate = eqx.nn.Linear(input_size, output_size, dtype=dtype, key=key_gate)", "self.gate = eqx.nn.Linear(input_size, output_size, dtype=dtype, key=key_value)", "test_layers.py -k halves"),
     "compose in the wrong order": ("linear.py", "return AffineMap(self.linear.compose(earlier.linear), self.apply(earlier.offset))", "return AffineMap(self.linear.compose(earlier.linear), earlier.apply(self.offset))", "test_affine.py"),
     "reset by a product": ("_engine/recurrence.py", 'after = select(flags["barrier"], jnp.zeros_like(after), after)', 'after = after * (1 - flags["barrier"]).reshape(flags["barrier"].shape + (1,) * (after.ndim - flags["barrier"].ndim))', "test_evaluators.py -k nan_before"),
-    "reset by a product in the loop": ("scan.py", "            state = select(at.reset, initial, state)\n", "            state = jax.tree.map(lambda s, i: s * (1 - at.reset) + i * at.reset, state, initial)\n", "test_evaluators.py -k 'nan_before or nan_state' test_semantics.py -k nan_"),
-    "reset one step late": ("scan.py", "        x, *dt = _visible(at if scalar_dt is None else at._replace(dt=scalar_dt))\n", "        x, *dt = _visible(at if scalar_dt is None else at._replace(dt=scalar_dt))\n        at = at._replace(reset=None if at.reset is None else at.reset & False)\n", "test_semantics.py -k resets_equal"),
-    "mask lets the state move": ("scan.py", "after = select(at.mask, after, state)", "after = after", "test_semantics.py -k gaps"),
-    "mask leaves the output": ("scan.py", "y = jnp.where(at.mask, y, jnp.zeros_like(y))", "y = y", "test_semantics.py -k gaps"),
-    "padding is seen": ("scan.py", "x = select(steps.mask, steps.x, jnp.zeros_like(steps.x))", "x = steps.x", "test_semantics.py -k nan_in_masked"),
-    "masked dt is seen": ("scan.py", "return [x, jnp.where(steps.mask, steps.dt, jnp.ones_like(steps.dt))]", "return [x, steps.dt]", "test_semantics.py -k nan_in_masked"),
-    "reset only where the mask lets it": ("scan.py", "            state = select(at.reset, initial, state)\n", "            state = select(at.reset if at.mask is None else at.reset & at.mask, initial, state)\n", "test_semantics.py -k reset_acts_first"),
+    "reset by a product in the loop": ("_evaluators/sequential.py", "            state = select(at.reset, initial, state)\n", "            state = jax.tree.map(lambda s, i: s * (1 - at.reset) + i * at.reset, state, initial)\n", "test_evaluators.py -k 'nan_before or nan_state' test_semantics.py -k nan_"),
+    "reset one step late": ("_evaluators/sequential.py", "        x, *dt = visible(at if scalar_dt is None else at._replace(dt=scalar_dt))\n", "        x, *dt = visible(at if scalar_dt is None else at._replace(dt=scalar_dt))\n        at = at._replace(reset=None if at.reset is None else at.reset & False)\n", "test_semantics.py -k resets_equal"),
+    "mask lets the state move": ("_evaluators/sequential.py", "after = select(at.mask, after, state)", "after = after", "test_semantics.py -k gaps"),
+    "mask leaves the output": ("_evaluators/sequential.py", "y = jnp.where(at.mask, y, jnp.zeros_like(y))", "y = y", "test_semantics.py -k gaps"),
+    "padding is seen": ("_evaluators/common.py", "x = select(steps.mask, steps.x, jnp.zeros_like(steps.x))", "x = steps.x", "test_semantics.py -k nan_in_masked"),
+    "masked dt is seen": ("_evaluators/common.py", "return [x, jnp.where(steps.mask, steps.dt, jnp.ones_like(steps.dt))]", "return [x, steps.dt]", "test_semantics.py -k nan_in_masked"),
+    "reset only where the mask lets it": ("_evaluators/sequential.py", "            state = select(at.reset, initial, state)\n", "            state = select(at.reset if at.mask is None else at.reset & at.mask, initial, state)\n", "test_semantics.py -k reset_acts_first"),
     "parallel forgets the initial state": ("_engine/offsets.py", "start = offset[first] + through(at_first, mask, state)", "start = offset[first]", "test_evaluators.py -k parallel_at_small"),
     "parallel reverse not flipped back": ("_engine/recurrence.py", "return jnp.flip(algorithm(turned, jnp.flip(offsets, axis)), axis)", "return algorithm(turned, jnp.flip(offsets, axis))", "test_recurrence.py -k 'states and associative and Diagonal'"),
     "auto changes one step late": ("_engine/backends.py", "length >= row.steps", "length > row.steps", "test_gpu_benchmark.py -k auto_takes"),
@@ -118,7 +120,7 @@ MUTANTS = {
     "the door leads nowhere": ("scan.py", 'plain=_CHOSEN.value == "scan"', "plain=False", "test_engine.py -k door"),
     "plain resets forget nothing": ("_engine/plain.py", "select(reset, maps, maps.compose(earlier[1]))", "maps.compose(earlier[1])", "test_engine.py -k 'plain_parallel and lru'"),
     "plain resets go back to the given state": ("_engine/plain.py", "maps.apply(jnp.broadcast_to(initial, maps.offset.shape))", "maps.apply(jnp.broadcast_to(state, maps.offset.shape))", "test_engine.py -k 'plain_parallel and lru'"),
-    "a transition is broadcast in silence": ("scan.py", "    check_transition(cell, out_shape, state)\n", "", "test_engine.py -k does_not_fit"),
+    "a transition is broadcast in silence": ("_evaluators/parallel.py", "    check_transition(cell, out_shape, state)\n", "", "test_engine.py -k does_not_fit"),
     "a block product of the wrong entries": ("linear.py", "rows = [[a * e + b * g,", "rows = [[a * e + c * g,", "test_affine.py"),
     "a loop in segments loses its end": ("_engine/loop.py", "division = length // segment, segment, length % segment", "division = length // segment, segment, 0", "test_loop.py -k segments"),
     "keys in input order when reversed": ("_common/keys.py", "return keys[::-1] if reverse else keys", "return keys", "test_evaluators.py -k reverse_equals"),
@@ -136,7 +138,7 @@ MUTANTS = {
     "zoneout rescales in inference": ("wrappers/zoneout.py", "return rate * old + (1 - rate) * new", "return new", "test_wrappers.py -k zoneout_in_inference"),
     "block norms what is masked": ("layers/block.py", "xs = hide(steps.mask, steps.x).astype", "xs = steps.x.astype", "test_layers.py -k masked_outputs"),
     "block without skip": ("layers/block.py", "ys = jax.vmap(self._after)(xs + zs)", "ys = jax.vmap(self._after)(zs)", "test_layers.py -k 'equation or steps_equal'"),
-    "jacobian of the real part twice": ("dynamics.py", "jnp.concatenate([leaf.real, leaf.imag])", "jnp.concatenate([leaf.real, leaf.real])", "test_dynamics.py -k 'jacobians_equal and lru'"),
+    "jacobian of the real part twice": ("_common/vectors.py", "jnp.concatenate([leaf.real, leaf.imag])", "jnp.concatenate([leaf.real, leaf.real])", "test_dynamics.py -k 'jacobians_equal and lru'"),
     "exponents per step, whatever dt": ("dynamics.py", "time = steps.dt[washout:].sum()", "time = 0 * steps.dt.sum() + steps.length - washout", "test_dynamics.py -k elapsed"),
     "washout in the mean": ("dynamics.py", "growth[washout:].sum(axis=0)", "growth.sum(axis=0)", "test_dynamics.py -k elapsed"),
     "a frame that is left to collapse": ("dynamics.py", "return (after, frame), jnp.log", "return (after, pushed), jnp.log", "test_dynamics.py -k logarithms"),
@@ -316,7 +318,7 @@ MUTANTS = {
     "a text with a wrong gate": ("cells/projected.py", "        h' = V (o * tanh(c'))\n        y", "        h' = V (i * tanh(c'))\n        y", FULL.format("lstmp")),
     "a text that forgets dt": ("cells/oscillatory.py", "d = dt delta sig(c)", "d = delta sig(c)", FULL.format("unicornn")),
     "a step's time is not read": ("_common/formulas.py", 'FLAGS = {"timed": "dt", "stochastic": "key"}', 'FLAGS = {"timed": "time", "stochastic": "key"}', "test_contract.py -k read_off"),
-    "constants at every step": ("scan.py", "cell.advance(c, state, x, *dt, key=at.key)", "cell.advance(cell.constants(), state, x, *dt, key=at.key)", "test_contract.py -k computed_once"),
+    "constants at every step": ("_evaluators/sequential.py", "cell.advance(c, state, x, *dt, key=at.key)", "cell.advance(cell.constants(), state, x, *dt, key=at.key)", "test_contract.py -k computed_once"),
     "streams compute constants anew": ("wrappers/held.py", "        return self.c\n", "        return self.cell.constants()\n", "test_contract.py -k computed_once"),
     "declared keys in another order": ("declared.py", "free = iter(range(len(keyed)))", "free = iter(reversed(range(len(keyed))))", "test_contract.py -k takes_what_the_class_says"),
     "declared options unchecked": ("declared.py", "value = value if one.check is None else one.check(name, value, given)", "value = value if one.asked else one.check(name, value, given)", "test_contract.py -k bad_arguments"),
@@ -326,11 +328,13 @@ MUTANTS |= GATED_MATRIX
 MUTANTS |= ATTENTION
 MUTANTS |= CHUNKS
 MUTANTS |= RATES
+MUTANTS |= SIDE_BY_SIDE
 MUTANTS |= DELTA
 MUTANTS |= GATES
 MUTANTS |= LINEAR
 MUTANTS |= BLOCKS
 MUTANTS |= TIMED
+MUTANTS |= INTEROP
 
 
 # Each mutant has a process of its own, forked from one that has loaded the libraries already.

@@ -15,6 +15,7 @@ from rnn_zoo.base import replace
 from rnn_zoo.layers import (
     Elementwise,
     HandingBlock,
+    HeadsBlock,
     MLSTMBlock,
     Pointwise,
     RWKV7ChannelMix,
@@ -223,6 +224,56 @@ run = eqx.filter_jit(lambda network, xs, **options: network.scan(xs, **options))
 def test_networks_equal_their_authors(name):
     with float64() as dtype:
         _, ys = run(load(name, dtype), jnp.asarray(GOLDEN[f"{name}/x"]))
+        np.testing.assert_allclose(ys, GOLDEN[f"{name}/y"], rtol=1e-9, atol=1e-10)
+
+
+HEADS = {
+    "hgrn2": {},
+    "delta_product": {"width": 8, "num_products": 2},
+    "m2rnn": {"key_size": 4},
+}
+
+
+def heads(name, dtype, arrays):
+    """The block with the arrays of the file, its rows in the order of theirs."""
+    options = {"num_heads": 2, "dtype": dtype, "key": KEY, **HEADS[name]}
+    block = eqx.filter_eval_shape(lambda: HeadsBlock(name, SIZE, **options))
+    *before, cell = block.inner.layers
+    own = {"A_log": "A_log", "bias_dt": "dt_bias"} if name == "delta_product" else {}
+    if name == "hgrn2":
+        rows, convs = ("q_proj", "f_proj", "i_proj"), ()
+    elif name == "delta_product":
+        rows = [f"{part}_proj" for part in "qkvbag"]
+        convs = ("q_conv1d", "k_conv1d", "v_conv1d")
+    else:
+        rows, convs = ["input_projection"], ["conv1d"]
+        own = {"D": "D", "weight_hh": "state_weight", "A_log": "decay_gate.A_log"}
+        own["bias_dt"] = "decay_gate.dt_bias"
+    cell = replace(cell, cell=put(cell.cell, **{k: arrays(v) for k, v in own.items()}))
+    if before:
+        conv, silu = before[0].layer.layers
+        weight = np.concatenate([arrays(f"{part}.weight") for part in convs])[:, 0, ::-1].T
+        conv = rz.Stacked([replace(conv, cell=put(conv.cell, weight=weight)), silu])
+        before = [replace(before[0], layer=conv)]
+    weight = np.concatenate([arrays(f"{part}.weight") for part in rows])
+    last = "output_projection" if name == "m2rnn" else "o_proj"
+    norm = "o_norm" if name == "delta_product" else "g_norm"
+    return replace(
+        block,
+        project_in=put(block.project_in, weight=weight),
+        inner=rz.Stacked([*before, cell]),
+        norm=put(block.norm, weight=arrays(f"{norm}.weight")),
+        project_out=put(block.project_out, weight=arrays(f"{last}.weight")),
+    )
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_blocks_of_heads_equal_their_authors(name):
+    with float64() as dtype:
+        arrays = Arrays(name)
+        block = heads(name, dtype, arrays)
+        assert not arrays.left
+        _, ys = run(block, jnp.asarray(GOLDEN[f"{name}/x"]))
         np.testing.assert_allclose(ys, GOLDEN[f"{name}/y"], rtol=1e-9, atol=1e-10)
 
 

@@ -105,6 +105,16 @@ def test_clipping_keeps_the_shallow_network_bounded():
     assert not largest(False) <= bound
 
 
+@pytest.mark.parametrize("name", ["plrnn", "shallow_plrnn"])
+def test_a_beyond_one_acts_as_one(name):
+    cell = rz.make_cell(name, 1, 4, key=KEY)
+    ends = np.array([-1.0, 1.0, -1.0, 1.0], np.float32)
+    far, near = (replace(cell, diagonal=jnp.asarray(a)) for a in (3 * ends, ends))
+    xs = draw(0, (5, 1))
+    said, expected = (rz.scan.unroll(c, xs)[1] for c in (far, near))
+    np.testing.assert_array_equal(said, expected)
+
+
 def test_the_last_units_of_an_almost_linear_network_are_rectified():
     cell = rz.cells.ALRNNCell(1, 6, rectified_units=2, key=KEY)
     state, x = jnp.asarray(np.random.default_rng(0).normal(size=6)), jnp.zeros(1)
@@ -141,3 +151,32 @@ def test_a_low_rank_network_moves_in_few_dimensions():
     assert cell.constants().matrix.shape == (2, 40)
     states, _ = rz.scan.trajectory(cell, draw(0, (50, 1)))
     assert np.linalg.matrix_rank(np.asarray(states), tol=1e-3) == 3  # two, and that of the input
+
+
+def test_attractors_and_rhythms_are_told_apart():
+    whole = rz.data.lorenz_series(12_500, h=0.02, substeps=2)[500:]
+    here, there = whole[:6000], whole[6000:]
+    assert rz.metrics.state_space_divergence(there, here, bins=10) < 0.2
+    assert rz.metrics.state_space_divergence(here[::-1], here) < 1e-3
+    still = np.repeat(here[:1], len(here), axis=0)
+    for other in (still, np.full_like(here, np.nan), 1e30 * here, np.roll(here, 1, axis=1)):
+        assert rz.metrics.state_space_divergence(other, here, bins=10) > 1
+    assert rz.metrics.power_spectrum_distance(there, here) < 0.1
+    assert rz.metrics.power_spectrum_distance(here[::-1], here) < 1e-6
+    fast = np.random.default_rng(0).normal(size=here.shape)
+    assert rz.metrics.power_spectrum_distance(fast, here) > 0.5
+    for other in (still, np.full_like(here, np.nan)):
+        assert rz.metrics.power_spectrum_distance(other, here) == 1
+    # Two shares of one grid by hand: 3/4 ln 3/2 + 1/4 ln 1/2.
+    two, one = np.array([[0.0], [0], [0], [1]]), np.array([[0.0], [0.1], [0.9], [1.0]])
+    found = rz.metrics.state_space_divergence(one, two, bins=2, smoothing=0.0)
+    np.testing.assert_allclose(found, 0.75 * np.log(1.5) + 0.25 * np.log(0.5))
+
+
+@pytest.mark.parametrize("name", ["state_space_divergence", "power_spectrum_distance"])
+def test_series_that_cannot_be_compared_are_named(name):
+    measure = getattr(rz.metrics, name)
+    with pytest.raises(ValueError, match="generated and target"):
+        measure(np.zeros((9, 2)), np.zeros((9, 3)))
+    with pytest.raises(ValueError, match=r"target of shape \(time, features\)"):
+        measure(np.zeros((9, 2)), np.zeros(9))

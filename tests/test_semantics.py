@@ -6,7 +6,21 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from cases import ALL, DEFAULTS, MASK, I, T, assert_close, build, ids, inputs, loop, methods, only
+from cases import (
+    ALL,
+    DEFAULTS,
+    MASK,
+    I,
+    T,
+    assert_close,
+    build,
+    ids,
+    inputs,
+    loop,
+    methods,
+    of_kinds,
+    only,
+)
 
 import rnn_zoo as rz
 from rnn_zoo.scan import trajectory, unroll
@@ -22,7 +36,7 @@ def take(keywords, index):
     return {k: jnp.asarray(np.asarray(v)[index]) for k, v in own.items()}
 
 
-@pytest.mark.parametrize(**ids(STEADY, kinds=True))
+@pytest.mark.parametrize(**ids(of_kinds(STEADY), kinds=True))
 def test_gaps_equal_the_sequence_without_those_steps(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
@@ -38,7 +52,7 @@ def test_gaps_equal_the_sequence_without_those_steps(case):
             np.testing.assert_array_equal(ys[~MASK], 0)
 
 
-@pytest.mark.parametrize(**ids(STEADY, kinds=True))
+@pytest.mark.parametrize(**ids(of_kinds(STEADY), kinds=True))
 def test_padded_equals_unpadded(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
@@ -55,7 +69,7 @@ def test_padded_equals_unpadded(case):
             assert_close((after, np.asarray(ys_padded)[mask]), (final, ys), 1e-5)
 
 
-@pytest.mark.parametrize(**ids(STEADY, kinds=True))
+@pytest.mark.parametrize(**ids(of_kinds(STEADY), kinds=True))
 def test_resets_equal_separate_sequences(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
@@ -71,7 +85,7 @@ def test_resets_equal_separate_sequences(case):
         assert_close((final, ys), (last, np.concatenate(parts)), 1e-5)
 
 
-@pytest.mark.parametrize(**ids(ALL, kinds=True))
+@pytest.mark.parametrize(**ids(of_kinds(ALL), kinds=True))
 def test_reset_acts_first_even_on_a_masked_step(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
@@ -106,7 +120,7 @@ def test_nan_in_masked_steps_reaches_no_gradient(case):
         np.testing.assert_array_equal(grads[1][~MASK], 0)
 
 
-@pytest.mark.parametrize(**ids(ALL, kinds=True))
+@pytest.mark.parametrize(**ids(of_kinds(ALL), kinds=True))
 def test_nan_state_that_is_reset_at_once_reaches_no_gradient(case):
     cell = build(case)
     xs, state, keywords = inputs(cell)
@@ -126,7 +140,7 @@ def test_nan_state_that_is_reset_at_once_reaches_no_gradient(case):
         assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
 
 
-@pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
+@pytest.mark.parametrize(**ids(of_kinds(DEFAULTS), kinds=True))
 def test_bidirectional_packed_equals_separate(case):
     forward, backward = build(case, seed=0), build(case, seed=1)
     layer = rz.Bidirectional(forward, backward)
@@ -140,7 +154,7 @@ def test_bidirectional_packed_equals_separate(case):
     assert_close(packed, np.concatenate(separate), 1e-5)
 
 
-@pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
+@pytest.mark.parametrize(**ids(of_kinds(DEFAULTS), kinds=True))
 def test_bidirectional_padded_equals_unpadded(case):
     layer = rz.Bidirectional(build(case, seed=0), build(case, seed=1))
     xs, _, keywords = inputs(layer)

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import pytest
-from cases import EVERYTHING, T, build, ids, inputs, strict
+from cases import EVERYTHING, T, build, ids, inputs, of_kinds, strict
 
 import rnn_zoo as rz
 from rnn_zoo.scan import trajectory, unroll
@@ -18,9 +18,9 @@ def _strict():
         yield
 
 
-@pytest.mark.parametrize(**ids(EVERYTHING, kinds=True))
+@pytest.mark.parametrize(**ids(of_kinds(EVERYTHING), kinds=True))
 def test_cells_promote_nothing_in_silence(case):
-    """The laws of gradients over many steps say it of every cell, in one form each."""
+    """One of each kind in all forms; `strict` says it of every cell where it has gradients."""
     cell = build(case)
     xs, state, keywords = inputs(cell)
 

@@ -28,6 +28,7 @@ RANKS = {
             ("declared", "init", "registry", "wiring"),
             ("cells",),
             ("wrappers",),
+            ("_evaluators",),
             ("scan",),
             ("dynamics",),
             ("graphs",),

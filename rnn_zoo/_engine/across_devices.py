@@ -67,7 +67,7 @@ def outside(length: Any) -> str | None:
     return None if inside() or (isinstance(length, int) and length == 0) else chosen()
 
 
-def check_cell(cell: Any, method: str, remat: Any, keep_states: bool) -> None:
+def check_cell(cell: Any, method: Any, remat: Any, keep_states: bool) -> None:
     """A ValueError for what cannot be spread: a cell, or a way to run it."""
     name, layer = type(cell).__name__, hasattr(cell, "scan") and not cell.linear
     if layer and keep_states:

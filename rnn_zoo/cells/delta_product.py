@@ -80,6 +80,7 @@ def _rows(given: Given) -> int:
         where W = weight_ih; n = num_products; A = head(A_log); b = head(bias_dt); S = state
               input_map = given(weight_ih); gated = given(A_log)
     """,
+    block="HeadsBlock",
 )
 class DeltaProductCell(AbstractDeclaredCell, AbstractMatrixCell, init=False):
     r"""DeltaProduct: several steps of the delta rule for each input (Siems et al. 2025,

@@ -49,7 +49,7 @@ def _magnitudes(given: Given, shape: tuple[int, ...], key: PRNGKeyArray) -> Arra
     # A sum of two exponentials is a gamma number of shape 2.
     size = jr.exponential(key, (2, *shape), wide).sum(0)
     excited, inhibited = (jnp.maximum(1, (signs == s).sum()) for s in (1, -1))
-    size = size / jnp.where(signs > 0, excited, inhibited)
+    size = size / jnp.where(signs > 0, excited, inhibited).astype(wide)
     norm = jnp.linalg.norm(_signed(size, signs, given.self_connections), ord=2)
     # A unit alone has no synapse.
     return (size / jnp.where(norm > 0, norm, 1)).astype(given.dtype)
@@ -57,7 +57,7 @@ def _magnitudes(given: Given, shape: tuple[int, ...], key: PRNGKeyArray) -> Arra
 
 def _signed(raw: Array, signs: Array, self_connections: bool) -> Array:
     """The sign is that of the unit that sends, the column."""
-    signed = jnp.abs(raw) * signs
+    signed = jnp.abs(raw) * signs[None]
     return signed if self_connections else jnp.where(jnp.eye(len(raw), dtype=bool), 0, signed)
 
 
@@ -66,6 +66,7 @@ def _signed(raw: Array, signs: Array, self_connections: bool) -> Array:
     family="vanilla",
     paper="Song, Yang & Wang 2016",
     equation="v' = (1 - a) v + a (|M| S relu(v) + W x + b), y = relu(v'), S = diag(+-1)",
+    covers={"excitatory-inhibitory RNN": {}, "RNN with Dale's law": {}},
     full="""
         alpha = 1 - (1 - leak)^dt
         U = abs(M) diag(signs)                 if self_connections

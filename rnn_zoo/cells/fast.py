@@ -44,7 +44,8 @@ class FastRNNCell(AbstractDeclaredCell, init=False):
 
     State: h, (hidden,), zero at the start. `alpha` and `beta` are two trained numbers, (1,) each,
     which start at -3 and 3, as in the authors' code: 0.95 of the state is kept, and the
-    candidate is a twentieth. (Other libraries start them the other way round, which keeps nothing.)
+    candidate is a twentieth. (Other libraries start them the other way round, which keeps a
+    twentieth.)
     Weights are from N(0, 0.01), biases 1, as theirs. `activation` $\phi$ is tanh. It has two
     numbers more than `ElmanCell`, and gradients that pass many more steps.
     """

@@ -38,9 +38,9 @@ class JANETCell(AbstractDeclaredCell, init=False):
     h' = \sigma(s) \odot h + (1 - \sigma(s - \beta)) \odot g, \qquad y = h'$$
 
     State: h, (hidden,), zero at the start. Blocks in the order f, g. `beta` lets a unit take in
-    more than it forgets: the two shares add up to as much as 1.23 for the default 1, to 1 for 0,
-    and |h| stays below e^beta. The paper holds beta fixed. b_f starts at `forget_bias`. For
-    memories of T steps the authors start it with the logarithms of numbers from U(1, T - 1):
+    more than it forgets: the two shares add up to as much as 1.245 for the default 1, to 1 for
+    0, and |h| stays below e^beta. The paper holds beta fixed. b_f starts at `forget_bias`. For
+    memories of T steps the authors start it with the logarithms of numbers from U(1, T):
     `rz.base.replace(cell, bias=...)` sets such a bias. Half the parameters of an LSTM, for long
     memories. Weights as in `LSTMCell`.
     """

@@ -130,6 +130,7 @@ class GLACell(AbstractDeclaredCell, AbstractMatrixCell, init=False):
         y = S'^T (q * sig(q))
         where W = weight_ih; b = bias; lambda = lower_bound; S = state
     """,
+    block="HeadsBlock",
 )
 class HGRN2Cell(AbstractDeclaredCell, AbstractMatrixCell, init=False):
     r"""Gated linear RNN with state expansion (HGRN2; Qin et al. 2024, arXiv:2404.07904): what a

@@ -3,7 +3,7 @@
 __all__ = ["ATRCell", "CFNCell", "RANCell", "RANState", "STARCell"]
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ from ..base import StateMatrix
 from ..declared import AbstractDeclaredCell, Given, computed, drawn, filled, option
 from ..init import glorot, orthogonal
 from ..registry import register
+from .gated import forgetting
 
 
 class RANState(NamedTuple):
@@ -50,13 +51,14 @@ class RANCell(AbstractDeclaredCell, init=False):
     State: `RANState(h, c)`, zero at the start. Blocks of $W$ in the order candidate, i, f, of U and
     b in the order i, f. c is a weighted sum of linear inputs, whose weights can be read off the
     gates; nothing bounds it. `activation` $\phi$ is tanh; the authors' larger language models take
-    the identity. Weights as in `LSTMCell`, biases zero.
+    the identity. The bias of f starts at `forget_bias`; weights as in `LSTMCell`.
     """
 
     weight_ih: Float[Array, "3*hidden input"] = drawn(glorot, blocks=3)
     weight_hh: Float[Array, "2*hidden hidden"] = drawn(orthogonal, blocks=2)
-    bias: Float[Array, " 2*hidden"] | None = filled(0.0)
+    bias: Float[Array, " 2*hidden"] | None = computed(forgetting(1, blocks=2))
     activation: Callable = option(jnp.tanh, converter=portable)
+    forget_bias: ClassVar[float] = option(1.0)
 
     def init_state(self) -> RANState:
         zeros = zero_state(self.output_size, self.weight_hh)
@@ -74,6 +76,10 @@ class RANCell(AbstractDeclaredCell, init=False):
         memory = jax.nn.sigmoid(i) * from_x[:size] + jax.nn.sigmoid(f) * state.c
         h = self.activation(memory)
         return RANState(h, memory), h
+
+
+def _replacing(given: Given, shape: tuple[int, ...]) -> Array:
+    return jnp.zeros(shape, given.dtype).at[: given.hidden_size].set(given.update_bias)
 
 
 @register(
@@ -98,12 +104,13 @@ class STARCell(AbstractDeclaredCell, init=False):
     State: h, (hidden,), zero at the start. Blocks in the order k, z; U, (hidden, hidden), is for k
     alone. Made for stacks of ten layers, whose gradients keep their size from layer to layer.
     This is the paper's cell; the authors' code has JANET's shares of the state and of z in its
-    place. Weights as in `LSTMCell`, biases zero.
+    place. k replaces, so $b_k$ starts at `update_bias`, below 0; weights as in `LSTMCell`.
     """
 
     weight_ih: Float[Array, "2*hidden input"] = drawn(glorot, blocks=2)
     weight_hh: Float[Array, "hidden hidden"] = drawn(orthogonal)
-    bias: Float[Array, " 2*hidden"] | None = filled(0.0)
+    bias: Float[Array, " 2*hidden"] | None = computed(_replacing)
+    update_bias: ClassVar[float] = option(-1.0)
 
     def constants(self) -> StateMatrix:
         return StateMatrix(self.weight_hh)
@@ -195,7 +202,8 @@ class ATRCell(AbstractDeclaredCell, init=False):
 
     State: h, (hidden,), zero at the start. The two gates are made of the same two vectors, so there
     are no more parameters than in an Elman unit; for translation in the paper. h is a weighted sum
-    of linear inputs, which nothing bounds. W is Glorot-uniform, U orthogonal, b zero.
+    of linear inputs, which nothing bounds. No bias holds f open, so it forgets soon at the start:
+    stack two. W is Glorot-uniform, U orthogonal, b zero.
     """
 
     weight_ih: Float[Array, "hidden input"] = drawn(glorot)

@@ -61,6 +61,7 @@ class LMUConstants(NamedTuple):
     family="state-space",
     paper="Voelker et al. 2019",
     equation="m' = A m + B (e_x x + e_h h + e_m m), h' = tanh(W_x x + W_h h + W_m m')",
+    covers={"Legendre memory unit": {}},
     full="""
         A, B = legendre(order)
         P = expm(dt / theta * A)
@@ -143,6 +144,7 @@ class LinearLMUConstants(NamedTuple):
     family="state-space",
     paper="Chilkuri & Eliasmith 2021, arXiv:2102.11417",
     equation="m' = A m + B f(e x + b), y = g(W_m m' + W x + b)",
+    covers={"parallel LMU": {}},
     full="""
         A, B = legendre(order)
         P = expm(dt / theta * A)

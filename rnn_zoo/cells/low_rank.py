@@ -20,6 +20,7 @@ from .vanilla import leak_over, leaking
     family="vanilla",
     paper="Mastrogiuseppe & Ostojic 2018, arXiv:1711.09672",
     equation="h' = (1 - a) h + a (M N^T tanh(h + b) / n + W x), y = tanh(h')",
+    covers={"rank-one network": {"rank": 1}},
     full="""
         alpha = 1 - (1 - leak)^dt
         r = N^T phi(h + b) / columns(N^T)

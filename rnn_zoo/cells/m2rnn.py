@@ -64,6 +64,7 @@ def _identities(given: Given, shape: tuple[int, ...]) -> Array:
         where S = state; W = weight_ih; R = head(weight_hh); d = head(D)
               alpha = head(A_log); b = head(bias_dt)
     """,
+    block="HeadsBlock",
 )
 class M2RNNCell(AbstractDeclaredCell, init=False):
     r"""Matrix-to-matrix RNN (M2RNN; Mishra et al. 2026, arXiv:2603.14360).

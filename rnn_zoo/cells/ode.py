@@ -116,6 +116,7 @@ class ODERNNCell(AbstractDeclaredCell, init=False):
     family="liquid",
     paper="De Brouwer et al. 2019, arXiv:1905.12374",
     equation="h' = h after dt of dh/dt = (1 - z) * (n - h)",
+    covers={"continuous GRU": {}, "minimal GRU-ODE": {"minimal": True}},
     full="""
         r(v) = sig(W_r x + U_r v + b_r)
         z(v) = sig(W_z x + U_z v + b_z)

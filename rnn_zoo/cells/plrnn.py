@@ -133,6 +133,7 @@ class PLRNNCell(AbstractDeclaredCell, init=False):
     family="vanilla",
     paper="Hess et al. 2023, arXiv:2306.04406",
     equation="z' = a * z + W1 (relu(W2 z + b2) - relu(W2 z)) + C x + b, |a| <= 1",
+    covers={"clipped shPLRNN": {"clipped": True}, "shPLRNN": {"clipped": False}},
     full="""
         a = clip(diagonal, -1, 1)
         u = W_2 z
@@ -193,6 +194,7 @@ class ShallowPLRNNCell(AbstractDeclaredCell, init=False):
     family="vanilla",
     paper="Brenner et al. 2024, arXiv:2410.14240",
     equation="z' = a * z + W [z_1, relu(z_2)] + C x + b",
+    covers={"almost-linear RNN": {}},
     full="""
         z_1, z_2 = split(z, columns(W) - rectified_units)
         z' = diagonal * z + W [z_1, relu(z_2)] + C x + b

@@ -37,6 +37,7 @@ def _bias(given: Given, shape: tuple[int, ...]) -> Array:
     family="gated",
     paper="Bradbury et al. 2016, arXiv:1611.01576",
     equation="c' = f * c + (1 - f) * z, y = o * c', z, f, o of x",
+    covers={"QRNN with ifo-pooling": {"pooling": "ifo"}},
     full="""
         z = tanh(W_z x + b_z)
         f = sig(W_f x + b_f)

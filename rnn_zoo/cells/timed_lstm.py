@@ -202,9 +202,9 @@ def _of_period(time: Array) -> Array:
 class PhasedLSTMCell(AbstractDeclaredCell, init=False):
     r"""Phased LSTM (Neil, Pfeiffer & Liu 2016, arXiv:1610.09513): units that open by a clock.
 
-    $$\varphi' = (\varphi + dt / \tau) \bmod 1, \qquad
-    k = 2 \varphi' / \rho \ \ (\varphi' < \rho / 2), \quad
-    2 - 2 \varphi' / \rho \ \ (\varphi' < \rho), \quad \alpha \varphi' \ \text{else}$$
+    $$\phi' = (\phi + dt / \tau) \bmod 1, \qquad
+    k = 2 \phi' / \rho \ \ (\phi' < \rho / 2), \quad
+    2 - 2 \phi' / \rho \ \ (\phi' < \rho), \quad \alpha \phi' \ \text{else}$$
     $$\tilde h, \tilde c = \mathrm{LSTM}(x, h, c), \qquad
     c' = k \odot \tilde c + (1 - k) \odot c, \qquad h' = k \odot \tilde h + (1 - k) \odot h,
     \qquad y = h'$$

@@ -77,6 +77,7 @@ def _raw_weights(given: Given, shape: tuple[int, ...], key: PRNGKeyArray) -> Arr
     family="vanilla",
     paper="Wilson & Cowan 1972",
     equation="h' = (1 - a) h + a S(U h + W x + b), h = [E, I], U > 0 from E, < 0 from I",
+    covers={"wilson_cowan_ei": {}, "Wilson-Cowan with refractory rates": {"refractory": 1.0}},
     full="""
         alpha = 1 - (1 - leak)^dt
         u_E = W_E [E, -I] + P x + b_E

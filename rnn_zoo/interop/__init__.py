@@ -25,6 +25,7 @@ from .mamba2_arrays import (
 )
 from .ncps import from_ncps as from_ncps
 from .onnx import to_onnx as to_onnx
+from .rwkv7_arrays import rwkv7_from_arrays as rwkv7_from_arrays
 from .safetensors_files import (
     load_safetensors as load_safetensors,
     save_safetensors as save_safetensors,
@@ -34,6 +35,10 @@ from .torch_layers import from_torch as from_torch, to_torch as to_torch
 from .transformers_models import (
     LanguageModel as LanguageModel,
     from_transformers as from_transformers,
+)
+from .xlstm_arrays import (
+    xlstm_block_from_arrays as xlstm_block_from_arrays,
+    xlstm_from_arrays as xlstm_from_arrays,
 )
 
 

@@ -11,8 +11,9 @@ from jaxtyping import Array
 from ..base import replace
 from ..layers.block import Block
 from ..layers.norms import make_norm
-from ..layers.pointwise import Pointwise
+from ..layers.pointwise import Pointwise, SwiGLU
 from ..layers.stacked import Stacked
+from ..layers.xlstm_large_block import MLSTMLargeBlock
 from ._from_gates import filled
 from ._named import Named
 from ._plain_objects import check_hooks, check_plain, class_of
@@ -43,16 +44,16 @@ def from_transformers(
 
     **Arguments:**
 
-    - `model`: a `MambaForCausalLM`, `Mamba2ForCausalLM` or `RecurrentGemmaForCausalLM`, or the
-      `...Model` inside; or its `state_dict()`, or what `safetensors.numpy.load_file` gives, which
-      needs neither transformers nor torch.
+    - `model`: a `MambaForCausalLM`, `Mamba2ForCausalLM`, `RecurrentGemmaForCausalLM` or
+      `xLSTMForCausalLM`, or the `...Model` inside; or its `state_dict()`, or what
+      `safetensors.numpy.load_file` gives, which needs neither transformers nor torch.
     - `config`: of a state dict: what the `config.json` beside it holds, as a mapping. A model has
       its own.
     - `prefix`: of a state dict, in front of all its names.
 
     **Returns:** a `LanguageModel`: embedding, a `rz.Stacked` of residual blocks with the last norm,
     head. Tied weights become two parameters. The scale of RecurrentGemma's embeddings is part of
-    `embedding`, its soft cap c of the logits, c tanh(y / c), is not part of `head`.
+    `embedding`; the soft cap c of its logits and of xLSTM's, c tanh(y / c), is not part of `head`.
 
     **Raises:** TypeError for another model and for one with code of its own; ValueError for names
     or shapes that do not fit, and for options that no block here has, such as attention in a
@@ -91,6 +92,7 @@ class _Model(NamedTuple):
     """What an option is by default, and must be."""
     tied: bool
     read: Any
+    layers: str = "layers"
 
 
 def _of_a_model(model: Any, config: Any, prefix: str) -> tuple[Any, Any]:
@@ -128,12 +130,12 @@ def _read(given: Named, known: _Model, config: Mapping[str, Any]) -> LanguageMod
     weight = given.take(f"{part}{known.embedding}.weight", None, None)
     tokens, size = weight.shape
     layers = []
-    while given.has_below(f"{part}layers.{len(layers)}"):
-        layers.append(known.read(given, f"{part}layers.{len(layers)}.", config))
+    while given.has_below(f"{part}{known.layers}.{len(layers)}"):
+        layers.append(known.read(given, f"{part}{known.layers}.{len(layers)}.", config))
     if not layers or any(layer.input_size != size for layer in layers):
         raise ValueError(
-            f"expected {part}layers.0 and more, each of {size} features as the embedding, got "
-            f"{[layer.input_size for layer in layers]}"
+            f"expected {part}{known.layers}.0 and more, each of {size} features as the embedding, "
+            f"got {[layer.input_size for layer in layers]}"
         )
     norm = given.take(f"{part}{known.norm}.weight", size)
     head = None
@@ -162,8 +164,7 @@ def _read(given: Named, known: _Model, config: Mapping[str, Any]) -> LanguageMod
 
 
 def _eps(config: Mapping[str, Any]) -> float:
-    gemma = config["model_type"] == "recurrent_gemma"
-    return float(config.get("rms_norm_eps", 1e-6) if gemma else config.get(_LAYER_EPS, 1e-5))
+    return float(config.get(*_EPS[config["model_type"]]))
 
 
 def _mamba(given: Named, part: str, config: Mapping[str, Any]) -> Block:
@@ -198,8 +199,70 @@ def _griffin(given: Named, part: str, config: Mapping[str, Any]) -> Stacked:
     return griffin_blocks(recurrent, up, down, scales, _eps(config))
 
 
-_LAYER_EPS = "layer_norm_epsilon"
-_NAMES = ("Mamba", "Mamba2", "RecurrentGemma")
+def _xlstm(given: Named, part: str, config: Mapping[str, Any]) -> Stacked:
+    own, eps = part + "mlstm_layer.", _eps(config)
+    maps = [given.take(f"{own}{name}.weight", None, None) for name in "qkv"]
+    gates = [given.take(f"{own}{name}gate_preact.weight", None, None) for name in "if"]
+    out = given.take(f"{own}out_proj.weight", None, None)
+    size, wide = out.shape
+    heads = len(gates[0])
+    keys, rest = divmod(len(maps[0]), max(1, heads))
+    if rest or keys < 1 or wide != size or size % heads:
+        raise ValueError(
+            f"expected {own}q.weight of rows for {heads} heads, and as many values as features, "
+            f"got {len(maps[0])} rows, {wide} values and {size} features"
+        )
+    block = eqx.filter_eval_shape(
+        lambda: MLSTMLargeBlock(
+            size,
+            num_heads=heads,
+            key_size=keys,
+            gate_soft_cap=config.get("gate_soft_cap", 15.0),
+            eps=eps,
+            dtype=given.dtype,
+            key=jr.key(0),
+        )
+    )
+    gate = given.take(own + "ogate_preact.weight", wide, size)
+    weight = jnp.concatenate([*maps, *gates, gate])
+    capped, cell = block.inner.layers
+    biases = [given.take(f"{own}{name}gate_preact.bias", heads) for name in "if"]
+    capped = replace(capped, function=filled(capped.function, bias=jnp.concatenate(biases)))
+    mixer = replace(
+        block,
+        project_in=filled(block.project_in, weight=weight),
+        inner=replace(block.inner, layers=(capped, cell)),
+        norm_weight=given.take(own + "multihead_norm.weight", wide),
+        project_out=filled(block.project_out, weight=out),
+    )
+    names = {"gate": "proj_up_gate", "value": "proj_up", "output": "proj_down"}
+    up = {
+        field: given.take(f"{part}ffn.{name}.weight", None, None) for field, name in names.items()
+    }
+    mlp = eqx.filter_eval_shape(
+        lambda: SwiGLU(size, size, width=len(up["gate"]), dtype=given.dtype, key=jr.key(0))
+    )
+    mlp = replace(mlp, **{k: filled(getattr(mlp, k), weight=weight) for k, weight in up.items()})
+    layers = {"norm_mlstm": mixer, "norm_ffn": Pointwise(mlp, size, size)}
+    options = {"mix": "none", "norm": "rms", "eps": eps, "dtype": given.dtype, "key": jr.key(0)}
+    blocks = [Block(layer, **options) for layer in layers.values()]
+    return Stacked(
+        [
+            replace(
+                block, norm=replace(block.norm, weight=given.take(f"{part}{name}.weight", size))
+            )
+            for block, name in zip(blocks, layers)
+        ]
+    )
+
+
+_EPS = {
+    "mamba": ("layer_norm_epsilon", 1e-5),
+    "mamba2": ("layer_norm_epsilon", 1e-5),
+    "recurrent_gemma": ("rms_norm_eps", 1e-6),
+    "xlstm": ("norm_eps", 1e-6),
+}
+_NAMES = ("Mamba", "Mamba2", "RecurrentGemma", "xLSTM")
 _MODELS = {
     "mamba": _Model("backbone.", "embeddings", "norm_f", {"hidden_act": "silu"}, True, _mamba),
     "mamba2": _Model(
@@ -217,5 +280,8 @@ _MODELS = {
         {"hidden_activation": "gelu_pytorch_tanh", "block_types": ("recurrent",)},
         True,
         _griffin,
+    ),
+    "xlstm": _Model(
+        "backbone.", "embeddings", "out_norm", {"weight_mode": "single"}, False, _xlstm, "blocks"
     ),
 }

@@ -28,6 +28,7 @@ from .rwkv7_block import (
 )
 from .sequence_dropout import Dropout as Dropout, SequenceDropout as SequenceDropout
 from .xlstm_block import MLSTMBlock as MLSTMBlock, SLSTMBlock as SLSTMBlock
+from .xlstm_large_block import MLSTMLargeBlock as MLSTMLargeBlock
 
 
 __getattr__ = _moved(__name__, _OLD)

@@ -1,4 +1,4 @@
-"""The block of gated linear attention, RetNet and the delta rules."""
+"""The block of linear attention with gates, RetNet, the delta rules and M2RNN."""
 
 import dataclasses
 import math
@@ -29,20 +29,35 @@ class _Published:
     gate: str = "silu"
     low_rank: bool = False
     norm_weight: bool = True
+    # One norm for each head, or one for all of them together.
+    norm_heads: bool = True
+    # Whether the norm comes behind the gate.
+    gate_first: bool = False
     eps: float = 1e-5
     # Of the values of all heads, for each feature of x.
     expand: float = 1.0
+    # Values of a head where they divide the width, else the heads are those of the cell.
+    head: int | None = None
+    # Whether keys are half as wide as values, else they are as in the cell.
+    half_keys: bool = False
     # Whether its cell has SiLU on q, k and v, which then stands before it.
     activated: bool = False
+    # Whether SiLU follows a convolution.
+    conv_activated: bool = True
 
 
 _PUBLISHED = {
-    "linear_attention": _Published(kernel_size=0, gate="none"),
+    "linear_attention": _Published(gate="none", kernel_size=0),
     "gla": _Published(kernel_size=0),
     "retnet": _Published(kernel_size=0, norm_weight=False, eps=1e-6, expand=2.0),
     "deltanet": _Published(gate="none", activated=True),
     "gated_deltanet": _Published(expand=1.5, activated=True),
     "kda": _Published(gate="sigmoid", low_rank=True, activated=True),
+    "delta_product": _Published(expand=1.5, half_keys=True, activated=True),
+    "hgrn2": _Published(
+        kernel_size=0, gate="none", norm_heads=False, head=128, conv_activated=False
+    ),
+    "m2rnn": _Published(gate_first=True, norm_heads=False, head=16),
 }
 _GATES = {"silu": jax.nn.silu, "sigmoid": jax.nn.sigmoid, "none": None}
 
@@ -56,7 +71,7 @@ class HeadsBlock(AbstractGatedBlock):
 
     conv is a `ShortConv` of the channels of q, k and v, and f what else the cell reads, its decays
     and shares; norm is an RMS norm of each head, with one weight for all heads, and comes before
-    the gate. By the name of the cell it is the block of
+    the gate where nothing else is said. By the name of the cell it is the block of
 
     - "linear_attention" (Katharopoulos et al. 2020, arXiv:2006.16236), with the norm of those below
       in the place of the paper's layer norms: no conv and no gate;
@@ -68,7 +83,15 @@ class HeadsBlock(AbstractGatedBlock):
     - "gated_deltanet" (Yang, Kautz & Hatamizadeh 2024, arXiv:2412.06464): one and a half times as
       wide, silu as gate;
     - "kda" (Kimi Team 2025, arXiv:2510.26692): $\sigma(W_g g)$ as gate, where g has the width of
-      one head.
+      one head;
+    - "delta_product" (Siems et al. 2025, arXiv:2502.10297): as "gated_deltanet", with conv on the
+      keys and values of all steps and keys half as wide as values;
+    - "hgrn2" (Qin et al. 2024, arXiv:2404.07904): no conv and no gate, one norm for all heads,
+      values of 128 a head; conv, if asked for, without silu. `lower_bound` is one number, where the
+      paper learns one for each channel that grows with the layers;
+    - "m2rnn" (Mishra et al. 2026, arXiv:2603.14360): silu as gate and *behind* it one norm for all
+      heads, values of 16 a head. Each head has a q and k of its own, which the authors' largest
+      networks share among heads.
 
     Where a linear map starts otherwise in the code of a paper, with a normal distribution of
     deviation 0.02, it starts here as PyTorch's does. State: (the convolution's and that of the
@@ -84,6 +107,7 @@ class HeadsBlock(AbstractGatedBlock):
     gate_map: eqx.nn.Linear | None
     project_out: eqx.nn.Linear
     gate: str = eqx.field(static=True)
+    gate_first: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -102,7 +126,8 @@ class HeadsBlock(AbstractGatedBlock):
     ):
         """**Arguments:**
 
-        - `cell`: "linear_attention", "gla", "retnet", "deltanet", "gated_deltanet" or "kda".
+        - `cell`: "linear_attention", "gla", "retnet", "deltanet", "gated_deltanet", "kda",
+          "delta_product", "hgrn2" or "m2rnn".
         - `size`: of x and y; `width`: of the values of all heads, the `hidden_size` of the cell.
         - `kernel_size`: inputs that the convolution sees, 0 for none; `conv_bias`: whether it has
           a bias.
@@ -121,10 +146,11 @@ class HeadsBlock(AbstractGatedBlock):
         eps = published.eps if eps is None else eps
         self.gate = check_choice("gate", published.gate if gate is None else gate, _GATES)
         keys = jr.split(key, 5)
+        self.gate_first = published.gate_first
         core = _core(cell, width, dtype, keys[0], options)
         head, rows = core.value_size, core.input_size
         conv = {"use_bias": conv_bias, "dtype": dtype, "key": keys[1]}
-        before = _before(core, kernel_size, published.activated, conv)
+        before = _before(core, kernel_size, published, conv)
         self.inner = Stacked([*before, core])
         gates = 0 if self.gate == "none" else head if published.low_rank else width
         linear: dict[str, Any] = {"use_bias": use_bias, "dtype": dtype}
@@ -132,8 +158,9 @@ class HeadsBlock(AbstractGatedBlock):
         self.gate_map = None
         if gates and published.low_rank:
             self.gate_map = eqx.nn.Linear(head, width, **linear, key=keys[3])
+        normed = head if published.norm_heads else width
         self.norm = eqx.nn.RMSNorm(
-            head, eps=eps, use_weight=published.norm_weight, use_bias=False, dtype=dtype
+            normed, eps=eps, use_weight=published.norm_weight, use_bias=False, dtype=dtype
         )
         self.project_out = eqx.nn.Linear(width, size, **linear, key=keys[4])
         if cell == "retnet":
@@ -143,31 +170,46 @@ class HeadsBlock(AbstractGatedBlock):
             self.project_out = _glorot(self.project_out, [size], 1.0, keys[4])
 
     def gated(self, v: Array, g: Array) -> Array:
-        heads = v.reshape(-1, self.norm.shape[0])
-        v = jax.vmap(self.norm)(heads).ravel()
         g = g if self.gate_map is None else self.gate_map(g)
         act = _GATES[self.gate]
+        if act is not None and self.gate_first:
+            return self._normed(v * act(g))
+        v = self._normed(v)
         return v if act is None else v * act(g)
+
+    def _normed(self, v: Array) -> Array:
+        heads = v.reshape(-1, self.norm.shape[0])
+        return jax.vmap(self.norm)(heads).ravel()
 
 
 def _core(cell: str, width: int, dtype: Any, key: PRNGKeyArray, options: dict[str, Any]) -> Any:
     """The cell without its input map, which reads as many features as that map would give."""
-    options = {**options, "dtype": dtype}
+    published, options = _PUBLISHED[cell], {**options, "dtype": dtype}
+    if published.head is not None and width % published.head == 0:
+        options = {"num_heads": width // published.head, **options}
     shapes = eqx.filter_eval_shape(lambda: make_cell(cell, 1, width, key=key, **options))
+    if published.half_keys:
+        options = {"key_size": max(1, shapes.value_size // 2), **options}
+        shapes = eqx.filter_eval_shape(lambda: make_cell(cell, 1, width, key=key, **options))
     rows = shapes.weight_ih.shape[0]
     return make_cell(cell, rows, width, input_map=False, key=key, **options)
 
 
-def _before(core: Any, kernel_size: int, activated: bool, options: dict[str, Any]) -> list[Leading]:
+def _before(
+    core: Any, kernel_size: int, published: _Published, options: dict[str, Any]
+) -> list[Leading]:
     """What acts on q, k and v before the cell; `options` are those of the convolution."""
-    if not kernel_size and not activated:
-        return []
-    size = core.num_heads * (2 * core.key_size + core.value_size)
+    steps = getattr(core, "num_products", 1)
+    size = core.num_heads * (core.key_size + steps * (core.key_size + core.value_size))
     silu = Pointwise(Elementwise(jax.nn.silu), size, size)
-    if not kernel_size:
-        return [Leading(silu, core.input_size)]
-    conv = ShortConv(size, kernel_size=kernel_size, **options)
-    return [Leading(Stacked([conv, silu]), core.input_size)]
+    parts = []
+    if kernel_size:
+        parts = [ShortConv(size, kernel_size=kernel_size, **options)]
+    if published.activated or (kernel_size and published.conv_activated):
+        parts = [*parts, silu]
+    if not parts:
+        return []
+    return [Leading(Stacked(parts) if len(parts) > 1 else parts[0], core.input_size)]
 
 
 def _glorot(

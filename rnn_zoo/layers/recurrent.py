@@ -11,7 +11,7 @@ from .._common.dtypes import half_as, working_dtype
 from .._common.keys import spread_keys
 from .._engine import across_devices
 from ..base import AbstractCell, State, check_cell
-from ..scan import resolve_method, unroll
+from ..scan import Chunks, resolve_method, unroll
 from ..wrappers.base import AbstractTransparentWrapper
 from .base import AbstractLayer, Directions, timed_only
 
@@ -20,7 +20,7 @@ class Recurrent(AbstractTransparentWrapper, AbstractLayer):
     """A cell run over a sequence; a layer and a cell."""
 
     cell: Any
-    method: str = eqx.field(static=True)
+    method: str | Chunks = eqx.field(static=True)
     remat: int | str | None = eqx.field(static=True)
     mesh_axis: str | None = eqx.field(static=True)
 
@@ -28,7 +28,7 @@ class Recurrent(AbstractTransparentWrapper, AbstractLayer):
         self,
         cell: Any,
         *,
-        method: str = "auto",
+        method: str | Chunks = "auto",
         remat: int | str | None = None,
         mesh_axis: str | None = None,
     ):
@@ -80,7 +80,7 @@ class Backward(AbstractLayer):
     """
 
     cell: Any
-    method: str = eqx.field(static=True)
+    method: str | Chunks = eqx.field(static=True)
     remat: int | str | None = eqx.field(static=True)
     mesh_axis: str | None = eqx.field(static=True)
 
@@ -88,7 +88,7 @@ class Backward(AbstractLayer):
         self,
         cell: Any,
         *,
-        method: str = "auto",
+        method: str | Chunks = "auto",
         remat: int | str | None = None,
         mesh_axis: str | None = None,
     ):
@@ -146,7 +146,7 @@ class Backward(AbstractLayer):
         )
 
 
-def _checked(cell: Any, method: str, remat: int | str | None) -> AbstractCell:
+def _checked(cell: Any, method: str | Chunks, remat: int | str | None) -> AbstractCell:
     check_cell(cell)
     resolve_method(cell, method, 1, remat)
     return cell

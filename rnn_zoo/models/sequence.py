@@ -19,6 +19,7 @@ from .._common.numbers import exactly
 from .._common.runtime import runtime_error_if
 from .._engine import across_devices
 from .._engine.mesh import looked_up
+from .._evaluators import Chunks, check_method, options_inside
 from ..base import State
 from ..layers.base import AbstractLayer, Directions, hide, mixed, require_step
 from ..layers.deep import deep
@@ -53,6 +54,7 @@ class SequenceModel(AbstractLayer):
     head: eqx.nn.Linear
     pool: str | None = eqx.field(static=True)
     mesh_axis: str | None = eqx.field(static=True)
+    method: str | Chunks = eqx.field(static=True)
     recipe: tuple[tuple[str, Any], ...] | None = eqx.field(static=True)
     """The arguments of `make_model`, kept so that a saved file can name its model."""
 
@@ -66,13 +68,15 @@ class SequenceModel(AbstractLayer):
         dropout: float = 0.0,
         dtype: Any = None,
         mesh_axis: str | None = None,
+        method: str | Chunks = "auto",
         recipe: tuple[tuple[str, Any], ...] | None = None,
         key: PRNGKeyArray,
     ):
         """The model of a layer or cell with so many outputs; `dropout` and `key` are the head's.
 
         `mesh_axis`: the axis of a mesh that the time of one sequence is spread over, as in
-        `rz.scan.over_devices`, for the whole model.
+        `rz.scan.over_devices`, for the whole model. `method`: "auto", or how cells that are not
+        linear run: "chunks" or a `rz.scan.Chunks`, as in `rz.scan.in_chunks`.
         """
         check_sizes(output_size=output_size)
         layer = as_layer(layer)
@@ -89,6 +93,7 @@ class SequenceModel(AbstractLayer):
         self.head = eqx.nn.Linear(pooled_size(read), output_size, dtype=dtype, key=key)
         self.pool = check_pool(pool)
         self.mesh_axis = mesh_axis
+        self.method = check_method(method)
         self.recipe = recipe
 
     @property
@@ -150,7 +155,7 @@ class SequenceModel(AbstractLayer):
         key: Any = None,
     ) -> tuple[State, Array]:
         """The final state, and what the head gives: one output, or one per step with no pool."""
-        with across_devices.over(self.mesh_axis):
+        with across_devices.over(self.mesh_axis), options_inside(self.method):
             steps = beside(self, self._check(xs), dt, mask, reset, key)
             if self.reads_tokens:  # here, where the mesh lets a program call back
                 steps = steps._replace(x=self._known(hide(steps.mask, steps.x)))
@@ -237,6 +242,7 @@ def make_model(
     dropout: float = 0.0,
     embedding_size: int | None = None,
     mesh_axis: str | None = None,
+    method: str | Chunks = "auto",
     key: PRNGKeyArray,
     **options: Any,
 ) -> SequenceModel:
@@ -245,21 +251,22 @@ def make_model(
     Non-linear cells are stacked plainly, and linear ones become residual blocks behind a linear
     map (`rz.layers.deep`). Cells whose paper has a block of its own give the network of that paper
     and take the options of both: "mamba", `rz.Mamba`, and "mamba2" a `MambaBlock` or `Mamba2Block`,
-    with convolution and gate, in every layer; "gla", "retnet", "deltanet", "gated_deltanet" and
-    "kda" a `HeadsBlock` and behind it a perceptron; "mlstm" an `MLSTMBlock`; "slstm" an
-    `SLSTMBlock` and behind it a perceptron; "rwkv7" an `RWKV7TimeMix` and an `RWKV7ChannelMix`. A
-    model of the cell alone is `SequenceModel(deep(MambaCell, ...), ...)`. `dropout` acts between
-    layers (inside the blocks) and before the head. With `embedding_size` the model reads tokens,
-    integers (time,) from 0 to `input_size` - 1, through an `eqx.nn.Embedding` of so many features,
-    drawn from a standard normal. With `mesh_axis` the time of one sequence is spread over that axis
-    of the mesh in use (`rz.scan.over_devices`): for linear cells; a file does not keep it.
-    ValueError for an unknown name or a size below 1, TypeError for an unknown option.
+    with convolution and gate, in every layer; "gla", "retnet", "deltanet", "gated_deltanet", "kda",
+    "delta_product", "hgrn2" and "m2rnn" a `HeadsBlock` and behind it a perceptron; "mlstm" an
+    `MLSTMBlock`; "slstm" an `SLSTMBlock` and behind it a perceptron; "rwkv7" an `RWKV7TimeMix` and
+    an `RWKV7ChannelMix`. A model of the cell alone is `SequenceModel(deep(MambaCell, ...), ...)`.
+    `dropout` acts between layers (inside the blocks) and before the head. With `embedding_size` the
+    model reads tokens, integers (time,) from 0 to `input_size` - 1, through an `eqx.nn.Embedding`
+    of so many features, drawn from a standard normal. With `mesh_axis` the time of one sequence is
+    spread over that axis of the mesh in use (`rz.scan.over_devices`): for linear cells;
+    `method="chunks"`, or a `rz.scan.Chunks`, runs other cells in chunks side by side. A file keeps
+    neither. ValueError for an unknown name or a size below 1, TypeError for an unknown option.
     """
     info = cell_info(name)
     for option in options:
         if option not in _options(name):
             known = ("hidden_size", "num_layers", "pool", "bidirectional", "dropout")
-            known += ("embedding_size", "mesh_axis")
+            known += ("embedding_size", "mesh_axis", "method")
             hint = one_like(option, known + _options(name))
             raise TypeError(f"make_model({name!r}) has no option {option!r}{hint}")
     recipe = {
@@ -301,6 +308,7 @@ def make_model(
         dropout=dropout,
         dtype=dtype,
         mesh_axis=mesh_axis,
+        method=method,
         recipe=tuple((option, portable(value)) for option, value in recipe.items()),
         key=key_head,
     )

@@ -81,7 +81,9 @@ def _recipe_of(model: Any) -> dict | None:
 
 def _structure(model: SequenceModel) -> tuple:
     # Dtypes come back in another spelling, so the recipes themselves are not compared.
-    return jax.tree.structure(replace(model, recipe=None, mesh_axis=None)), _format.describe(model)
+    return jax.tree.structure(
+        replace(model, recipe=None, mesh_axis=None, method="auto")
+    ), _format.describe(model)
 
 
 def _encode(value: Any) -> Any:

@@ -95,6 +95,16 @@ class GatedGroups(nn.Module):
         return F.rms_norm(x, x.shape[-1:], None, self.eps).flatten(-2) * self.weight
 
 
+class Groups(nn.GroupNorm):
+    """GroupNorm over the last axis."""
+
+    def __init__(self, num_groups, hidden_size, elementwise_affine, eps, bias):
+        super().__init__(num_groups, hidden_size, eps, elementwise_affine)
+
+    def forward(self, x):
+        return super().forward(x.flatten(0, -2)).reshape(x.shape)
+
+
 class Conv(nn.Conv1d):
     def __init__(self, hidden_size, kernel_size, bias=False, activation="silu"):
         padding = kernel_size - 1
@@ -197,12 +207,12 @@ def kernels(form, *parts):
 def install():
     package("fla")
     package("fla.layers")
-    norms = {"RMSNorm": Norm, "FusedRMSNormGated": Norm, "GroupNorm": None, "LayerNorm": None}
+    norms = {"RMSNorm": Norm, "FusedRMSNormGated": Norm, "GroupNorm": Groups, "LayerNorm": None}
     package("fla.modules", ShortConvolution=Conv, **norms)
     package("fla.modules.convolution", causal_conv1d=causal_conv1d, causal_conv1d_update=None)
     package("fla.modules.layernorm", rms_norm_linear=rms_norm_linear)
     package("fla.modules.layernorm_gated", RMSNormGated=GatedGroups)
-    package("fla.modules.l2norm", l2_norm=None)
+    package("fla.modules.l2norm", l2_norm=unit)
     package("fla.modules.rotary", RotaryEmbedding=Rotary)
     package("fla.modules.token_shift", token_shift=token_shift)
     package("fla.modules.activations", ACT2FN={"silu": F.silu, "swish": F.silu}, swish=F.silu)
@@ -235,6 +245,8 @@ def install():
 
 HEADS = {"num_heads": 2, "expand_k": 0.5, "expand_v": 1.5}
 WIDE = {"num_heads": 2, "head_dim": 4, "expand_v": 1.5}
+RWKV = {"head_dim": 4, "num_hidden_layers": 2, "fuse_norm": True}
+RWKV |= {"decay_low_rank_dim": 2, "gate_low_rank_dim": 3, "a_low_rank_dim": 2}
 LAYERS = {
     "linear_attn.LinearAttention": [
         HEADS | {"feature_map": "elu", "norm_eps": 0.01},
@@ -273,20 +285,26 @@ LAYERS = {
     ],
     "hgrn2.HGRN2Attention": [
         {"expand_ratio": 4, "layer_idx": 0},
-        {"expand_ratio": 4, "layer_idx": 1, "lower_bound": 0.25},
+        {"expand_ratio": 4, "layer_idx": 1, "lower_bound": 0.25}
+        | {"use_short_conv": True, "conv_bias": True},
     ],
     "gated_deltaproduct.GatedDeltaProduct": [
         WIDE,
         WIDE
-        | {"num_householder": 3, "use_forget_gate": False, "allow_neg_eigval": False}
+        | {
+            "num_v_heads": 4,
+            "num_householder": 3,
+            "use_forget_gate": False,
+            "allow_neg_eigval": False,
+        }
         | {"use_output_gate": False, "norm_eps": 0.01},
     ],
     "rwkv7.RWKV7Attention": [
-        {"head_dim": 4, "layer_idx": 0, "num_hidden_layers": 2}
-        | {"decay_low_rank_dim": 2, "gate_low_rank_dim": 3, "a_low_rank_dim": 2},
+        RWKV | {"layer_idx": 0},
+        RWKV | {"layer_idx": 1, "v_low_rank_dim": 3, "norm_eps": 0.01, "v_first": True},
     ],
 }
-AT_CALL = ("lower_bound",)
+AT_CALL = ("lower_bound", "v_first")
 
 
 def run(place: str, options: dict) -> tuple[dict, torch.Tensor, torch.Tensor]:
@@ -302,7 +320,10 @@ def run(place: str, options: dict) -> tuple[dict, torch.Tensor, torch.Tensor]:
         layer.double().load_state_dict(arrays)
         x = torch.randn(1, T, SIZE)
         called = {k: torch.tensor(v) for k, v in options.items() if k in AT_CALL}
+        if "v_first" in called:  # read behind x here
+            called["v_first"] = torch.randn(1, T, SIZE)
         y = layer(x, **called)[0]
+        x = torch.cat([x, *[called[k] for k in called if k == "v_first"]], -1)
     return arrays, x[0], y[0]
 
 

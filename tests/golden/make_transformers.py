@@ -27,13 +27,19 @@ MODELS = {
         {"lru_width": 12, "num_attention_heads": 3, "intermediate_size": 20, "use_cache": False}
         | {"block_types": ["recurrent"], "rms_norm_eps": 0.01, "logits_soft_cap": 1e9},
     ),
+    "xlstm": (
+        "xLSTM",
+        {"num_heads": 2, "num_blocks": 2, "ffn_round_up_to_multiple_of": 1, "norm_eps": 0.01}
+        | {"gate_soft_cap": 3.0, "output_logit_soft_cap": 1e9, "use_cache": False}
+        | {"autocast_kernel_dtype": "float32", "eps": 0.0},
+    ),
 }
 
 
 def make(kind: str):
     """A model with every parameter at random."""
     name, options = MODELS[kind]
-    options = SHARED | options | ({} if kind == "recurrent_gemma" else STATES)
+    options = SHARED | options | (STATES if "mamba" in kind else {})
     config = getattr(transformers, f"{name}Config")(**options)
     model = getattr(transformers, f"{name}ForCausalLM")(config).eval()
     with torch.no_grad():

@@ -250,17 +250,26 @@ def sru_recurrent():
     return _sru(H, draw(2 * H))
 
 
-def qrnn():
+def _qrnn(window):
     """Their F lets the new value in, so its rows change sign."""
     path = "pytorch-qrnn/torchqrnn/"
     forget = take(f"{path}forget_mult.py", "CPUForgetMult", "ForgetMult", **TORCH).ForgetMult
     layer = take(f"{path}qrnn.py", "QRNNLayer", ForgetMult=forget, Variable=Variable, **TORCH)
-    layer = shaken(layer.QRNNLayer(I, H, use_cuda=False))
+    layer = shaken(layer.QRNNLayer(I, H, window=window, use_cuda=False))
     x, c, sign = inputs(), draw(H), torch.ones(3 * H)
     sign[H : 2 * H] = -1.0
     ys, end = layer(x[:, None], c[None])
     p = {"weight_ih": sign[:, None] * layer.linear.weight, "bias": sign * layer.linear.bias}
     return result(x, p, [c], [end.reshape(-1)], ys)
+
+
+def qrnn():
+    return _qrnn(1)
+
+
+def qrnn_window():
+    """With a window of two inputs, the newest first."""
+    return _qrnn(2)
 
 
 def rtu():
@@ -285,6 +294,39 @@ def rtu():
     return result(x, p, [c], [torch.tensor(np.concatenate(state))], ys)
 
 
+CHANNELS, GRID = 4, (5, 6)
+
+
+def frames():
+    return draw(4, 2, *GRID, scale=1.0)
+
+
+def conv_lstm():
+    path = "Convolutional_LSTM_PyTorch/convolution_lstm.py"
+    cell = shaken(take(path, "ConvLSTMCell", **TORCH).ConvLSTMCell(2, CHANNELS, 3))
+    cell.Wci, cell.Wcf, cell.Wco = peep = draw(3, CHANNELS, *GRID)
+    x, h, c = frames(), draw(CHANNELS, *GRID), draw(CHANNELS, *GRID)
+    state, ys = (h[None], c[None]), []
+    for u in x:
+        state = cell(u[None], *state)
+        ys.append(state[0])
+    p = {"weight_ih": torch.cat([getattr(cell, f"Wx{gate}").weight for gate in "ifco"])}
+    p["weight_hh"] = torch.cat([getattr(cell, f"Wh{gate}").weight for gate in "ifco"])
+    p["bias"] = torch.cat([getattr(cell, f"Wx{gate}").bias for gate in "ifco"])
+    p["weight_peep"] = peep.flatten(0, 1)
+    return result(x, p, [h, c], [state[0][0], state[1][0]], ys)
+
+
+def conv_gru():
+    cell = take("ConvGRU-pytorch/convGRU.py", "ConvGRUCell", **TORCH).ConvGRUCell
+    cell = shaken(cell(GRID, 2, CHANNELS, (3, 3), True, None))
+    x, h = frames(), draw(CHANNELS, *GRID)
+    W = torch.cat([cell.conv_gates.weight, cell.conv_can.weight])
+    p = {"weight_ih": W[:, :2], "weight_hh": W[:, 2:]}
+    p["bias"] = torch.cat([cell.conv_gates.bias, cell.conv_can.bias])
+    return result(x, p, *one_state(cell, x, h))
+
+
 CELLS = (
     janet,
     ugrnn,
@@ -307,5 +349,8 @@ CELLS = (
     sru,
     sru_recurrent,
     qrnn,
+    qrnn_window,
     rtu,
+    conv_lstm,
+    conv_gru,
 )

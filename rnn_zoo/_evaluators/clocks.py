@@ -1,0 +1,137 @@
+"""Integers and flags of a state, before each step, without going through the steps.
+
+A chunk begins with a state, and the vector that is guessed holds real numbers alone. What else is
+in a state has to follow from itself: a clock, which comes round, or what never changes.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.core import Tracer
+from jaxtyping import Array
+
+from .._common.checks import Steps
+from .._common.vectors import moves
+from .._engine.unstable import Literal, as_function
+
+
+LONGEST = 4096
+
+
+def fixed_parts(cell: Any, state: Any, steps: Steps) -> Any:
+    """Of the state before each step what is no part of its vector, (time, ...), else None.
+
+    TypeError for a cell whose integers or flags depend on its inputs or on the rest of the state.
+    """
+    given, structure = jax.tree.flatten(state)
+    with jax.ensure_compile_time_eval():
+        initial = jax.tree.leaves(cell.init_state())
+    places = [i for i, leaf in enumerate(given) if not moves(leaf)]
+    found: list = [None] * len(given)
+    if places:
+        own, first = [given[i] for i in places], [initial[i] for i in places]
+        before = _constant(cell, state, places, own, first, steps)
+        for i, leaf in zip(places, before):
+            found[i] = leaf
+    return jax.tree.unflatten(structure, found)
+
+
+def _constant(cell, state, places, own, first, steps: Steps) -> list[Array]:
+    tick, constant = _ticking(cell, state, places, steps)
+    if constant:
+        if steps.reset is None:
+            return [jnp.broadcast_to(leaf, (steps.length, *leaf.shape)) for leaf in own]
+        # What a reset does shows from the step on whose state it changed.
+        ever = lax.cummax(steps.reset.astype(jnp.int8)) > 0
+        since = jnp.concatenate([jnp.zeros(1, bool), ever[:-1]])
+        return [_either(since, a, b) for a, b in zip(first, own)]
+    table = _table(cell, tick, first)
+    period = table[0].shape[0]
+    equal = [(t == leaf[None]).reshape(period, -1).all(1) for t, leaf in zip(table, own)]
+    place = jnp.argmax(jnp.stack(equal).all(0))
+    happens = jnp.ones(steps.length, jnp.int32)
+    if steps.mask is not None:
+        happens = steps.mask.astype(jnp.int32)
+    before = jnp.cumsum(happens) - happens
+    count = before + place
+    if steps.reset is not None:
+        last = lax.cummax(jnp.where(steps.reset, before, -1))
+        last = jnp.concatenate([jnp.full(1, -1), last[:-1]])
+        count = jnp.where(last >= 0, before - last, count)
+    return [rows[count % period] for rows in table]
+
+
+def _either(flags: Array, yes: Array, no: Array) -> Array:
+    shape = (*flags.shape, *jnp.shape(yes))
+    flags = flags.reshape(flags.shape + (1,) * jnp.ndim(yes))
+    return jnp.where(flags, jnp.broadcast_to(yes, shape), jnp.broadcast_to(no, shape))
+
+
+def _ticking(cell, state, places: list[int], steps: Steps):
+    """What a step does to these leaves, as a function of them alone; whether it does nothing."""
+    leaves, structure = jax.tree.flatten(state)
+
+    def tick(own, rest, at: Steps):
+        own, rest = iter(own), iter(rest)
+        full = [next(own) if i in places else next(rest) for i in range(len(leaves))]
+        full = jax.tree.unflatten(structure, full)
+        after, _ = cell.advance(cell.constants(), full, at.x, at.dt, at.key)
+        after = jax.tree.leaves(after)
+        return [after[i] for i in places]
+
+    dt = steps.dt if steps.dt is None or steps.dt.ndim == 0 else steps.dt[0]
+    at = Steps(steps.x[0], dt, key=None if steps.key is None else steps.key[0])
+    own = [leaves[i] for i in places]
+    rest = [leaf for i, leaf in enumerate(leaves) if i not in places]
+    closed = jax.make_jaxpr(tick)(own, rest, at)
+    jaxpr = closed.jaxpr
+    if list(jaxpr.outvars) == list(jaxpr.invars[: len(own)]):
+        return None, True
+    # All but the leaves themselves, and constants that are known now, is foreign to a clock.
+    foreign = set(jaxpr.invars[len(own) :])
+    foreign |= {v for v, c in zip(jaxpr.constvars, closed.consts) if isinstance(c, Tracer)}
+    for equation in jaxpr.eqns:
+        read = {v for v in equation.invars if not isinstance(v, Literal)}
+        if read & foreign:
+            foreign |= set(equation.outvars)
+    if any(not isinstance(v, Literal) and v in foreign for v in jaxpr.outvars):
+        raise TypeError(
+            f"{type(cell).__name__} keeps integers or flags that depend on its inputs or on the "
+            'rest of its state: method="chunks" takes states of real numbers, of clocks and of '
+            'what never changes; use method="sequential"'
+        )
+
+    def alone(own: list) -> list:
+        known = [_blank(v) if v in foreign else c for v, c in zip(jaxpr.constvars, closed.consts)]
+        others = [_blank(v) for v in jaxpr.invars[len(own) :]]
+        return as_function(closed.replace(consts=known))(*own, *others)
+
+    return alone, False
+
+
+def _table(cell, tick, first: list) -> list[Array]:
+    """The leaves through one period, from the initial state on."""
+    with jax.ensure_compile_time_eval():
+        now = [jnp.asarray(leaf) for leaf in first]
+        rows, start = [], _bytes(now)
+        while True:
+            rows.append(now)
+            now = tick(now)
+            if _bytes(now) == start:
+                return [jnp.stack(leaves) for leaves in zip(*rows)]
+            if len(rows) == LONGEST:
+                raise TypeError(
+                    f"{type(cell).__name__} has a clock that is not back at its start after "
+                    f'{LONGEST} steps: use method="sequential"'
+                )
+
+
+def _blank(variable: Any) -> Array:
+    return jnp.zeros(variable.aval.shape, variable.aval.dtype)
+
+
+def _bytes(leaves: list) -> tuple:
+    return tuple(np.asarray(leaf).tobytes() for leaf in leaves)

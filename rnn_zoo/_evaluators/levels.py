@@ -1,0 +1,309 @@
+"""The search for the starts of all chunks, level by level, in one program.
+
+Every level is a loop that takes no turn where it is not needed, which costs nothing; under `vmap` a
+`lax.cond` would run both its sides.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jax import lax
+from jaxtyping import Array
+
+from .._common.vectors import state_vector
+from .branches import APART, MERGED, Seeds, follow, merge, pick
+from .newton import accumulated, corrections, jacobians
+from .options import Chunks, Report
+from .problem import Pass, Problem
+
+
+# Passes of each chunk from where the one before ended, before something else is tried.
+HANDED_ON = 3
+# Joints that become so much smaller in a pass are waited for, so many passes at most.
+SHRINKS, PATIENCE = 0.1, 8
+# Rounds of seeds: the network's ends, then those unlike every seed.
+ROUNDS = 4
+NEWTON = 8
+# A correction beyond so many times the largest state ends it.
+MOST = 1e3
+# The estimated error that is accepted, in units of the largest joint that counts as closed.
+ERROR = 10.0
+
+
+class Trial(NamedTuple):
+    """The last pass, and what is known of it."""
+
+    run: Pass
+    gains: Array
+    """(chunks,): what a chunk does to a small change of its start, in the largest norm."""
+    wrong: Array
+    joint: Array
+    error: Array
+    passes: Array
+    level: Array
+    fits: Array
+
+
+def largest(states: Array) -> Array:
+    """The largest number of a state that is finite."""
+    return jnp.max(jnp.where(jnp.isfinite(states), jnp.abs(states), 0))
+
+
+def unit(run: Pass) -> Array:
+    """What joints are measured in: the larger of 1 and the largest state."""
+    return jnp.maximum(largest(run.ends), 1)
+
+
+class Search(NamedTuple):
+    """What is passed from round to round."""
+
+    trial: Trial
+    seeds: Seeds
+    ends: Array
+    """Of every chunk from every seed, (chunks, room, n)."""
+    round: Array
+    branches: Array
+    more: Array
+    """Whether there is something to try: new seeds, and ends that merge."""
+
+
+def find(problem: Problem, options: Chunks) -> tuple[Pass, Report]:
+    """The chunks from their true starts, and what it took."""
+    tol = options.closed(problem.first.dtype)
+    search = _look_for_branches(problem, _nothing_yet(problem), options, tol)
+    trial = search.trial
+    if options.newton:
+        trial = _newton(problem, trial, tol)
+    run, reruns = _one_by_one(problem, trial, tol)
+    report = Report(
+        level=jnp.where(trial.fits, trial.level, 4),
+        passes=trial.passes,
+        reruns=reruns,
+        branches=search.branches,
+        wrong=trial.wrong,
+        joint=trial.joint,
+        error=jnp.where(trial.fits, trial.error, 0),
+        size=problem.steps.x.shape[1],
+        chunks=problem.chunks,
+    )
+    return run, report
+
+
+def _nothing_yet(problem: Problem) -> Trial:
+    """A pass that was not run, and that hands on the initial state to every chunk."""
+    starts = problem.first[None]
+    initial = state_vector(problem.cell.init_state()).astype(starts.dtype)
+    ends = jnp.broadcast_to(initial, (problem.chunks, *initial.shape))
+    shapes = jax.eval_shape(problem.all, jnp.broadcast_to(starts, ends.shape))
+    run = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), shapes)
+    run = run._replace(starts=jnp.broadcast_to(starts, ends.shape), ends=ends)
+    none = jnp.zeros((), starts.dtype)
+    number = jnp.int32(0)
+    gains = jnp.zeros(problem.chunks, starts.dtype)
+    return Trial(run, gains, number, none, none, number, number, jnp.array(False))
+
+
+def _look(problem: Problem, starts: Array, tol: float, before: Trial) -> Trial:
+    """A pass from these starts: which joints are closed, and what chunks do to a small change.
+
+    Beside each chunk runs a second one, from a start a little off: by the square root of the
+    precision, up or down in every number.
+    """
+    step = jnp.sqrt(jnp.finfo(starts.dtype).eps) * jnp.maximum(largest(starts), 1)
+    step = step.astype(starts.dtype)
+    signs = jr.rademacher(jr.key(0), starts.shape, starts.dtype)
+    # Both in one program: the second sample of each chunk keeps nothing but its end.
+    both = jax.vmap(problem.all)(jnp.stack([starts, starts + step * signs]))
+    run = jax.tree.map(lambda leaf: leaf[0], both)
+    gains = jnp.max(jnp.abs(both.ends[1] - both.ends[0]), axis=-1) / step
+    joints, scale = run.joints(), unit(run)
+    wrong = jnp.sum(~(joints <= tol * scale), dtype=jnp.int32)
+    error = accumulated(gains, joints)
+    fits = (wrong == 0) & (error <= ERROR * tol * scale)
+    passes, level = before.passes + 1, before.level
+    return Trial(run, gains, wrong, jnp.max(joints), error, passes, level, fits)
+
+
+def _hand_on(problem: Problem, trial: Trial, tol: float, cold: Array, go: Array) -> Trial:
+    """Each chunk from the end of the one before, while that closes joints.
+
+    What the first pass leaves open says nothing: nor does the second, where the first one is cold.
+    """
+
+    def more(at):
+        trial, turn, before = at
+        fewer = (turn <= cold) | (2 * trial.wrong <= before.wrong)
+        smaller = trial.joint <= SHRINKS * before.joint
+        closing = (fewer & (turn < HANDED_ON + cold)) | (smaller & (turn < PATIENCE))
+        return go & ~trial.fits & closing
+
+    def turn(at):
+        trial, turn, _ = at
+        after = _look(problem, trial.run.handed_on(), tol, trial)
+        return after, turn + 1, _Open(trial.wrong, trial.joint)
+
+    start = trial, jnp.int32(0), _Open(trial.wrong, trial.joint)
+    return lax.while_loop(more, turn, start)[0]
+
+
+class _Open(NamedTuple):
+    wrong: Array
+    joint: Array
+
+
+def _when(flag: Array, function: Callable, at: Any) -> Any:
+    """`function(at)` where the flag holds, else `at`."""
+    return lax.while_loop(
+        lambda c: c[0], lambda c: (jnp.zeros_like(c[0]), function(c[1])), (flag, at)
+    )[1]
+
+
+# --- branches -------------------------------------------------------------------------------------
+
+
+def _look_for_branches(problem: Problem, trial: Trial, options: Chunks, tol: float) -> Search:
+    """Rounds: the first one without seeds, for a network that forgets."""
+    first = problem.first
+    room = options.seeds * ROUNDS
+    seeds = Seeds(jnp.broadcast_to(first, (room, *first.shape)), jnp.int32(1))
+    ends = jnp.zeros((problem.chunks, room, *first.shape), first.dtype)
+    search = Search(trial, seeds, ends, jnp.int32(0), jnp.int32(0), jnp.array(True))
+
+    def go_on(search: Search) -> Array:
+        # After as many passes as chunks, each has begun where the one before ended.
+        soon = search.trial.passes < problem.chunks
+        return ~search.trial.fits & search.more & (search.round <= ROUNDS) & soon
+
+    return lax.while_loop(go_on, lambda s: _round(problem, s, options, tol), search)
+
+
+def _round(problem: Problem, search: Search, options: Chunks, tol: float) -> Search:
+    """What the last ends merge to, and each chunk from the one before from there on."""
+    cold = search.round == 0
+    search = _when(~cold, lambda s: _branch_out(problem, s, options), search)
+    trial = _hand_on(problem, search.trial, tol, cold, search.more)
+    return search._replace(trial=trial, round=search.round + 1)
+
+
+def _branch_out(problem: Problem, search: Search, options: Chunks) -> Search:
+    """New seeds, every chunk from them, and, if the ends merge, the way along the branches."""
+    trial, count = search.trial, search.seeds.count
+    scale = largest(trial.run.ends)
+    again = search.round > 1
+    known = jnp.arange(search.ends.shape[1]) < jnp.where(again, count, 0)
+    valid = [jnp.ones(problem.chunks, bool), jnp.broadcast_to(known, search.ends.shape[:2]).ravel()]
+    pool = jnp.concatenate([trial.run.ends, search.ends.reshape(-1, search.ends.shape[-1])])
+    most = options.seeds - ~again
+    seeds = _added(search.seeds, pool, jnp.concatenate(valid), (options.seeds, most), APART * scale)
+    place = jnp.where(again, count, 0)
+    new = (seeds.count > count) | ~again
+    ends = _when(new, lambda e: _from_seeds(problem, seeds, e, place, options), search.ends)
+    merged, branches = _merged(seeds, ends, options, MERGED * scale)
+    more = new & (branches <= options.branches)
+    level = jnp.where(again, 2, 1).astype(jnp.int32)
+    trial = trial._replace(passes=trial.passes + new)
+    trial = _when(more, lambda t: _along(problem, t, merged, level), trial)
+    return Search(trial, seeds, ends, search.round, branches, more)
+
+
+def _added(seeds: Seeds, pool: Array, valid: Array, most: tuple, apart: Array) -> Seeds:
+    """At most so many more: (a bound that a program knows, the number)."""
+    bound, number = most
+    more = seeds.add(pool, valid, bound, apart)
+    return more._replace(count=jnp.minimum(more.count, seeds.count + number))
+
+
+def _from_seeds(
+    problem: Problem, seeds: Seeds, ends: Array, first: Array, options: Chunks
+) -> Array:
+    points = lax.dynamic_slice_in_dim(seeds.points, first, options.seeds)
+    starts = jnp.broadcast_to(points, (problem.chunks, *points.shape))
+    return lax.dynamic_update_slice_in_dim(ends, problem.ends(starts), first, axis=1)
+
+
+def _merged(seeds: Seeds, ends: Array, options: Chunks, near: Array) -> tuple[Array, Array]:
+    """The branches at the end of each chunk but the last, and the most that there are."""
+    valid = jnp.arange(ends.shape[1]) < seeds.count
+    found = jax.vmap(lambda ends: merge(ends, valid, options.branches, near))(ends[:-1])
+    return found[0], jnp.max(found[1])
+
+
+def _along(problem: Problem, trial: Trial, merged: Array, level: Array) -> Trial:
+    """Every chunk from the branches before it; the way from the first state along them."""
+    first = jnp.broadcast_to(trial.run.starts[0], (1, *merged.shape[1:]))
+    starts = jnp.concatenate([first, merged])
+    ends = problem.ends(starts)
+    branch = follow(starts, ends)
+    run = trial.run._replace(starts=pick(starts, branch), ends=pick(ends, branch))
+    # The first start is the state that was given, whatever branch it is like.
+    run = run._replace(starts=run.starts.at[0].set(trial.run.starts[0]))
+    return trial._replace(run=run, passes=trial.passes + 1, level=level, fits=jnp.array(False))
+
+
+# --- no branches ----------------------------------------------------------------------------------
+
+
+def _newton(problem: Problem, trial: Trial, tol: float) -> Trial:
+    """Newton's method over the joints. What decides is the correction, not the joints: where
+    the dynamics amplify, joints fit long before the states do."""
+
+    def more(at):
+        trial, _, turn, broken = at
+        soon = trial.passes < problem.chunks
+        return ~trial.fits & ~broken & (turn < NEWTON) & soon
+
+    def turn(at):
+        trial, starts, turn, _ = at
+        trial = _look(problem, starts, tol, trial)
+        move = corrections(jacobians(problem, starts), trial.run.handed_on() - starts)
+        size, scale = jnp.max(jnp.abs(move)), unit(trial.run)
+        trial = trial._replace(error=size, fits=size <= tol * scale, level=jnp.int32(3))
+        return trial, starts + move, turn + 1, ~(size <= MOST * scale)
+
+    start = trial, trial.run.handed_on(), jnp.int32(0), jnp.array(False)
+    return lax.while_loop(more, turn, start)[0]
+
+
+def _one_by_one(problem: Problem, trial: Trial, tol: float) -> tuple[Pass, Array]:
+    """Chunks that started wrongly, from their true starts, one after the other.
+
+    A chunk is kept only as it ran, from the start that it ran from.
+    """
+    # What a joint of one becomes, along all chunks: where it grows, less is let through.
+    growth = accumulated(trial.gains, jnp.ones_like(trial.gains))
+    most = tol * unit(trial.run) * jnp.minimum(1, ERROR / growth)
+    open_ = ~(trial.run.joints() <= most)
+    places = jnp.arange(problem.chunks)
+
+    def next_open(i: Array | int) -> Array:
+        """The first chunk from i on whose start is not where the one before ended."""
+        return jnp.min(jnp.where(open_ & (places >= i), places, problem.chunks))
+
+    def more(at):
+        return at[1] < problem.chunks
+
+    def rerun(at):
+        run, i, count = at
+        start = run.ends[jnp.maximum(i - 1, 0)]
+        steps, fixed = problem.chunk(i)
+        final, states, ys = problem.one(start, steps, fixed)
+        end = state_vector(final)
+        follows = jnp.minimum(i + 1, problem.chunks - 1)
+        near = jnp.max(jnp.abs(end - run.starts[follows])) <= most
+        put = lambda a, b: lax.dynamic_update_index_in_dim(a, b.astype(a.dtype), i, 0)  # noqa: E731
+        last = i == problem.chunks - 1
+        run = Pass(
+            put(run.starts, start),
+            put(run.ends, end),
+            jax.tree.map(lambda a, b: jnp.where(last, b, a), run.final, final),
+            jax.tree.map(put, run.states, states),
+            put(run.ys, ys),
+        )
+        return run, jnp.where(near, next_open(i + 2), i + 1), count + 1
+
+    first = jnp.where(trial.fits, problem.chunks, jnp.maximum(next_open(1), 1))
+    run, _, count = lax.while_loop(more, rerun, (trial.run, first, jnp.int32(0)))
+    return run, count

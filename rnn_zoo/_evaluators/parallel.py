@@ -1,0 +1,103 @@
+"""Cells whose step is linear in the state, or gives the parts of what it does to a matrix."""
+
+import functools
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from .._common.checks import Steps, check_output
+from .._common.dtypes import half_as
+from .._engine import matrix_chunks, plain, scaled_chunks
+from .._engine.chunks import Way
+from .._engine.offsets import with_start
+from .._engine.recurrence import solve
+from ..base import check_parts, check_transition
+from ..linear import AffineMap, select
+from .common import How, as_floats, visible
+
+
+PLAIN = "plain"
+
+
+@eqx.filter_jit
+def linear(cell, state, steps: Steps, how: How):
+    """A linear cell: inputs and outputs of all steps at once, the recurrence between them."""
+    c, (x, *dt) = cell.constants(), visible(steps)
+    inputs = as_floats(cell, x, *dt)
+    maps = _map_over_time(cell, c, state, inputs)
+    way = Way(steps.length, how.reverse, mesh_axis=how.mesh_axis)
+    assert isinstance(how.algorithm, str)
+    if how.algorithm == PLAIN:
+        flags = {"mask": steps.mask, "reset": steps.reset}
+        states = plain.states(maps, state, way, initial=cell.init_state(), **flags)
+    else:
+        states = solve(
+            maps.linear,
+            with_start(maps, state, steps, way, cell.init_state()),
+            way,
+            mask=steps.mask,
+            barrier=steps.reset,
+            algorithm=how.algorithm,
+        )
+
+    def readout(state: Array, x: Array) -> Array:
+        y = cell.readout(c, state, x)
+        check_output(cell, y)
+        return y
+
+    ys = jax.vmap(readout)(states, inputs[0])
+    if steps.mask is not None:
+        ys = select(steps.mask, ys, jnp.zeros_like(ys))
+    final = states[0] if how.reverse else states[-1]
+    return final, states if how.keep_states else None, half_as(x, ys)
+
+
+@eqx.filter_jit
+def matrix(cell, state, steps: Steps, how: How):
+    """A matrix state: what all steps do to it at once, and its chunks one after the other."""
+    c, (x, *dt) = cell.constants(), visible(steps)
+    inputs = as_floats(cell, x, *dt)
+    in_axes = [0 if array.ndim else None for array in inputs]  # a scalar dt is not per step
+    chunks = matrix_chunks if cell.linear else scaled_chunks
+
+    def parts_at(*at: Array):
+        parts = cell.parts(c, *at)
+        check_parts(cell, parts, state)
+        return parts
+
+    parts = jax.vmap(parts_at, in_axes=in_axes)(*inputs)
+    way = Way(steps.length, how.reverse, mesh_axis=how.mesh_axis)
+    flags = {"initial": cell.init_state(), "mask": steps.mask, "reset": steps.reset}
+    if how.mesh_axis is not None:
+        state = matrix_chunks.entering(parts, state, way, **flags)
+    final, read = chunks.run(parts, state, way, **flags)
+    states = chunks.states(parts, state, way, **flags) if how.keep_states else None
+
+    def output(read: Array, x: Array) -> Array:
+        y = cell.output(c, read, x)
+        check_output(cell, y)
+        return y
+
+    ys = jax.vmap(output)(read, inputs[0])
+    if steps.mask is not None:
+        ys = select(steps.mask, ys, jnp.zeros_like(ys))
+    return final, states, half_as(x, ys)
+
+
+def _map_over_time(cell: Any, c: Any, state: Array, inputs: list[Array]) -> AffineMap:
+    """The elements of all steps; what depends on no per-step input gets no time axis."""
+    transition = functools.partial(cell.transition, c)
+    in_axes = [0 if array.ndim else None for array in inputs]  # a scalar dt is not per step
+    at_one_step = [array[0] if array.ndim else array for array in inputs]
+    jaxpr, out_shape = jax.make_jaxpr(transition, return_shape=True)(*at_one_step)
+    check_transition(cell, out_shape, state)
+    dependent = {id(v) for v, axis in zip(jaxpr.jaxpr.invars, in_axes) if axis == 0}
+    for equation in jaxpr.eqns:
+        if any(id(v) in dependent for v in equation.invars):
+            dependent.update(id(v) for v in equation.outvars)
+    out_axes = [0 if id(v) in dependent else None for v in jaxpr.jaxpr.outvars]
+    out_axes = jax.tree.unflatten(jax.tree.structure(out_shape), out_axes)
+    return jax.vmap(transition, in_axes=in_axes, out_axes=out_axes)(*inputs)

@@ -1,0 +1,435 @@
+"""Chunks side by side give what the loop gives, on whatever level, and say what it took."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import ALL, DEFAULTS, assert_close, build, draw, float64, ids, random_state
+
+import rnn_zoo as rz
+from rnn_zoo.base import AbstractCell
+from rnn_zoo.scan import Chunks, chunk_report, trajectory, unroll
+
+
+SIZE, TIME = 5, 22  # three chunks of five steps and seven more steps, which fill none
+# One of each kind of state; every cell, some wrapped and adopted ones too, in the slow run.
+SOME = {"elman", "lstm", "clockwork", "unitary", "cfc"}
+OTHERS = {"adopted-eqx-lstm", "strided-gru", "zoneout-lstm", "residual-gru", "fast_slow"}
+# The mLSTM has chunks of its own.
+CELLS = [
+    case
+    for case in ALL
+    if not case.linear and case.id != "mlstm" and (case in DEFAULTS or case.id in OTHERS)
+]
+
+
+def everything(cell, time=TIME, seed=1):
+    """xs with NaN where it is masked, a state, and all that a run takes."""
+    rng = np.random.default_rng(seed)
+    mask, reset = rng.random(time) < 0.8, rng.random(time) < 0.1
+    xs = np.where(mask[:, None], rng.normal(size=(time, cell.input_size)), np.nan)
+    keywords = {"mask": jnp.asarray(mask), "reset": jnp.asarray(reset)}
+    if cell.timed:
+        keywords["dt"] = jnp.asarray(rng.uniform(0.2, 1.8, time))
+    if cell.stochastic:
+        keywords["key"] = jax.random.key(seed)
+    return jnp.asarray(xs), random_state(cell, seed + 1), keywords
+
+
+@eqx.filter_jit
+def outcome(parts, method, keywords):
+    """The states, the outputs, and the gradients of what is made of them."""
+    params, rest = eqx.partition(parts, eqx.is_inexact_array)
+
+    def value(params):
+        cell, xs, state = eqx.combine(params, rest)
+        states, ys = trajectory(cell, xs, state, method=method, **keywords)
+        sums = [jnp.sum(jnp.cos(abs(leaf))) for leaf in jax.tree.leaves(states) if _real(leaf)]
+        return jnp.sum(jnp.sin(ys)) + sum(sums), (states, ys)
+
+    gradients, found = jax.grad(value, has_aux=True)(params)
+    return found, gradients
+
+
+def _real(leaf):
+    return jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
+@pytest.mark.parametrize(**ids(CELLS, only=SOME))
+def test_chunks_equal_the_loop(case):
+    with float64() as dtype:
+        cell = build(case, dtype)
+        xs, state, keywords = everything(cell)
+        keywords["reverse"] = case.id in ("elman", "clockwork", "cfc")
+        one = outcome((cell, xs, state), "sequential", keywords)
+        two = outcome((cell, xs, state), Chunks(SIZE), keywords)
+        assert_close(one[0], two[0], 1e-11)
+        assert_close(one[1], two[1], 1e-9)
+
+
+@pytest.mark.parametrize("time", [1, 2, SIZE - 1, SIZE, SIZE + 1, 3 * SIZE])
+def test_lengths(time):
+    with float64() as dtype:
+        cell = rz.make_cell("gru", 3, 4, key=jax.random.key(0), dtype=dtype)
+        xs, state, keywords = everything(cell, time)
+        one = unroll(cell, xs, state, **keywords)
+        assert_close(one, unroll(cell, xs, state, method=Chunks(SIZE), **keywords), 1e-12)
+
+
+# --- networks whose memory is known ---------------------------------------------------------------
+
+
+class Toggle(AbstractCell):
+    """h' = tanh(g h x): an x of -1 turns the state over, one of 1 keeps it. It forgets nothing."""
+
+    gain: jax.Array
+    input_size: int = eqx.field(static=True, default=1)
+    output_size: int = eqx.field(static=True, default=1)
+    linear = timed = stochastic = False
+
+    def init_state(self):
+        return jnp.full(1, 0.5, self.gain.dtype)
+
+    def equation(self, c, state, x):
+        h = jnp.tanh(self.gain * state * x)
+        return h, h
+
+
+class FlipFlop(AbstractCell):
+    """h' = tanh(g (h + 3 x)): a pulse sets a unit, and nothing else does: 8 states to keep."""
+
+    gain: jax.Array
+    input_size: int = eqx.field(static=True, default=3)
+    output_size: int = eqx.field(static=True, default=3)
+    linear = timed = stochastic = False
+
+    def init_state(self):
+        return jnp.full(3, 0.9, self.gain.dtype)
+
+    def equation(self, c, state, x):
+        h = jnp.tanh(self.gain * (state + 3 * x))
+        return h, h
+
+
+class Turning(AbstractCell):
+    """A turn that the input pushes, and a slight bend: nothing ever merges."""
+
+    angle: jax.Array
+    input_size: int = eqx.field(static=True, default=1)
+    output_size: int = eqx.field(static=True, default=2)
+    linear = timed = stochastic = False
+
+    def init_state(self):
+        return jnp.ones(2, self.angle.dtype)
+
+    def equation(self, c, state, x):
+        turned = jnp.stack([-state[1], state[0]])
+        h = jnp.cos(self.angle) * state + jnp.sin(self.angle) * turned
+        h = h + 0.1 * x + 0.002 * jnp.sin(state)
+        return h, h
+
+
+class Chaotic(AbstractCell):
+    """h' = 4 h (1 - h): what is off by a rounding is lost in 50 steps."""
+
+    scale: jax.Array
+    input_size: int = eqx.field(static=True, default=1)
+    output_size: int = eqx.field(static=True, default=1)
+    linear = timed = stochastic = False
+
+    def init_state(self):
+        return jnp.full(1, 0.3, self.scale.dtype)
+
+    def equation(self, c, state, x):
+        h = self.scale * state * (1 - state)
+        return h, h
+
+
+class Adding(AbstractCell):
+    """h' = h + r tanh(x): forgets nothing, and moves little in a chunk."""
+
+    rate: jax.Array
+    input_size: int = eqx.field(static=True, default=1)
+    output_size: int = eqx.field(static=True, default=1)
+    linear = timed = stochastic = False
+
+    def init_state(self):
+        return jnp.zeros(1, self.rate.dtype)
+
+    def equation(self, c, state, x):
+        h = state + self.rate * jnp.tanh(x)
+        return h, h
+
+
+def signs(time, share, seed=0):
+    return np.where(np.random.default_rng(seed).random((time, 1)) < share, -1.0, 1.0)
+
+
+def pulses(time, share, seed=0):
+    rng = np.random.default_rng(seed)
+    return jnp.asarray(rng.choice([-1.0, 1.0], (time, 3)) * (rng.random((time, 3)) < share))
+
+
+def compared(cell, xs, tolerance, **options):
+    """The report, once values and gradients equal the loop's."""
+    options = Chunks(**options)
+    state = cell.init_state()
+    one = outcome((cell, xs, state), "sequential", {})
+    two = outcome((cell, xs, state), options, {})
+    assert_close(one, two, tolerance)
+    return chunk_report(cell, xs, method=options)
+
+
+def test_a_network_that_forgets_takes_few_passes():
+    with float64() as dtype:
+        cell = rz.make_cell("gru", 3, 4, key=jax.random.key(0), dtype=dtype)
+        report = compared(cell, draw(0, (40 * 64, 3)), 1e-9, size=64)
+        assert (report.level, report.reruns, report.wrong, report.branches) == (0, 0, 0, 0)
+        assert report.passes <= 4
+        assert report.error < 1e-11
+        assert report.steps_in_a_row == report.passes * 64
+
+
+def test_a_state_tracker_runs_along_its_branches():
+    """Two branches, and the way between them, which no chunk knows from itself."""
+    with float64():
+        report = compared(Toggle(jnp.array(3.0)), jnp.asarray(signs(40 * 32, 0.3)), 1e-9, size=32)
+        assert (report.level, report.branches, report.reruns) == (1, 2, 0)
+        assert report.passes <= 7
+
+
+def test_a_memory_of_eight_states_runs_along_its_branches():
+    with float64():
+        report = compared(FlipFlop(jnp.array(3.0)), pulses(64 * 32, 0.004), 1e-9, size=32)
+        assert report.level in (1, 2)
+        assert 2 <= report.branches <= 8
+        assert report.reruns == 0
+        assert report.passes <= 16
+
+
+def test_more_branches_than_allowed_end_chunk_by_chunk():
+    with float64():
+        report = compared(
+            FlipFlop(jnp.array(3.0)),
+            pulses(64 * 32, 0.004),
+            1e-9,
+            size=32,
+            branches=1,
+            newton=False,
+        )
+        assert (report.level, report.branches) == (4, 2)
+        assert 0 < report.reruns <= 64
+
+
+def test_what_never_merges_is_solved_by_newton():
+    with float64():
+        xs = draw(1, (20 * 16, 1))
+        report = compared(Turning(jnp.array(0.3)), xs, 1e-8, size=16, tol=1e-9)
+        assert (report.level, report.reruns) == (3, 0)
+        assert report.passes <= 12
+
+
+def test_what_never_merges_ends_chunk_by_chunk_without_newton():
+    with float64():
+        xs = draw(1, (20 * 16, 1))
+        report = compared(Turning(jnp.array(0.3)), xs, 1e-8, size=16, newton=False)
+        assert report.level == 4
+        assert report.passes + report.reruns <= 20 + 3
+
+
+@pytest.mark.parametrize("newton", [True, False])
+def test_joints_that_fit_are_not_enough(newton):
+    """Each is smaller than what counts as closed; together they are the whole way."""
+    with float64():
+        cell, xs = Adding(jnp.array(2e-3)), jnp.ones((64 * 16, 1))
+        options = Chunks(16, tol=0.03, newton=newton)
+        one, two = (unroll(cell, xs, method=method) for method in ("sequential", options))
+        assert one[0] > 1
+        assert_close(one, two, 1e-9)
+        report = chunk_report(cell, xs, method=options)
+        assert report.level == (3 if newton else 4)
+
+
+def test_chaos_is_the_loop():
+    """The values; a gradient of chaos over so many steps is no number."""
+    with float64():
+        cell, xs = Chaotic(jnp.array(4.0)), jnp.zeros((20 * 16, 1))
+        report = chunk_report(cell, xs, method=Chunks(16))
+        assert report.level == 4
+        assert report.passes + report.reruns <= 20 + 12
+        one, two = (unroll(cell, xs, method=method) for method in ("sequential", Chunks(16)))
+        assert_close(one, two, 0)
+
+
+def test_nan_ends_as_in_the_loop():
+    with float64() as dtype:
+        cell = rz.make_cell("gru", 3, 4, key=jax.random.key(0), dtype=dtype)
+        xs, reset = draw(0, (8 * 16, 3)).at[50].set(jnp.nan), jnp.arange(8 * 16) == 90
+        one, two = (
+            unroll(cell, xs, reset=reset, method=method) for method in ("sequential", Chunks(16))
+        )
+        np.testing.assert_array_equal(np.isnan(one[1]), np.isnan(two[1]))
+        np.testing.assert_allclose(one[1], two[1], atol=1e-11)
+
+
+def test_a_batch_ends_together_and_each_sample_as_it_is():
+    with float64():
+        cell = Toggle(jnp.array(3.0))
+        xs = jnp.stack([jnp.asarray(signs(16 * 16, share, 3)) for share in (0.0, 0.5, 0.01)])
+        one, two = (
+            eqx.filter_vmap(lambda x, m=method: unroll(cell, x, method=m))(xs)
+            for method in ("sequential", Chunks(16))
+        )
+        assert_close(one, two, 1e-10)
+
+
+def test_the_cheaper_derivative_is_as_wrong_as_chunks_remember():
+    with float64() as dtype:
+        cell = rz.make_cell("elman", 3, 4, key=jax.random.key(0), dtype=dtype)
+        xs, state = draw(0, (12 * 16, 3)), cell.init_state()
+        exact = outcome((cell, xs, state), Chunks(16), {})[1]
+        cheap = outcome((cell, xs, state), Chunks(16, gradient="two-pass"), {})[1]
+        assert_close(exact, cheap, 1e-2)
+        off = [abs(a - b).max() for a, b in zip(jax.tree.leaves(exact), jax.tree.leaves(cheap))]
+        assert max(off) > 1e-12
+
+
+def test_forward_mode_and_second_derivatives():
+    with float64() as dtype:
+        cell = rz.make_cell("elman", 2, 3, key=jax.random.key(0), dtype=dtype)
+        xs, moved = draw(0, (20, 2)), draw(1, (20, 2))
+
+        def value(x, method):
+            return jnp.sum(jnp.sin(unroll(cell, x, method=method)[1]))
+
+        def both(method):
+            slope = jax.jvp(lambda x: value(x, method), (xs,), (moved,))
+            curve = jax.jvp(jax.grad(lambda x: value(x, method)), (xs,), (moved,))
+            return slope, curve
+
+        assert_close(both("sequential"), both(Chunks(5)), 1e-9)
+
+
+def test_layers_and_models_take_it():
+    cell = rz.make_cell("gru", 3, 4, key=jax.random.key(0))
+    xs = draw(0, (64, 3))
+    one = rz.Recurrent(cell)(xs)
+    np.testing.assert_allclose(rz.Recurrent(cell, method="chunks")(xs), one, atol=1e-5)
+    model = rz.make_model("gru", 3, 2, hidden_size=4, key=jax.random.key(0), method=Chunks(16))
+    plain = rz.make_model("gru", 3, 2, hidden_size=4, key=jax.random.key(0))
+    np.testing.assert_allclose(model(xs), plain(xs), atol=1e-5)
+    with rz.scan.in_chunks():
+        np.testing.assert_allclose(plain(xs), model(xs), atol=1e-5)
+    assert "while" in str(jax.make_jaxpr(model)(xs))
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+def test_strict_says_what_did_not_fit():
+    cell, xs = Chaotic(jnp.array(4.0)), jnp.zeros((20 * 16, 1))
+    options = Chunks(16, strict=True)
+    with pytest.raises(RuntimeError, match=r"Chaotic: \d+ of 20 chunks .*16 steps.*sequential"):
+        unroll(cell, xs, method=options)
+    with pytest.raises(Exception, match="chunks do not fit"):
+        jax.jit(lambda x: unroll(cell, x, method=options))(xs)
+    fits = rz.make_cell("gru", 3, 4, key=jax.random.key(0))
+    xs = draw(0, (8 * 64, 3))
+    assert_close(
+        unroll(fits, xs, method=Chunks(64, strict=True)),
+        unroll(fits, xs, method="sequential"),
+        1e-5,
+    )
+
+
+class Counter(AbstractCell):
+    """Counts the inputs above 0."""
+
+    input_size: int = eqx.field(static=True, default=1)
+    output_size: int = eqx.field(static=True, default=1)
+    linear = timed = stochastic = False
+
+    def init_state(self):
+        return jnp.zeros(1), jnp.zeros((), jnp.int32)
+
+    def equation(self, c, state, x):
+        h, n = state
+        n = n + (x[0] > 0)
+        return (0.5 * h + n, n), h
+
+
+BAD = {
+    "a count of inputs": (
+        lambda xs: unroll(Counter(), xs, method="chunks"),
+        TypeError,
+        "integers or",
+    ),
+    "a linear cell": (
+        lambda xs: unroll(rz.make_cell("lru", 1, 2, key=jax.random.key(0)), xs, method="chunks"),
+        ValueError,
+        'use method="parallel"',
+    ),
+    "remat": (
+        lambda xs: unroll(Toggle(jnp.ones(())), xs, method="chunks", remat=4),
+        ValueError,
+        "remat belongs",
+    ),
+    "a report of the loop": (
+        lambda xs: chunk_report(Toggle(jnp.ones(())), xs, method="sequential"),
+        ValueError,
+        'to be "chunks"',
+    ),
+    "size": (lambda xs: Chunks(0), ValueError, "size to be at least 1"),
+    "no number": (lambda xs: Chunks(2.5), TypeError, "size to be a whole number"),
+    "tol": (lambda xs: Chunks(tol=-1.0), ValueError, "tol to be a positive"),
+    "gradient": (lambda xs: Chunks(gradient="none"), ValueError, "gradient to be one of"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_errors(name, unchecked):
+    call, kind, message = BAD[name]
+    with pytest.raises(kind, match=message):
+        call(jnp.ones((200, 1)))
+
+
+@pytest.mark.slow
+def test_no_draw_differs_in_silence():
+    """Any cell, size, chunk, mask, reset, dt and weights: the loop's values, 300 times."""
+    rng = np.random.default_rng(7)
+    names = [
+        "elman",
+        "gru",
+        "lstm",
+        "antisymmetric",
+        "cornn",
+        "exprnn",
+        "unicornn",
+        "lem",
+        "cfc",
+        "esn",
+    ]
+    with float64() as dtype:
+        for name in names:
+            hidden, size, time = (int(n) for n in (rng.integers(2, 6), rng.integers(3, 9), 60))
+
+            @eqx.filter_jit
+            def apart(key, x, mask, reset, dt, name=name, hidden=hidden, size=size):
+                cell = rz.make_cell(name, 2, hidden, key=key, dtype=dtype)
+                cell = jax.tree.map(lambda p: 2 * p if eqx.is_inexact_array(p) else p, cell)
+                given = {"mask": mask, "reset": reset, **({"dt": dt} if cell.timed else {})}
+                one = unroll(cell, x, **given)[1]
+                two = unroll(cell, x, method=Chunks(size), **given)[1]
+                scale = jnp.maximum(1, jnp.max(jnp.abs(one)))
+                return jnp.max(jnp.abs(one - two)) / scale
+
+            keys = jax.random.split(jax.random.key(int(rng.integers(1000))), 30)
+            draws = (
+                rng.normal(size=(30, time, 2)),
+                rng.random((30, time)) < rng.uniform(0.3, 1),
+                rng.random((30, time)) < 0.05,
+                rng.uniform(0.1, 2, (30, time)),
+            )
+            found = jax.vmap(apart)(keys, *(jnp.asarray(d) for d in draws))
+            assert found.max() < 1e-9, name
