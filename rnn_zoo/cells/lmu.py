@@ -24,7 +24,7 @@ from ..declared import (
     option,
     positive,
 )
-from ..init import normal
+from ..init import normal, orthogonal
 from ..linear import AffineMap, SharedDense
 from ..registry import register
 from .legendre import delay, discretised, moved, step
@@ -91,14 +91,16 @@ class LMUCell(AbstractDeclaredCell, init=False):
     State: `LMUState(m, h)`, (memory, order) and (hidden,), zero at the start. Time: dt moves m by
     exactly that time; h takes a step whatever dt is, also at dt = 0. The paper has one channel;
     for permuted digits it takes `order` 256, `theta` 784 and 212 hidden units. $e_x, e_h$ start
-    LeCun-uniform, $e_m$ at 0, the W Glorot-normal. For delays and long windows.
+    LeCun-uniform, $e_m$ at 0, $W_x$ and $W_m$ Glorot-normal. $W_h$ starts orthogonal: Glorot-normal, as
+    the authors have it, it is expanding by chance in a small network, whose gradients overflow in a
+    long silence. For delays and long windows.
     """
 
     encoder_x: Float[Array, "memory input"] = drawn(lecun_uniform)
     encoder_h: Float[Array, "memory hidden"] = drawn(lecun_uniform)
     encoder_m: Float[Array, "memory memory*order"] = filled(0.0)
     weight_ih: Float[Array, "hidden input"] = drawn(glorot_normal)
-    weight_hh: Float[Array, "hidden hidden"] = drawn(glorot_normal)
+    weight_hh: Float[Array, "hidden hidden"] = drawn(orthogonal)
     weight_mh: Float[Array, "hidden memory*order"] = drawn(glorot_normal)
     order: int = option(8, at_least_one)
     memory_size: int = option(1, at_least_one)
