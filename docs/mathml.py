@@ -29,6 +29,7 @@ LETTERS = {
     "sigma": "σ",
     "tau": "τ",
     "phi": "ϕ",
+    "varphi": "φ",
     "omega": "ω",
     "partial": "∂",
     "ell": "ℓ",

@@ -247,4 +247,4 @@ def _step_of(cell: AbstractCell, state: State, at: Steps) -> Callable:
     return step
 
 
-__dir__ = _listing(__name__)
+__dir__ = _listing(__name__, "state_vector")

@@ -317,4 +317,4 @@ def _part(whole: tuple, steps: Steps, remat, how: How) -> tuple[Any, Any]:
 
 
 __getattr__ = _moved(__name__, _OLD)
-__dir__ = _listing(__name__)
+__dir__ = _listing(__name__, "Chunks", "Report")

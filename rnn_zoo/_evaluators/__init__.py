@@ -10,8 +10,8 @@ What closes them is tried in this order (`levels.py`):
 
 0. a network that forgets within a chunk: each chunk starts where the one before ended;
 1. a network that remembers one of a few things: every chunk is run from ends that the network
-   reached itself (`branches.py`); ends that have become one are a branch, and maps between branches
-   compose;
+   reached itself (`coalescence.py`); ends that have become one are a branch, and maps between
+   branches compose;
 2. branches that no seed has shown become seeds themselves;
 3. a network whose memory never merges: Newton's method over the joints (`newton.py`);
 4. what does not fit yet runs from chunk to chunk, as the loop does.

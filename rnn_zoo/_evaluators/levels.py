@@ -14,7 +14,7 @@ from jax import lax
 from jaxtyping import Array
 
 from .._common.vectors import state_vector
-from .branches import APART, MERGED, Seeds, follow, merge, pick
+from .coalescence import APART, MERGED, Seeds, follow, merge, pick
 from .newton import accumulated, corrections, jacobians
 from .options import Chunks, Report
 from .problem import Pass, Problem
