@@ -91,9 +91,9 @@ class LMUCell(AbstractDeclaredCell, init=False):
     State: `LMUState(m, h)`, (memory, order) and (hidden,), zero at the start. Time: dt moves m by
     exactly that time; h takes a step whatever dt is, also at dt = 0. The paper has one channel;
     for permuted digits it takes `order` 256, `theta` 784 and 212 hidden units. $e_x, e_h$ start
-    LeCun-uniform, $e_m$ at 0, $W_x$ and $W_m$ Glorot-normal. $W_h$ starts orthogonal: Glorot-normal,
-    as the authors have it, it is expanding by chance in a small network, whose gradients overflow
-    in a long silence. For delays and long windows.
+    LeCun-uniform, $e_m$ at 0, $W_x$ and $W_m$ Glorot-normal. $W_h$ starts orthogonal:
+    Glorot-normal, as the authors have it, it is expanding by chance in a small network, whose
+    gradients overflow in a long silence. For delays and long windows.
     """
 
     encoder_x: Float[Array, "memory input"] = drawn(lecun_uniform)
