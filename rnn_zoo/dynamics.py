@@ -20,7 +20,8 @@ from jaxtyping import Array, ArrayLike, Float
 from ._common.checks import Steps, check_positive, check_sizes, check_state, check_steps
 from ._common.moved import listing as _listing
 from ._common.vectors import state_vector, with_vector
-from .base import AbstractCell, State, check_cell
+from ._evaluators import Chunks, Plan, choose_chunks, plan
+from .base import AbstractCell, State, check_cell, runs_in_chunks
 from .scan import unroll
 from .wrappers.held import hold
 
@@ -174,6 +175,37 @@ def time_constants(eigenvalues: Any, *, dt: float = 1.0) -> np.ndarray:
         return np.where(sizes < 1, -dt / np.where(sizes < 1, logs, -1.0), np.inf)
 
 
+def parallel_plan(
+    cell: Any,
+    xs: ArrayLike,
+    state: Any = None,
+    *,
+    dt: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    reset: ArrayLike | None = None,
+    chunks: Chunks | None = None,
+) -> Plan:
+    """What `rz.scan.unroll(cell, xs, method="chunks")` will take, without running it.
+
+    At 16 places along the sequence 32 states, half of them the network's own, run for 512 steps or
+    fewer; how soon they become one, or a few, says how many passes there will be. A forecast: what
+    the inputs do elsewhere it does not see, and `rz.scan.chunk_report` says what was. On the host,
+    so not under jit.
+
+    Arguments as in `scan.unroll`, and `chunks`, the options. ValueError for a cell that has a
+    parallel form of its own, TypeError for one that draws random numbers.
+    """
+    check_cell(cell)
+    if cell.stochastic:
+        raise TypeError(f"{type(cell).__name__} is random: look at what it is without that")
+    steps = check_steps(cell, xs, dt, mask, reset, None)
+    options = Chunks() if chunks is None else chunks
+    choose_chunks(cell, cell.linear or runs_in_chunks(cell), steps.length, options)
+    if steps.length == 0:
+        raise ValueError("expected xs with at least one step, got none")
+    return plan(cell, check_state(cell, state), steps, options)
+
+
 def _check(cell: Any, xs, state, dt, key) -> tuple[Steps, State]:
     check_cell(cell)
     steps = check_steps(cell, xs, dt, None, None, key)
@@ -247,4 +279,4 @@ def _step_of(cell: AbstractCell, state: State, at: Steps) -> Callable:
     return step
 
 
-__dir__ = _listing(__name__, "state_vector")
+__dir__ = _listing(__name__, "Plan", "state_vector")

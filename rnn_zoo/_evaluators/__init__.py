@@ -18,6 +18,7 @@ What closes them is tried in this order (`levels.py`):
 """
 
 from .common import How
+from .foresight import Plan, plan
 from .options import Chunks, Report, check_method, chosen_inside, options_inside
 from .parallel import PLAIN, linear, matrix
 from .sequential import sequential
@@ -28,6 +29,7 @@ __all__ = [
     "PLAIN",
     "Chunks",
     "How",
+    "Plan",
     "Report",
     "check_method",
     "check_strict",
@@ -36,6 +38,7 @@ __all__ = [
     "linear",
     "matrix",
     "options_inside",
+    "plan",
     "sequential",
     "side_by_side",
 ]

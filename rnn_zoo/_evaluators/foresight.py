@@ -1,0 +1,166 @@
+"""What `method="chunks"` will take, seen from a few places of a sequence."""
+
+import math
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .._common.checks import Steps
+from .._common.vectors import state_vector, with_vector
+from .coalescence import MERGED
+from .common import How
+from .options import Chunks
+from .sequential import sequential
+
+
+# Places of the sequence that are looked at, states that each is run from, steps that each is run.
+PLACES, STARTS, AHEAD = 16, 32, 512
+AFTER = (16, 64, 256, 512)
+# What passes take by level: measured on trained networks, `python -m benchmarks in_chunks`.
+PASSES = {1: 6, 2: 9, 3: 8}
+
+
+class Plan(NamedTuple):
+    """What `method="chunks"` is expected to take."""
+
+    forgetting_steps: int | None
+    """Steps after which nothing shows where the state was, to the tolerance; None: over 512."""
+    branches_after: dict[int, int]
+    """After so many steps, how many states 32 of them have become, at the worst of 16 places."""
+    exponent: float
+    """The mean logarithm, per step, of what becomes of the distance of two states of one branch."""
+    chunk: int
+    level: int
+    """As `rz.scan.Report.level`."""
+    passes: int
+    steps_in_a_row: int
+    work: float
+    """Steps of all rows, in units of the loop's."""
+    memory_bytes: int
+    """Of what a gradient keeps beside the states, or a search for branches, whichever is more."""
+    verdict: str
+
+
+def plan(cell: Any, state: Any, steps: Steps, options: Chunks) -> Plan:
+    """The plan of a sequence; `steps` in processing order."""
+    length, size = steps.length, options.steps(steps.length)
+    vector = state_vector(state)
+    tol = options.closed(vector.dtype)
+    ahead = min(AHEAD, length)
+    found = np.asarray(_looked_ahead(cell, state, steps, ahead), np.float64)
+    # Starts beyond what the network reaches may run away, which says nothing of the network.
+    stays = np.isfinite(found).all((0, 1, 3))
+    stays[:PLACES] = True
+    found = np.nan_to_num(found[:, :, stays], posinf=np.inf, neginf=-np.inf)
+    scale = max(1.0, np.abs(found[np.isfinite(found)]).max(initial=0.0))
+    with np.errstate(invalid="ignore"):  # inf - inf
+        apart = np.abs(found[:, :, :, None] - found[:, :, None]).max(-1)
+    widest = np.nan_to_num(apart.max((2, 3)), nan=np.inf).max(0)
+    below = np.flatnonzero(widest > tol * scale)
+    forgets = int(below[-1]) + 2 if below.size else 1
+    forgets = forgets if forgets <= ahead else None
+    near = MERGED * scale
+    after = {n: max(_count(p[n - 1], near) for p in found) for n in AFTER if n <= ahead}
+    at_chunk = max(_count(p[min(size, ahead) - 1], near) for p in found)
+    exponent = _exponent(apart, near)
+    chunks = math.ceil(length / size)
+    level, passes = _expected(forgets, at_chunk, exponent, size, chunks, options)
+    row = passes if level < 4 else chunks + passes
+    searched = options.seeds * 4 if level in (1, 2) else 1
+    numbers = chunks * vector.size * max(vector.size, searched)
+    work = {0: 2 * passes, 1: 2 * (passes - 2) + options.seeds + options.branches}.get(level)
+    work = work or passes * (2 + (vector.size if level == 3 else 0)) + (level == 4)
+    return Plan(
+        forgetting_steps=forgets,
+        branches_after=after,
+        exponent=exponent,
+        chunk=size,
+        level=level,
+        passes=passes,
+        steps_in_a_row=min(row, chunks + passes) * size,
+        work=float(work),
+        memory_bytes=int(numbers * vector.dtype.itemsize),
+        verdict=_verdict(level, forgets, at_chunk, row * size, length),
+    )
+
+
+@eqx.filter_jit
+def _looked_ahead(cell: Any, state: Any, steps: Steps, ahead: int) -> Float[Array, "p t s n"]:
+    """The states that different starts become, step by step, at places along the sequence."""
+    length = steps.length
+    places = np.linspace(0, length - ahead, PLACES).astype(int)
+    scalar = steps.dt is not None and steps.dt.ndim == 0
+    axes = jax.tree.map(lambda _: 0, steps)._replace(**({"dt": None} if scalar else {}))
+
+    def window(first: int | np.integer) -> Steps:
+        cut = jax.tree.map(lambda a: a[first : first + ahead], steps._replace(dt=None))
+        dt = steps.dt if steps.dt is None or scalar else steps.dt[first : first + ahead]
+        return cut._replace(dt=dt)
+
+    windows = [window(first) for first in places]
+    parts = jax.tree.map(lambda *a: a[0] if scalar and a[0].ndim == 0 else jnp.stack(a), *windows)
+
+    def run(vector: Array, steps: Steps) -> Array:
+        how = How(False, True)
+        _, states, _ = sequential(cell, with_vector(state, vector), steps, how)
+        return jax.vmap(state_vector)(states)
+
+    first = state_vector(state)
+    own = jax.vmap(run, in_axes=(None, axes))(first, parts)[:, -1]
+    # The network's own states, and some that it may never reach, in a box around all of them.
+    widest = jnp.max(jnp.where(jnp.isfinite(own), jnp.abs(own), 0))
+    box = jax.random.uniform(jax.random.key(0), (STARTS - PLACES, *first.shape), first.dtype, -1, 1)
+    starts = jnp.concatenate([own, box * widest])
+    both = jax.vmap(jax.vmap(run, in_axes=(0, None)), in_axes=(None, axes))(starts, parts)
+    return jnp.swapaxes(both, 1, 2)
+
+
+def _count(points: np.ndarray, near: float) -> int:
+    """How many of these are told apart."""
+    found: list[np.ndarray] = []
+    with np.errstate(invalid="ignore"):
+        for point in points:
+            if not any(np.abs(point - other).max() <= near for other in found):
+                found.append(point)
+    return len(found)
+
+
+def _exponent(apart: np.ndarray, near: float) -> float:
+    """From the distances of pairs that end in one branch, while these can be told from rounding."""
+    first, last = apart[:, 0], apart[:, -1]
+    some = np.triu(np.ones(first.shape[-2:], bool), 1) & (last <= near) & (first > 0)
+    if not some.any():
+        return 0.0
+    rates = []
+    for place in range(apart.shape[0]):
+        for i, j in zip(*np.nonzero(some[place])):
+            path = apart[place, :, i, j]
+            seen = np.flatnonzero(path > 1e-6 * path[0])
+            if seen[-1] > 0:
+                rates.append(math.log(path[seen[-1]] / path[0]) / seen[-1])
+    return float(np.mean(rates)) if rates else 0.0
+
+
+def _expected(forgets, branches: int, exponent: float, size: int, chunks: int, options) -> tuple:
+    if forgets is not None:
+        return 0, min(1 + math.ceil(forgets / size), chunks)
+    if branches <= options.branches:
+        return 1, min(PASSES[1], chunks)
+    if options.newton and exponent < 0:
+        return 3, min(PASSES[3], chunks)
+    return 4, min(4, chunks)
+
+
+def _verdict(level: int, forgets, branches: int, row: int, length: int) -> str:
+    fewer = f"about {length / row:.0f} times fewer steps in a row"
+    if level == 0:
+        return f"it forgets in {forgets} steps: {fewer}"
+    if level in (1, 2):
+        return f"it keeps one of {branches} things or so: {fewer}"
+    if level == 3:
+        return f"it forgets slowly, and Newton's method may do: {fewer}"
+    return 'nothing that it remembers merges: use method="sequential"'

@@ -1,0 +1,55 @@
+"""What chunks will take, said beforehand, for networks whose memory is known."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from cases import draw, float64
+from test_chunks import Adding, Chaotic, FlipFlop, Toggle, pulses, signs
+
+import rnn_zoo as rz
+from rnn_zoo.dynamics import parallel_plan
+from rnn_zoo.scan import Chunks, chunk_report
+
+
+def test_it_is_what_happens():
+    with float64() as dtype:
+        forgets = rz.make_cell("gru", 3, 4, key=jax.random.key(0), dtype=dtype)
+        known = {
+            "forgets": (forgets, draw(0, (40 * 64, 3)), 0),
+            "one of two": (Toggle(jnp.array(3.0)), jnp.asarray(signs(40 * 64, 0.3)), 1),
+        }
+        for cell, xs, level in known.values():
+            plan, options = parallel_plan(cell, xs, chunks=Chunks(64)), Chunks(64)
+            report = chunk_report(cell, xs, method=options)
+            assert plan.level == report.level == level
+            assert abs(plan.passes - int(report.passes)) <= 1
+            assert plan.steps_in_a_row == 64 * plan.passes
+            assert plan.exponent < 0
+
+
+def test_branches_are_counted():
+    with float64():
+        plan = parallel_plan(FlipFlop(jnp.array(3.0)), pulses(64 * 32, 0.002), chunks=Chunks(32))
+        assert plan.branches_after[256] == 8
+        assert plan.forgetting_steps is None
+        assert "keeps one of 8 things" in plan.verdict
+
+
+@pytest.mark.parametrize("cell", [Chaotic, Adding])
+def test_what_never_merges_is_left_to_the_loop(cell):
+    with float64():
+        plan = parallel_plan(
+            cell(jnp.array(4.0 if cell is Chaotic else 0.002)), jnp.ones((1024, 1))
+        )
+        assert plan.level == 4
+        assert plan.branches_after[64] > 8
+        assert plan.verdict.endswith('use method="sequential"')
+
+
+def test_errors():
+    xs = jnp.ones((64, 3))
+    with pytest.raises(ValueError, match='use method="parallel"'):
+        parallel_plan(rz.make_cell("lru", 3, 4, key=jax.random.key(0)), xs)
+    dropped = rz.Zoneout(rz.make_cell("gru", 3, 4, key=jax.random.key(0)), 0.1)
+    with pytest.raises(TypeError, match="is random"):
+        parallel_plan(dropped, xs)
