@@ -34,6 +34,9 @@ STEPS = {
 }
 # Mamba holds hidden_size times state_size numbers a layer: on a CPU it has to be small.
 MAMBA = {"hidden_size": 32, "state_size": 4, "step_range": (0.1, 1.0)}
+# Cells with a matrix state stand in the blocks of their papers, which are small here, for the CPU.
+MATRIX = {"hidden_size": 16, "num_heads": 2}
+PRODUCTS = {**MATRIX, "negative_eigenvalues": True}
 # By name: the cell, its options, and how many layers.
 CELLS = {
     "elman": ("elman", {}, 1),
@@ -50,12 +53,34 @@ CELLS = {
     "rglru, complex": ("rglru", {"complex_eigenvalues": True}, 2),
     "lru": ("lru", {}, 2),
     "s5": ("s5", {}, 2),
+    "deltanet": ("deltanet", MATRIX, 2),
+    "deltanet, negative": ("deltanet", {**MATRIX, "negative_eigenvalues": True}, 2),
+    "mlstm": ("mlstm", MATRIX, 2),
+    "slstm": ("slstm", MATRIX, 1),
+    "delta_product, 1 factor": ("delta_product", {**PRODUCTS, "num_products": 1}, 1),
+    "delta_product, 2 factors": ("delta_product", {**PRODUCTS, "num_products": 2}, 1),
+    "pd_ssm": ("pd_ssm", {"hidden_size": 32, "state_size": 16}, 1),
 }
+# Named with their tasks below: all others do parity.
+OTHERS = ("elman, 256 units", "delta_product, 1 factor", "delta_product, 2 factors")
 SAYING = ("elman", "lstm", "lru")
 TASKS = {
-    "parity": tuple(name for name in CELLS if "units" not in name),
+    "parity": tuple(name for name in CELLS if name not in OTHERS),
+    "permutation_group": ("slstm", *OTHERS[1:]),
+    "even_pairs": ("pd_ssm",),
+    "cycle_navigation": ("pd_ssm",),
     "modular_arithmetic": (
-        *("elman", "elman, 256 units", "lstm", "gru", "mingru", "mingru, negative", "mamba", "lru"),
+        *(
+            "elman",
+            "elman, 256 units",
+            "lstm",
+            "gru",
+            "mingru",
+            "mingru, negative",
+            "mamba",
+            "lru",
+            "pd_ssm",
+        ),
     ),
     "reverse_string": SAYING,
     "duplicate_string": SAYING,
@@ -68,7 +93,7 @@ def load(task):
         data = rz.data.load(task, key=KEY, n_valid=500)
         return data, data.test
     data = rz.data.load(task, key=KEY, targets="steps", n_valid=500, n_test=1)
-    longer = rz.data.load(task, key=KEY, n_train=1, n_valid=0, n_test=1000).test
+    longer = rz.data.load(task, key=KEY, targets="last", n_train=1, n_valid=0, n_test=1000).test
     return data, rz.data.ask_last(longer)
 
 

@@ -112,7 +112,7 @@ class Watch(NamedTuple):
         more = (so_far(),) if _takes_result(self.callback) else ()
         answer = self.callback(row["step"], row, *more)
         # What a comparison with a metric of the row gives is NumPy's or JAX's truth.
-        return bool(answer) if getattr(answer, "dtype", None) == bool else answer is True
+        return bool(answer) if getattr(answer, "dtype", None) == np.bool_ else answer is True
 
     def ends(self) -> Batch | bool:
         """What two processes compare of the validation data; iterables are each one's own."""
