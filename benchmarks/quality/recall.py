@@ -74,7 +74,7 @@ SETTINGS = {
         seeds={},
         steps=5000,
         evaluations=20,
-        enough=0.995,
+        enough=0.99,
         title="the small preset,\nblocks of the cells' own papers",
     ),
 }
