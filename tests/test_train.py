@@ -299,12 +299,13 @@ def test_patience_and_the_best_model():
     assert losses[-1] > min(losses)
 
 
-def test_a_callback_sees_rows_and_stops():
+@pytest.mark.parametrize("truth", [bool, np.bool_, jnp.bool_], ids=["plain", "numpy", "jax"])
+def test_a_callback_sees_rows_and_stops(truth):
     rows = []
 
     def callback(step, row):
         rows.append((step, row["train_loss"]))
-        return step == 6
+        return truth(step == 6)
 
     result = train(model_for(), sign_task(), steps=20, eval_every=2, callback=callback)
     assert [step for step, _ in rows] == [2, 4, 6]

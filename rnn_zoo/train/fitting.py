@@ -92,8 +92,8 @@ def fit(
       many steps with an update after each, and the state is carried on; a schedule counts
       segments. This needs a `PredictionLoss`, a target for each step and a model that can step.
     - `callback(step, row)` or `callback(step, row, result)`: is called with each row; training
-      stops when it returns True. `result` is a `FitResult` of the run so far: the model as it
-      is, the optimiser's state, the history.
+      stops when it returns True, which may be NumPy's or JAX's. `result` is a `FitResult` of the
+      run so far: the model as it is, the optimiser's state, the history.
     - `show_progress`: a progress bar on stderr (needs tqdm).
     - `checkpoints`: `Checkpoints(directory, every=None, resume=False, keep=None)`, where and how
       often the run is written, and whether it goes on from what is there.

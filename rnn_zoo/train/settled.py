@@ -110,7 +110,9 @@ class Watch(NamedTuple):
         if self.callback is None:
             return False
         more = (so_far(),) if _takes_result(self.callback) else ()
-        return self.callback(row["step"], row, *more) is True
+        answer = self.callback(row["step"], row, *more)
+        # What a comparison with a metric of the row gives is NumPy's or JAX's truth.
+        return bool(answer) if getattr(answer, "dtype", None) == np.bool_ else answer is True
 
     def ends(self) -> Batch | bool:
         """What two processes compare of the validation data; iterables are each one's own."""
