@@ -14,6 +14,7 @@ from .._engine import matrix_chunks, plain, scaled_chunks
 from .._engine.chunks import Way
 from .._engine.offsets import with_start
 from .._engine.recurrence import solve
+from .._engine.rows import by_rows
 from ..base import check_parts, check_transition
 from ..linear import AffineMap, select
 from .common import How, as_floats, visible
@@ -48,7 +49,7 @@ def linear(cell, state, steps: Steps, how: How):
         check_output(cell, y)
         return y
 
-    ys = jax.vmap(readout)(states, inputs[0])
+    ys = jax.vmap(by_rows(readout))(states, inputs[0])
     if steps.mask is not None:
         ys = select(steps.mask, ys, jnp.zeros_like(ys))
     final = states[0] if how.reverse else states[-1]
@@ -68,7 +69,7 @@ def matrix(cell, state, steps: Steps, how: How):
         check_parts(cell, parts, state)
         return parts
 
-    parts = jax.vmap(parts_at, in_axes=in_axes)(*inputs)
+    parts = jax.vmap(by_rows(parts_at), in_axes=in_axes)(*inputs)
     way = Way(steps.length, how.reverse, mesh_axis=how.mesh_axis)
     flags = {"initial": cell.init_state(), "mask": steps.mask, "reset": steps.reset}
     if how.mesh_axis is not None:
@@ -81,7 +82,7 @@ def matrix(cell, state, steps: Steps, how: How):
         check_output(cell, y)
         return y
 
-    ys = jax.vmap(output)(read, inputs[0])
+    ys = jax.vmap(by_rows(output))(read, inputs[0])
     if steps.mask is not None:
         ys = select(steps.mask, ys, jnp.zeros_like(ys))
     return final, states, half_as(x, ys)
@@ -100,4 +101,4 @@ def _map_over_time(cell: Any, c: Any, state: Array, inputs: list[Array]) -> Affi
             dependent.update(id(v) for v in equation.outvars)
     out_axes = [0 if id(v) in dependent else None for v in jaxpr.jaxpr.outvars]
     out_axes = jax.tree.unflatten(jax.tree.structure(out_shape), out_axes)
-    return jax.vmap(transition, in_axes=in_axes, out_axes=out_axes)(*inputs)
+    return jax.vmap(by_rows(transition), in_axes=in_axes, out_axes=out_axes)(*inputs)
