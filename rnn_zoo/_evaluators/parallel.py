@@ -28,10 +28,11 @@ def linear(cell, state, steps: Steps, how: How):
     """A linear cell: inputs and outputs of all steps at once, the recurrence between them."""
     c, (x, *dt) = cell.constants(), visible(steps)
     inputs = as_floats(cell, x, *dt)
-    maps = _map_over_time(cell, c, state, inputs)
+    is_plain = how.algorithm == PLAIN
+    maps = _map_over_time(cell, c, state, inputs, is_plain)
     way = Way(steps.length, how.reverse, mesh_axis=how.mesh_axis)
     assert isinstance(how.algorithm, str)
-    if how.algorithm == PLAIN:
+    if is_plain:
         flags = {"mask": steps.mask, "reset": steps.reset}
         states = plain.states(maps, state, way, initial=cell.init_state(), **flags)
     else:
@@ -49,7 +50,7 @@ def linear(cell, state, steps: Steps, how: How):
         check_output(cell, y)
         return y
 
-    ys = jax.vmap(by_rows(readout))(states, inputs[0])
+    ys = jax.vmap(readout if is_plain else by_rows(readout))(states, inputs[0])
     if steps.mask is not None:
         ys = select(steps.mask, ys, jnp.zeros_like(ys))
     final = states[0] if how.reverse else states[-1]
@@ -88,7 +89,9 @@ def matrix(cell, state, steps: Steps, how: How):
     return final, states, half_as(x, ys)
 
 
-def _map_over_time(cell: Any, c: Any, state: Array, inputs: list[Array]) -> AffineMap:
+def _map_over_time(
+    cell: Any, c: Any, state: Array, inputs: list[Array], is_plain: bool
+) -> AffineMap:
     """The elements of all steps; what depends on no per-step input gets no time axis."""
     transition = functools.partial(cell.transition, c)
     in_axes = [0 if array.ndim else None for array in inputs]  # a scalar dt is not per step
@@ -101,4 +104,5 @@ def _map_over_time(cell: Any, c: Any, state: Array, inputs: list[Array]) -> Affi
             dependent.update(id(v) for v in equation.outvars)
     out_axes = [0 if id(v) in dependent else None for v in jaxpr.jaxpr.outvars]
     out_axes = jax.tree.unflatten(jax.tree.structure(out_shape), out_axes)
-    return jax.vmap(by_rows(transition), in_axes=in_axes, out_axes=out_axes)(*inputs)
+    mapped = transition if is_plain else by_rows(transition)
+    return jax.vmap(mapped, in_axes=in_axes, out_axes=out_axes)(*inputs)
