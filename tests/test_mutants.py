@@ -125,6 +125,7 @@ MUTANTS = {
     "a loop in segments loses its end": ("_engine/loop.py", "division = length // segment, segment, length % segment", "division = length // segment, segment, 0", "test_loop.py -k segments"),
     "keys in input order when reversed": ("_common/keys.py", "return keys[::-1] if reverse else keys", "return keys", "test_evaluators.py -k reverse_equals"),
     "16-bit inputs lower the state": ("base.py", "state, y = self.equation(c, state, jnp.asarray(x, dtype), *time, **keywords)", "state, y = self.equation(c, state, jnp.asarray(x), *time, **keywords)", "test_states.py -k 'working or float32_cell'"),
+    "the gradient of W is not turned back": ("_engine/rows.py", "_sum_of_outer(vectors, cotangent)).T", "_sum_of_outer(vectors, cotangent))", "test_rows.py -k values"),
     "devices: what came before is dropped": ("_engine/recurrence.py", "    offsets = plus_at(offsets, first, entering, axis)\n", "", "test_across_devices.py -k 'one_device and lru'"),
     "devices: powers one too high": ("_engine/across_devices.py", "count = count[..., None]\n", "count = count[..., None] + 1\n", "test_across_devices.py -k powers"),
     "devices: A through the first step has no derivative": ("_engine/recurrence.py", "moved = plus_at(moved, first, _handed_on(at_first, entering), steps.time)", "moved = moved", "test_across_devices.py -k 'one_device and lru'"),

@@ -14,6 +14,7 @@ from .._engine import matrix_chunks, plain, scaled_chunks
 from .._engine.chunks import Way
 from .._engine.offsets import with_start
 from .._engine.recurrence import solve
+from .._engine.rows import by_rows
 from ..base import check_parts, check_transition
 from ..linear import AffineMap, select
 from .common import How, as_floats, visible
@@ -27,10 +28,11 @@ def linear(cell, state, steps: Steps, how: How):
     """A linear cell: inputs and outputs of all steps at once, the recurrence between them."""
     c, (x, *dt) = cell.constants(), visible(steps)
     inputs = as_floats(cell, x, *dt)
-    maps = _map_over_time(cell, c, state, inputs)
+    is_plain = how.algorithm == PLAIN
+    maps = _map_over_time(cell, c, state, inputs, is_plain)
     way = Way(steps.length, how.reverse, mesh_axis=how.mesh_axis)
     assert isinstance(how.algorithm, str)
-    if how.algorithm == PLAIN:
+    if is_plain:
         flags = {"mask": steps.mask, "reset": steps.reset}
         states = plain.states(maps, state, way, initial=cell.init_state(), **flags)
     else:
@@ -48,7 +50,7 @@ def linear(cell, state, steps: Steps, how: How):
         check_output(cell, y)
         return y
 
-    ys = jax.vmap(readout)(states, inputs[0])
+    ys = jax.vmap(readout if is_plain else by_rows(readout))(states, inputs[0])
     if steps.mask is not None:
         ys = select(steps.mask, ys, jnp.zeros_like(ys))
     final = states[0] if how.reverse else states[-1]
@@ -68,7 +70,7 @@ def matrix(cell, state, steps: Steps, how: How):
         check_parts(cell, parts, state)
         return parts
 
-    parts = jax.vmap(parts_at, in_axes=in_axes)(*inputs)
+    parts = jax.vmap(by_rows(parts_at), in_axes=in_axes)(*inputs)
     way = Way(steps.length, how.reverse, mesh_axis=how.mesh_axis)
     flags = {"initial": cell.init_state(), "mask": steps.mask, "reset": steps.reset}
     if how.mesh_axis is not None:
@@ -81,13 +83,15 @@ def matrix(cell, state, steps: Steps, how: How):
         check_output(cell, y)
         return y
 
-    ys = jax.vmap(output)(read, inputs[0])
+    ys = jax.vmap(by_rows(output))(read, inputs[0])
     if steps.mask is not None:
         ys = select(steps.mask, ys, jnp.zeros_like(ys))
     return final, states, half_as(x, ys)
 
 
-def _map_over_time(cell: Any, c: Any, state: Array, inputs: list[Array]) -> AffineMap:
+def _map_over_time(
+    cell: Any, c: Any, state: Array, inputs: list[Array], is_plain: bool
+) -> AffineMap:
     """The elements of all steps; what depends on no per-step input gets no time axis."""
     transition = functools.partial(cell.transition, c)
     in_axes = [0 if array.ndim else None for array in inputs]  # a scalar dt is not per step
@@ -100,4 +104,5 @@ def _map_over_time(cell: Any, c: Any, state: Array, inputs: list[Array]) -> Affi
             dependent.update(id(v) for v in equation.outvars)
     out_axes = [0 if id(v) in dependent else None for v in jaxpr.jaxpr.outvars]
     out_axes = jax.tree.unflatten(jax.tree.structure(out_shape), out_axes)
-    return jax.vmap(transition, in_axes=in_axes, out_axes=out_axes)(*inputs)
+    mapped = transition if is_plain else by_rows(transition)
+    return jax.vmap(mapped, in_axes=in_axes, out_axes=out_axes)(*inputs)
