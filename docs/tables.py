@@ -236,7 +236,7 @@ def reconstructions() -> str:
     heads = ["cell", "forcing", "seed", "Lyapunov times", "range", "divergence", "spectra"]
     heads += ["exponent", "parameters", "seconds"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    for row in read(ROWS / "lorenz_reconstruction.csv"):
+    for row in read(ROWS / "reconstruction.csv"):
         own = row["cell"] == "lorenz"
         named = ["the system itself", "", ""] if own else [f"`{row['cell']}`", row["forcing"]]
         named += [] if own else [row["seed"]]

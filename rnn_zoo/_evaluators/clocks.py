@@ -10,12 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import Tracer
 from jaxtyping import Array
 
 from .._common.checks import Steps
 from .._common.vectors import moves
-from .._engine.unstable import Literal, as_function
+from .._engine.unstable import Literal, Tracer, as_function
 
 
 LONGEST = 4096

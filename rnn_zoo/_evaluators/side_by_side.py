@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import Tracer
 from jaxtyping import Array
 
 from .._common.checks import Steps
+from .._engine.unstable import Tracer
 from .common import How
 from .levels import find
 from .newton import corrections, jacobians

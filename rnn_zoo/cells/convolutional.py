@@ -64,8 +64,8 @@ class ConvLSTMCell(AbstractSpatialCell):
     $$o = \sigma(W_o * x + U_o * h + p_o \odot c' + b_o), \qquad h' = o \odot \tanh c', \qquad
     y = h'$$
 
-    \* is a convolution (a cross-correlation, as in every library) with zeros around, which keeps
-    the grid. x is an array of `input_shape`, (channels in, *grid), laid flat row by row; y one of
+    Here $*$ is a convolution (a cross-correlation, as in every library) with zeros around, which
+    keeps the grid. x is an array of `input_shape`, (channels in, *grid), laid flat row by row; y one of
     `output_shape`, (channels, *grid). State: `LSTMState(h, c)`, each (channels, *grid), zero at
     the start. `weight_ih` is (4 channels, channels in, *kernel), `weight_hh` (4 channels, channels,
     *kernel), `bias` (4 channels), blocks in the order i, f, g, o. With `peepholes`, as in the
@@ -153,7 +153,7 @@ class ConvGRUCell(AbstractSpatialCell):
     n = \tanh(W_n * x + U_n * (r \odot h) + b_n)$$
     $$h' = (1 - z) \odot h + z \odot n, \qquad y = h'$$
 
-    \* as in a `ConvLSTMCell`, which says how x, y and the grid are laid out. State: h, (channels,
+    $*$ as in a `ConvLSTMCell`, which says how x, y and the grid are laid out. State: h, (channels,
     *grid), zero at the start. `weight_ih` is (3 channels, channels in, *kernel), `weight_hh`
     (3 channels, channels, *kernel), `bias` (3 channels), blocks in the order r, z, n. r acts before
     the convolution, and z is the share that is new, both as in the paper (in a `GRUCell` z is

@@ -54,7 +54,7 @@ PLACES = [
     ("shallow_plrnn", "full", 0),
     ("lorenz", "", 0),
 ]
-KEPT = Kept("lorenz_reconstruction", ("cell", "forcing", "seed"), PLACES)
+KEPT = Kept("reconstruction", ("cell", "forcing", "seed"), PLACES)
 
 
 class Forced(rz.AbstractCell):
