@@ -1,4 +1,4 @@
-"""Non-linear cells in chunks side by side: how many steps in a row are left, and how right it is.
+"""Non-linear cells in chunks side by side: the steps in a row that are left.
 
 Two kinds of networks, both in single precision:
 

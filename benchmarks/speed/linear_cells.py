@@ -1,4 +1,4 @@
-"""A training step of linear cells: the linear engine, the loop over steps, and jax.lax.scan.
+"""A training step of linear cells: the linear engine, the loop, and jax.lax.scan.
 
 A step is forward and gradient of a loss of the last output, and a gradient descent update,
 compiled, at (batch, time, input, hidden) = (32, 256, 16, 128); medians of interleaved runs.

@@ -65,8 +65,8 @@ class ConvLSTMCell(AbstractSpatialCell):
     y = h'$$
 
     Here $*$ is a convolution (a cross-correlation, as in every library) with zeros around, which
-    keeps the grid. x is an array of `input_shape`, (channels in, *grid), laid flat row by row; y one of
-    `output_shape`, (channels, *grid). State: `LSTMState(h, c)`, each (channels, *grid), zero at
+    keeps the grid. x is an array of `input_shape`, (channels in, *grid), laid flat row by row; y
+    one of `output_shape`, (channels, *grid). State: `LSTMState(h, c)`, each (channels, *grid), zero at
     the start. `weight_ih` is (4 channels, channels in, *kernel), `weight_hh` (4 channels, channels,
     *kernel), `bias` (4 channels), blocks in the order i, f, g, o. With `peepholes`, as in the
     paper, `weight_peep` is (3 channels, *grid), blocks p_i, p_f, p_o; by default there are none,
