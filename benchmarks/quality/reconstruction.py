@@ -1,4 +1,4 @@
-"""Lorenz 63, reconstructed: piecewise linear networks become the system that made the data.
+"""Lorenz 63, reconstructed: piecewise linear networks become the system.
 
 A network without inputs is trained on 20,000 samples, 0.02 time units apart, to say the next one,
 and then runs alone. Its first three state variables are the observed ones; while it trains, what it
