@@ -71,7 +71,7 @@ class ConvLSTMCell(AbstractSpatialCell):
     channels, *kernel), `bias` (4 channels), blocks in the order i, f, g, o. With `peepholes`, as in
     the paper, `weight_peep` is (3 channels, *grid), blocks p_i, p_f, p_o; by default there are
     none, as in Keras and Flax, and any grid of this many axes could take the weights. b_f starts
-    at `forget_bias`, the kernels Glorot-uniform by block, peepholes uniform on ±1 / sqrt(size of c).
+    at `forget_bias`, the kernels Glorot-uniform by block, peepholes on ±1 / sqrt(size of c).
 
     The zeros around act like a border that the state can feel: its influence reaches k // 2 places
     further inwards with each step. For videos, radar, waves on a grid.
