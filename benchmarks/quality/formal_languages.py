@@ -7,6 +7,10 @@ papers, in `rz.make_model`, and do 400 steps, for the sake of a CPU. Each cell t
 with each of two learning rates as one population; the rate with the best validation loss counts. A
 figure is the accuracy of the best seed, and of the median one; seconds are processor time. All rows
 take about four hours.
+papers, as `rz.make_model` builds them, and train for 400 steps, for the sake of a CPU. Each cell
+trains three seeds with each of two learning rates as one population; the rate with the best
+validation loss counts. A figure is the accuracy of the best seed, and of the median one; seconds
+are processor time. All rows take about four hours.
 """
 
 import time

@@ -144,13 +144,15 @@ def row(name, cell, width):
 def picture(rows):
     figure = Figure(figsize=(15, 4.5), layout="constrained")
     axes = figure.subplots(1, len(SETTINGS), sharey=True)
-    colours = {cell: f"C{i}" for i, cell in enumerate(CELLS)}
+    # Ten colours, then squares for dots.
+    looks = {cell: (f"C{i}", "os"[i // 10]) for i, cell in enumerate(CELLS)}
     for ax, (name, setting) in zip(axes, SETTINGS.items()):
         for cell in setting.cells:
             own = [r for r in rows if (r["setting"], r["cell"]) == (name, cell)]
             points = sorted((int(r["state"]), float(r["accuracy"])) for r in own)
             if points:
-                ax.plot(*zip(*points), "o-", color=colours[cell], label=cell)
+                colour, marker = looks[cell]
+                ax.plot(*zip(*points), ls="-", color=colour, marker=marker, label=cell)
         ax.axhline(1 / 4, color="grey", ls=":", label="one of the values seen")
         ax.set_title(setting.title, fontsize=11)
         ax.set(xscale="log", xlabel="state (numbers)", xlim=(28, 3000), ylim=(0, 1.02))
