@@ -18,7 +18,7 @@ What closes them is tried in this order (`levels.py`):
 """
 
 from .common import How
-from .options import Chunks, Report, check_method, chosen_inside, options_inside
+from .options import Chunks, Report, check_method, chosen_inside, one_chunk, options_inside
 from .parallel import PLAIN, linear, matrix
 from .sequential import sequential
 from .side_by_side import check_strict, choose_chunks, side_by_side
@@ -35,6 +35,7 @@ __all__ = [
     "chosen_inside",
     "linear",
     "matrix",
+    "one_chunk",
     "options_inside",
     "sequential",
     "side_by_side",

@@ -25,12 +25,26 @@ def jacobians(problem: Problem, starts: Float[Array, "chunks n"]) -> Float[Array
 def corrections(
     matrices: Float[Array, "chunks n n"], offsets: Float[Array, "chunks n"]
 ) -> Float[Array, "chunks n"]:
-    """d of d_0 = offset_0, d_i = J_{i-1} d_{i-1} + offset_i."""
+    """d of d_0 = offset_0, d_i = J_{i-1} d_{i-1} + offset_i.
+
+    In log2(chunks) rounds; one after the other where products of the matrices could overflow, which
+    would make a NaN of what does not depend on them.
+    """
     before = jnp.concatenate([jnp.zeros_like(matrices[:1]), matrices[:-1]])
+    norms = jnp.max(jnp.sum(jnp.abs(before), axis=-1), axis=-1)
+    growth = jnp.sum(jnp.log(jnp.maximum(norms, 1)))
+    safe = lax.stop_gradient(growth < 0.5 * jnp.log(jnp.finfo(before.dtype).max))
     way = Way(offsets.shape[0])
-    flags = {"mask": None, "barrier": None}
-    linear, columns = Dense(before[:, None]), offsets[:, None, :, None]
-    return solve(linear, columns, way, algorithm="associative", **flags)[:, 0, :, 0]
+    columns = offsets[:, None, :, None]
+
+    def solved(matrices: Array, algorithm: str) -> Array:
+        flags = {"mask": None, "barrier": None}
+        return solve(Dense(matrices[:, None]), columns, way, algorithm=algorithm, **flags)
+
+    # Under `vmap` both run: the first one on nothing that could overflow.
+    within = jnp.where(safe, before, 0)
+    found = lax.cond(safe, lambda: solved(within, "associative"), lambda: solved(before, "loop"))
+    return found[:, 0, :, 0]
 
 
 def accumulated(gains: Float[Array, " chunks"], joints: Float[Array, " chunks"]) -> Array:
