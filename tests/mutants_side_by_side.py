@@ -58,14 +58,14 @@ ROWS = {
     ),
     "jacobians of chunks transposed": (
         "_evaluators/newton.py",
-        "linear, columns = Dense(before[:, None])",
-        "linear, columns = Dense(jnp.swapaxes(before, 1, 2)[:, None])",
+        "return _solved(jnp.concatenate([none, inner]), offsets",
+        "return _solved(jnp.concatenate([none, jnp.swapaxes(inner, 1, 2)]), offsets",
         LAW.format("'equal_the_loop and lstm'"),
     ),
     "corrections from the chunk after": (
         "_evaluators/newton.py",
-        "matrices[:-1]])",
-        "matrices[1:]])",
+        "inner, none = matrices[:-1],",
+        "inner, none = matrices[1:],",
         LAW.format("'equal_the_loop and lstm'"),
     ),
     "the first state has no derivative": (
@@ -124,7 +124,7 @@ ROWS = {
     ),
     "products of jacobians overflow": (
         "_evaluators/newton.py",
-        "safe = lax.stop_gradient(growth < 0.5 * jnp.log(jnp.finfo(before.dtype).max))",
+        "safe = growth < 0.5 * jnp.log(jnp.finfo(matrices.dtype).max)",
         "safe = growth < jnp.inf",
         LAW.format("first_steps"),
     ),
@@ -139,5 +139,11 @@ ROWS = {
         "count = jnp.where(count < length, count, back + (count - back) % (length - back))",
         "count = count % length",
         LAW.format("told"),
+    ),
+    "loops begin with what is the same on all devices": (
+        "_evaluators/common.py",
+        "return jax.tree.map(lambda leaf: vary(leaf, axes), tree) if axes else tree",
+        "return tree",
+        LAW.format("over_devices"),
     ),
 }

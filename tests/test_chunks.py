@@ -423,6 +423,24 @@ def test_forward_mode_and_second_derivatives():
         assert_close(both("sequential"), both(Chunks(5)), 1e-9)
 
 
+def test_a_gradient_of_a_batch_over_devices():
+    """By their types, in a `shard_map`, all that its loops carry differs between devices."""
+    with float64() as dtype:
+        cell = rz.make_cell("elman", 2, 3, key=jax.random.key(0), dtype=dtype)
+        mesh, axis = jax.make_mesh((1,), ("batch",)), jax.P("batch")
+
+        def slope(xs, method):
+            run = jax.vmap(lambda x: unroll(cell, x, method=method)[1])
+            return jax.grad(lambda x: jnp.sum(run(x) ** 2))(xs)
+
+        def spread(xs):
+            return slope(xs, Chunks(5))
+
+        xs = draw(0, (2, 20, 2))
+        found = jax.jit(jax.shard_map(spread, mesh=mesh, in_specs=axis, out_specs=axis))(xs)
+        assert_close(slope(xs, "sequential"), found, 1e-11)
+
+
 def test_layers_and_models_take_it():
     cell = rz.make_cell("gru", 3, 4, key=jax.random.key(0))
     xs = draw(0, (64, 3))

@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from .common import repeated
+
 
 # In units of each number of a state: closer ends are one branch; seeds are further apart.
 MERGED = 0.01
@@ -35,7 +37,7 @@ class Seeds(NamedTuple):
             return jnp.where(i < self.count, jnp.minimum(distance, to(self.points[i])), distance)
 
         far = jnp.where(valid, jnp.inf, -jnp.inf).astype(pool.dtype)
-        distance = lax.fori_loop(0, self.points.shape[0], nearer, far)
+        distance = repeated(0, self.points.shape[0], nearer, far, self)
 
         def pick(_, at):
             points, count, distance = at
@@ -46,7 +48,7 @@ class Seeds(NamedTuple):
             distance = jnp.where(new, jnp.minimum(distance, to(pool[best])), distance)
             return points, count + new, distance
 
-        points, count, _ = lax.fori_loop(0, most, pick, (self.points, self.count, distance))
+        points, count, _ = repeated(0, most, pick, (self.points, self.count, distance), pool, units)
         return Seeds(points, count)
 
 
@@ -75,7 +77,7 @@ def merge(
         distance = jnp.where(new, jnp.minimum(distance, away(ends, ends[best])), distance)
         return found, count + new, distance
 
-    found, count, distance = lax.fori_loop(1, most, pick, (found, jnp.int32(1), distance))
+    found, count, distance = repeated(1, most, pick, (found, jnp.int32(1), distance), ends, units)
     return found, count + (jnp.max(distance) > MERGED)
 
 

@@ -4,8 +4,7 @@ Every level is a loop that takes no turn where it is not needed, which costs not
 `lax.cond` would run both its sides.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +14,7 @@ from jaxtyping import Array
 
 from .._common.vectors import state_vector
 from .coalescence import Seeds, follow, merge, pick
+from .common import until, when
 from .newton import accumulated, corrections, jacobians
 from .options import Chunks, Report
 from .problem import Pass, Problem
@@ -175,19 +175,12 @@ def _hand_on(problem: Problem, trial: Trial, tol: float, cold: Array, go: Array)
         return after, turn + 1, _Open(trial.wrong, trial.joint)
 
     start = trial, jnp.int32(0), _Open(trial.wrong, trial.joint)
-    return lax.while_loop(more, turn, start)[0]
+    return until(more, turn, start, problem)[0]
 
 
 class _Open(NamedTuple):
     wrong: Array
     joint: Array
-
-
-def _when(flag: Array, function: Callable, at: Any) -> Any:
-    """`function(at)` where the flag holds, else `at`."""
-    return lax.while_loop(
-        lambda c: c[0], lambda c: (jnp.zeros_like(c[0]), function(c[1])), (flag, at)
-    )[1]
 
 
 # --- branches -------------------------------------------------------------------------------------
@@ -206,13 +199,13 @@ def _look_for_branches(problem: Problem, trial: Trial, options: Chunks, tol: flo
         soon = search.trial.passes < problem.chunks
         return ~search.trial.fits & search.more & (search.round <= ROUNDS) & soon
 
-    return lax.while_loop(go_on, lambda s: _round(problem, s, options, tol), search)
+    return until(go_on, lambda s: _round(problem, s, options, tol), search, problem)
 
 
 def _round(problem: Problem, search: Search, options: Chunks, tol: float) -> Search:
     """What the last ends merge to, and each chunk from the one before from there on."""
     cold = search.round == 0
-    search = _when(~cold, lambda s: _branch_out(problem, s, options), search)
+    search = when(~cold, lambda s: _branch_out(problem, s, options), search)
     trial = _hand_on(problem, search.trial, tol, cold, search.more)
     return search._replace(trial=trial, round=search.round + 1)
 
@@ -229,12 +222,12 @@ def _branch_out(problem: Problem, search: Search, options: Chunks) -> Search:
     seeds = _added(search.seeds, pool, jnp.concatenate(valid), (options.seeds, most), scale)
     place = jnp.where(again, count, 0)
     new = (seeds.count > count) | ~again
-    ends = _when(new, lambda e: _from_seeds(problem, seeds, e, place, options), search.ends)
+    ends = when(new, lambda e: _from_seeds(problem, seeds, e, place, options), search.ends)
     merged, branches = _merged(seeds, ends, options, scale)
     more = new & (branches <= options.branches)
     level = jnp.where(again, 2, 1).astype(jnp.int32)
     trial = trial._replace(passes=trial.passes + new)
-    trial = _when(more, lambda t: _along(problem, t, merged, level, scale), trial)
+    trial = when(more, lambda t: _along(problem, t, merged, level, scale), trial)
     return Search(trial, seeds, ends, search.round, branches, more)
 
 
@@ -293,7 +286,7 @@ def _newton(problem: Problem, trial: Trial, tol: float) -> Trial:
         return trial, starts + move, turn + 1, ~(size <= MOST)
 
     start = trial, trial.run.handed_on(), jnp.int32(0), jnp.array(False)
-    return lax.while_loop(more, turn, start)[0]
+    return until(more, turn, start, problem)[0]
 
 
 def _one_by_one(problem: Problem, trial: Trial, tol: float) -> tuple[Pass, Array]:
@@ -334,5 +327,5 @@ def _one_by_one(problem: Problem, trial: Trial, tol: float) -> tuple[Pass, Array
         return run, jnp.where(near, next_open(i + 2), i + 1), count + 1
 
     first = jnp.where(trial.fits, problem.chunks, jnp.maximum(next_open(1), 1))
-    run, _, count = lax.while_loop(more, rerun, (trial.run, first, jnp.int32(0)))
+    run, _, count = until(more, rerun, (trial.run, first, jnp.int32(0)), problem)
     return run, count

@@ -1,5 +1,7 @@
 """Jacobians of chunks, and the linear system over the joints that they make."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -9,6 +11,7 @@ from .._common.vectors import state_vector
 from .._engine.chunks import Way
 from .._engine.recurrence import solve
 from ..linear import Dense
+from .common import when
 from .problem import Problem
 
 
@@ -30,21 +33,35 @@ def corrections(
     In log2(chunks) rounds; one after the other where products of the matrices could overflow, which
     would make a NaN of what does not depend on them.
     """
-    before = jnp.concatenate([jnp.zeros_like(matrices[:1]), matrices[:-1]])
-    norms = jnp.max(jnp.sum(jnp.abs(before), axis=-1), axis=-1)
+    inner, none = matrices[:-1], jnp.zeros_like(matrices[:1])
+
+    def apart(d: Array) -> Array:
+        moved = jnp.einsum("cij,cj->ci", inner, d[:-1])
+        return d - jnp.concatenate([jnp.zeros_like(d[:1]), moved])
+
+    def forwards(_: Any, offsets: Array) -> Array:
+        return _solved(jnp.concatenate([none, inner]), offsets, Way(len(offsets)))
+
+    def backwards(_: Any, offsets: Array) -> Array:
+        after = jnp.concatenate([jnp.swapaxes(inner, 1, 2), none])
+        return _solved(after, offsets, Way(len(offsets), True))
+
+    # What it solves is differentiated, and not how: that may choose as it likes.
+    return lax.custom_linear_solve(apart, offsets, forwards, backwards)
+
+
+def _solved(matrices: Array, offsets: Array, way: Way) -> Array:
+    norms = jnp.max(jnp.sum(jnp.abs(matrices), axis=-1), axis=-1)
     growth = jnp.sum(jnp.log(jnp.maximum(norms, 1)))
-    safe = lax.stop_gradient(growth < 0.5 * jnp.log(jnp.finfo(before.dtype).max))
-    way = Way(offsets.shape[0])
-    columns = offsets[:, None, :, None]
+    safe = growth < 0.5 * jnp.log(jnp.finfo(matrices.dtype).max)
 
-    def solved(matrices: Array, algorithm: str) -> Array:
+    def states(matrices: Array, algorithm: str) -> Array:
+        linear, columns = Dense(matrices[:, None]), offsets[:, None, :, None]
         flags = {"mask": None, "barrier": None}
-        return solve(Dense(matrices[:, None]), columns, way, algorithm=algorithm, **flags)
+        return solve(linear, columns, way, algorithm=algorithm, **flags)[:, 0, :, 0]
 
-    # Under `vmap` both run: the first one on nothing that could overflow.
-    within = jnp.where(safe, before, 0)
-    found = lax.cond(safe, lambda: solved(within, "associative"), lambda: solved(before, "loop"))
-    return found[:, 0, :, 0]
+    found = states(jnp.where(safe, matrices, 0), "associative")
+    return when(~safe, lambda _: states(matrices, "loop"), found, matrices, offsets)
 
 
 def accumulated(gains: Float[Array, " chunks"], joints: Float[Array, " chunks"]) -> Array:
