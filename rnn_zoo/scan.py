@@ -30,6 +30,7 @@ from ._evaluators import (
     chosen_inside,
     linear,
     matrix,
+    one_chunk,
     options_inside,
     sequential,
     side_by_side,
@@ -198,12 +199,15 @@ def chunk_report(
 ) -> Report:
     """What `unroll(cell, xs, method="chunks")` does: its level, its passes, what was left open.
 
-    Arguments and errors as in `unroll`; with `strict`, too, a report comes.
+    Arguments and errors as in `unroll`; with `strict`, too, a report comes. A sequence that one
+    chunk holds runs by the loop, which its report shows as one pass.
     """
     steps = _checked(cell, (xs, dt, mask, reset, key), reverse)
     options = resolve_method(cell, method, steps.length)
-    if not isinstance(options, Chunks):
+    if method != "chunks" and not isinstance(method, Chunks):
         raise ValueError(f'expected method to be "chunks" or a rnn_zoo.scan.Chunks, got {method!r}')
+    if not isinstance(options, Chunks):
+        return one_chunk(steps.length)
     plain = _CHOSEN.value == "scan"
     how = How(_across.turned(reverse), False, plain=plain, algorithm=options)
     return side_by_side(cell, check_state(cell, state), steps, how)[1]

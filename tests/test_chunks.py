@@ -264,6 +264,116 @@ def test_chaos_is_the_loop():
         assert_close(one, two, 0)
 
 
+class Beside(AbstractCell):
+    """A memory that keeps signs, or adds up a little, beside a number of a million."""
+
+    rate: jax.Array
+    adds: bool = eqx.field(static=True)
+    input_size: int = eqx.field(static=True, default=1)
+    output_size: int = eqx.field(static=True, default=1)
+    linear = timed = stochastic = False
+
+    def init_state(self):
+        return jnp.full(1, 1e6, self.rate.dtype), jnp.zeros(1, self.rate.dtype)
+
+    def equation(self, c, state, x):
+        large, h = state
+        h = h + self.rate * jnp.tanh(x) if self.adds else jnp.tanh(3 * h + x)
+        return (0.9 * large + 1e5, h), h
+
+
+@pytest.mark.parametrize("adds", [False, True])
+def test_what_is_small_counts_beside_what_is_large(adds):
+    xs = np.where(np.random.default_rng(0).random((512, 1)) < 0.02, 6 * signs(512, 0.5), 0.0)
+    cell = Beside(jnp.array(2e-3, jnp.float32), adds)
+    xs = jnp.ones((512, 1)) if adds else jnp.asarray(xs, jnp.float32)
+    report = chunk_report(cell, xs, method=Chunks(16))
+    assert report.level == (3 if adds else 1)
+    one, two = (unroll(cell, xs, method=method)[1] for method in ("sequential", Chunks(16)))
+    np.testing.assert_allclose(one, two, atol=1e-4)
+
+
+class Aside(AbstractCell):
+    """Forgets, but for one direction of many, in which it grows slowly."""
+
+    way: jax.Array
+    input_size: int = eqx.field(static=True, default=1)
+    output_size: int = eqx.field(static=True, default=64)
+    linear = timed = stochastic = False
+
+    def init_state(self):
+        return jnp.zeros_like(self.way)
+
+    def equation(self, c, state, x):
+        h = jnp.tanh(0.3 * state + (0.72 * (self.way @ state) + x[0]) * self.way)
+        return h, h
+
+
+def test_growth_in_one_direction_of_many_is_seen():
+    with float64():
+        way = np.random.default_rng(1).normal(size=64)
+        cell, xs = Aside(jnp.asarray(way / np.linalg.norm(way))), jnp.full((1920, 1), 1e-14)
+        one, two = (unroll(cell, xs, method=method)[1] for method in ("sequential", Chunks(16)))
+        assert jnp.max(jnp.abs(one)) > 0.1
+        assert_close(one, two, 1e-9)
+
+
+def test_a_gradient_of_the_first_steps_of_chaos_is_finite():
+    """What comes later does not matter to it, and products of its Jacobians are infinite."""
+    with float64():
+        cell, xs = Chaotic(jnp.array(4.0)), jnp.zeros((160 * 16, 1))
+
+        def early(x, method):
+            return jnp.sum(unroll(cell, x, jnp.full(1, 0.3) + x[0], method=method)[1][:20])
+
+        one, two = (jax.grad(early)(xs, method) for method in ("sequential", Chunks(16)))
+        assert_close(one, two, 1e-6)
+        batch = jnp.stack([xs, xs + 0.01])
+        one, two = (
+            jax.vmap(jax.grad(lambda x, m=method: early(x, m)))(batch)
+            for method in ("sequential", Chunks(16))
+        )
+        assert_close(one, two, 1e-6)
+
+
+class Clock(AbstractCell):
+    """Reads its inputs by a clock that runs up to 2 once, and then from 2 to 5 and round."""
+
+    count: jax.Array | None = None
+    input_size: int = eqx.field(static=True, default=1)
+    output_size: int = eqx.field(static=True, default=1)
+    linear = timed = stochastic = False
+
+    def init_state(self):
+        return jnp.zeros(1), jnp.zeros((), jnp.int32) if self.count is None else self.count
+
+    def equation(self, c, state, x):
+        h, n = state
+        h = jnp.tanh(0.5 * h + n * x)
+        return (h, jnp.where(n == 5, 2, n + 1)), h
+
+
+def test_a_clock_starts_where_it_is_told():
+    cell, reset = Clock(), jnp.arange(40) == 33
+    xs = draw(0, (40, 1))
+    for count in (0, 1, 4, 7):
+        state = jnp.ones(1), jnp.int32(count)
+        run = lambda method, state=state: unroll(cell, xs, state, reset=reset, method=method)  # noqa: E731
+        if count == 7:
+            with pytest.raises(Exception, match="Clock was given a state whose integers"):
+                jax.block_until_ready(run(Chunks(8)))
+        else:
+            assert_close(run("sequential"), run(Chunks(8)), 1e-5)
+
+
+@pytest.mark.parametrize("time", [0, 1, 5])
+def test_a_sequence_of_one_chunk_has_a_report(time):
+    cell = rz.make_cell("gru", 3, 4, key=jax.random.key(0))
+    report = chunk_report(cell, jnp.ones((time, 3)))
+    assert (report.level, report.passes, report.reruns, report.error) == (0, 1, 0, 0)
+    assert report.steps_in_a_row == time
+
+
 def test_nan_ends_as_in_the_loop():
     with float64() as dtype:
         cell = rz.make_cell("gru", 3, 4, key=jax.random.key(0), dtype=dtype)
@@ -311,6 +421,24 @@ def test_forward_mode_and_second_derivatives():
             return slope, curve
 
         assert_close(both("sequential"), both(Chunks(5)), 1e-9)
+
+
+def test_a_gradient_of_a_batch_over_devices():
+    """By their types, in a `shard_map`, all that its loops carry differs between devices."""
+    with float64() as dtype:
+        cell = rz.make_cell("elman", 2, 3, key=jax.random.key(0), dtype=dtype)
+        mesh, axis = jax.make_mesh((1,), ("batch",)), jax.P("batch")
+
+        def slope(xs, method):
+            run = jax.vmap(lambda x: unroll(cell, x, method=method)[1])
+            return jax.grad(lambda x: jnp.sum(run(x) ** 2))(xs)
+
+        def spread(xs):
+            return slope(xs, Chunks(5))
+
+        xs = draw(0, (2, 20, 2))
+        found = jax.jit(jax.shard_map(spread, mesh=mesh, in_specs=axis, out_specs=axis))(xs)
+        assert_close(slope(xs, "sequential"), found, 1e-11)
 
 
 def test_layers_and_models_take_it():
@@ -367,7 +495,47 @@ class Counter(AbstractCell):
         return (0.5 * h + n, n), h
 
 
+class Flag(AbstractCell):
+    """Keeps nothing but which input it saw first."""
+
+    input_size: int = eqx.field(static=True, default=1)
+    output_size: int = eqx.field(static=True, default=1)
+    linear = timed = stochastic = False
+
+    def init_state(self):
+        return jnp.array(False)
+
+    def equation(self, c, state, x):
+        return ~state, jnp.where(state, x, -x)
+
+
+class Drawing(AbstractCell):
+    """Splits a random key that it keeps."""
+
+    input_size: int = eqx.field(static=True, default=1)
+    output_size: int = eqx.field(static=True, default=1)
+    linear = timed = stochastic = False
+
+    def init_state(self):
+        return jnp.zeros(1), jax.random.key(0)
+
+    def equation(self, c, state, x):
+        h = 0.5 * state[0] + x
+        return (h, jax.random.split(state[1])[0]), h
+
+
 BAD = {
+    "no numbers": (lambda xs: unroll(Flag(), xs, method="chunks"), TypeError, "keeps no real"),
+    "a key that moves": (
+        lambda xs: unroll(Drawing(), xs, method="chunks"),
+        TypeError,
+        "random keys",
+    ),
+    "a clock from an array": (
+        lambda xs: unroll(Clock(jnp.array(0, jnp.int32)), xs, method="chunks"),
+        TypeError,
+        "make it a static field",
+    ),
     "a count of inputs": (
         lambda xs: unroll(Counter(), xs, method="chunks"),
         TypeError,

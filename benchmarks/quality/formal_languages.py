@@ -3,10 +3,6 @@
 Strings of up to 40 symbols to train on, of 41 to 256 to test with. Reverse and duplicate string are
 asked for every symbol of the answer; the other tasks have a target at every step in training and
 are asked for the last answer in the test. Cells that keep a matrix stand in the blocks of their
-papers, in `rz.make_model`, and do 400 steps, for the sake of a CPU. Each cell trains three seeds
-with each of two learning rates as one population; the rate with the best validation loss counts. A
-figure is the accuracy of the best seed, and of the median one; seconds are processor time. All rows
-take about four hours.
 papers, as `rz.make_model` builds them, and train for 400 steps, for the sake of a CPU. Each cell
 trains three seeds with each of two learning rates as one population; the rate with the best
 validation loss counts. A figure is the accuracy of the best seed, and of the median one; seconds

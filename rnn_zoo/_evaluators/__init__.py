@@ -19,7 +19,7 @@ What closes them is tried in this order (`levels.py`):
 
 from .common import How
 from .foresight import Plan, plan
-from .options import Chunks, Report, check_method, chosen_inside, options_inside
+from .options import Chunks, Report, check_method, chosen_inside, one_chunk, options_inside
 from .parallel import PLAIN, linear, matrix
 from .sequential import sequential
 from .side_by_side import check_strict, choose_chunks, side_by_side
@@ -37,6 +37,7 @@ __all__ = [
     "chosen_inside",
     "linear",
     "matrix",
+    "one_chunk",
     "options_inside",
     "plan",
     "sequential",

@@ -13,6 +13,8 @@ from jax import lax
 from jaxtyping import Array
 
 from .._common.checks import Steps
+from .._common.keys import is_key
+from .._common.runtime import runtime_error_if
 from .._common.vectors import moves
 from .._engine.unstable import Literal, Tracer, as_function
 
@@ -23,12 +25,18 @@ LONGEST = 4096
 def fixed_parts(cell: Any, state: Any, steps: Steps) -> Any:
     """Of the state before each step what is no part of its vector, (time, ...), else None.
 
-    TypeError for a cell whose integers or flags depend on its inputs or on the rest of the state.
+    TypeError for a cell whose integers or flags depend on its inputs or on the rest of the state,
+    and for one that keeps nothing else.
     """
     given, structure = jax.tree.flatten(state)
     with jax.ensure_compile_time_eval():
         initial = jax.tree.leaves(cell.init_state())
     places = [i for i, leaf in enumerate(given) if not moves(leaf)]
+    if len(places) == len(given):
+        raise TypeError(
+            f"{type(cell).__name__} keeps no real or complex numbers from step to step: "
+            'method="chunks" looks for such states; use method="sequential"'
+        )
     found: list = [None] * len(given)
     if places:
         own, first = [given[i] for i in places], [initial[i] for i in places]
@@ -47,10 +55,17 @@ def _constant(cell, state, places, own, first, steps: Steps) -> list[Array]:
         ever = lax.cummax(steps.reset.astype(jnp.int8)) > 0
         since = jnp.concatenate([jnp.zeros(1, bool), ever[:-1]])
         return [_either(since, a, b) for a, b in zip(first, own)]
-    table = _table(cell, tick, first)
-    period = table[0].shape[0]
-    equal = [(t == leaf[None]).reshape(period, -1).all(1) for t, leaf in zip(table, own)]
-    place = jnp.argmax(jnp.stack(equal).all(0))
+    table, back = _table(cell, tick, first)
+    length = table[0].shape[0]
+    equal = [(t == leaf[None]).reshape(length, -1).all(1) for t, leaf in zip(table, own)]
+    equal = jnp.stack(equal).all(0)
+    place = runtime_error_if(
+        jnp.argmax(equal),
+        ~equal.any(),
+        f"{type(cell).__name__} was given a state whose integers or flags its clock never reaches "
+        'from those of its initial state: method="chunks" follows that clock; use '
+        'method="sequential", or a state that the cell came to',
+    )
     happens = jnp.ones(steps.length, jnp.int32)
     if steps.mask is not None:
         happens = steps.mask.astype(jnp.int32)
@@ -60,7 +75,9 @@ def _constant(cell, state, places, own, first, steps: Steps) -> list[Array]:
         last = lax.cummax(jnp.where(steps.reset, before, -1))
         last = jnp.concatenate([jnp.full(1, -1), last[:-1]])
         count = jnp.where(last >= 0, before - last, count)
-    return [rows[count % period] for rows in table]
+    # Behind its last row the table goes on with the row that follows it, as a clock comes round.
+    count = jnp.where(count < length, count, back + (count - back) % (length - back))
+    return [rows[count] for rows in table]
 
 
 def _either(flags: Array, yes: Array, no: Array) -> Array:
@@ -96,11 +113,12 @@ def _ticking(cell, state, places: list[int], steps: Steps):
         read = {v for v in equation.invars if not isinstance(v, Literal)}
         if read & foreign:
             foreign |= set(equation.outvars)
-    if any(not isinstance(v, Literal) and v in foreign for v in jaxpr.outvars):
+    moved = any(not isinstance(v, Literal) and v in foreign for v in jaxpr.outvars)
+    if moved or any(map(is_key, own)):
         raise TypeError(
             f"{type(cell).__name__} keeps integers or flags that depend on its inputs or on the "
-            'rest of its state: method="chunks" takes states of real numbers, of clocks and of '
-            'what never changes; use method="sequential"'
+            'rest of its state, or random keys: method="chunks" takes states of real numbers, of '
+            'clocks and of what never changes; use method="sequential"'
         )
 
     def alone(own: list) -> list:
@@ -111,21 +129,27 @@ def _ticking(cell, state, places: list[int], steps: Steps):
     return alone, False
 
 
-def _table(cell, tick, first: list) -> list[Array]:
-    """The leaves through one period, from the initial state on."""
+def _table(cell, tick, first: list) -> tuple[list[Array], int]:
+    """The leaves from the initial state on until they come round, and the row they come back to."""
+    name = type(cell).__name__
+    if any(isinstance(leaf, Tracer) for leaf in first):
+        raise TypeError(
+            f"{name} starts its clock from an array that is not known while a program is traced: "
+            'make it a static field (a tuple of numbers), or use method="sequential"'
+        )
     with jax.ensure_compile_time_eval():
         now = [jnp.asarray(leaf) for leaf in first]
-        rows, start = [], _bytes(now)
-        while True:
-            rows.append(now)
-            now = tick(now)
-            if _bytes(now) == start:
-                return [jnp.stack(leaves) for leaves in zip(*rows)]
+        rows, places = [], {}
+        while _bytes(now) not in places:
             if len(rows) == LONGEST:
                 raise TypeError(
-                    f"{type(cell).__name__} has a clock that is not back at its start after "
-                    f'{LONGEST} steps: use method="sequential"'
+                    f"{name} has a clock that does not come round within {LONGEST} steps: use "
+                    'method="sequential"'
                 )
+            places[_bytes(now)] = len(rows)
+            rows.append(now)
+            now = tick(now)
+        return [jnp.stack(leaves) for leaves in zip(*rows)], places[_bytes(now)]
 
 
 def _blank(variable: Any) -> Array:

@@ -1,12 +1,19 @@
 """How a cell runs, and what its steps are given."""
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array
 
 from .._common.checks import Steps
 from .._common.dtypes import working_dtype
+from .._engine.mesh import vary
+from .._engine.unstable import varying
 from ..linear import select
 from .options import Chunks
 
@@ -34,3 +41,34 @@ def visible(steps: Steps) -> list[Array]:
     if steps.dt is None:
         return [x]
     return [x, jnp.where(steps.mask, steps.dt, jnp.ones_like(steps.dt))]
+
+
+def until(more: Callable, turn: Callable, start: Any, *beside: Any) -> Any:
+    """`lax.while_loop`; what the turns read besides its state is named.
+
+    In `jax.shard_map` all of the state differs between devices, by type, as soon as some of that
+    does; a loop has to begin so.
+    """
+    wide = functools.partial(_vary_as, beside=(start, beside))
+    return lax.while_loop(more, lambda at: wide(turn(at)), wide(start))
+
+
+def when(flag: Array, function: Callable, at: Any, *beside: Any) -> Any:
+    """`function(at)` where the flag holds, else `at`; it costs nothing where it does not."""
+
+    def turn(at):
+        return jnp.zeros_like(at[0]), function(at[1])
+
+    return until(lambda at: at[0], turn, (flag, at), *beside)[1]
+
+
+def repeated(first: int, last: int, turn: Callable, start: Any, *beside: Any) -> Any:
+    """`lax.fori_loop`, as `until`."""
+    wide = functools.partial(_vary_as, beside=(start, beside))
+    return lax.fori_loop(first, last, lambda i, at: wide(turn(i, at)), wide(start))
+
+
+def _vary_as(tree: Any, beside: Any) -> Any:
+    arrays = jax.tree.leaves(eqx.filter(beside, eqx.is_array))
+    axes = frozenset().union(*(varying(jax.typeof(array)) for array in arrays))
+    return jax.tree.map(lambda leaf: vary(leaf, axes), tree) if axes else tree

@@ -4,8 +4,7 @@ Every level is a loop that takes no turn where it is not needed, which costs not
 `lax.cond` would run both its sides.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,8 @@ from jax import lax
 from jaxtyping import Array
 
 from .._common.vectors import state_vector
-from .coalescence import APART, MERGED, Seeds, follow, merge, pick
+from .coalescence import Seeds, follow, merge, pick
+from .common import until, when
 from .newton import accumulated, corrections, jacobians
 from .options import Chunks, Report
 from .problem import Pass, Problem
@@ -27,10 +27,13 @@ SHRINKS, PATIENCE = 0.1, 8
 # Rounds of seeds: the network's ends, then those unlike every seed.
 ROUNDS = 4
 NEWTON = 8
-# A correction beyond so many times the largest state ends it.
+# A correction beyond so many units ends it.
 MOST = 1e3
-# The estimated error that is accepted, in units of the largest joint that counts as closed.
+# The estimated error that is accepted, over the largest joint that counts as closed.
 ERROR = 10.0
+# Chunks that make every small change so small forget; of others, what they do is believed after so
+# many passes, in which the changes have turned to where chunks let them grow.
+FORGOTTEN, TURNED = 0.01, 4
 
 
 class Trial(NamedTuple):
@@ -39,6 +42,8 @@ class Trial(NamedTuple):
     run: Pass
     gains: Array
     """(chunks,): what a chunk does to a small change of its start, in the largest norm."""
+    moved: Array
+    """(chunks, n): the change that comes next, in units: what became of the one before."""
     wrong: Array
     joint: Array
     error: Array
@@ -48,13 +53,23 @@ class Trial(NamedTuple):
 
 
 def largest(states: Array) -> Array:
-    """The largest number of a state that is finite."""
-    return jnp.max(jnp.where(jnp.isfinite(states), jnp.abs(states), 0))
+    """Of each number of a state, (n,), the largest along the states that is finite."""
+    return jnp.max(jnp.where(jnp.isfinite(states), jnp.abs(states), 0), axis=0)
 
 
-def unit(run: Pass) -> Array:
-    """What joints are measured in: the larger of 1 and the largest state."""
-    return jnp.maximum(largest(run.ends), 1)
+def units(states: Array) -> Array:
+    """What joints are measured in, (n,): the larger of 1 and the largest that a number becomes.
+
+    Each has its own: beside a large one, a joint of a small one would count for nothing.
+    """
+    return jnp.maximum(largest(states), 1)
+
+
+def spread(states: Array) -> Array:
+    """What branches are told apart in: as `units`, but of states that are all small the largest."""
+    sizes = largest(states)
+    least = jnp.minimum(jnp.max(sizes), 1)
+    return jnp.maximum(sizes, jnp.where(least > 0, least, 1))
 
 
 class Search(NamedTuple):
@@ -103,28 +118,42 @@ def _nothing_yet(problem: Problem) -> Trial:
     none = jnp.zeros((), starts.dtype)
     number = jnp.int32(0)
     gains = jnp.zeros(problem.chunks, starts.dtype)
-    return Trial(run, gains, number, none, none, number, number, jnp.array(False))
+    moved = jr.rademacher(jr.key(0), ends.shape, starts.dtype)
+    return Trial(run, gains, moved, number, none, none, number, number, jnp.array(False))
 
 
 def _look(problem: Problem, starts: Array, tol: float, before: Trial) -> Trial:
     """A pass from these starts: which joints are closed, and what chunks do to a small change.
 
     Beside each chunk runs a second one, from a start a little off: by the square root of the
-    precision, up or down in every number.
+    precision, at first up or down in every number, and then as the chunk before has made of it, so
+    that the changes turn to where chunks, one after the other, let them grow.
     """
-    step = jnp.sqrt(jnp.finfo(starts.dtype).eps) * jnp.maximum(largest(starts), 1)
-    step = step.astype(starts.dtype)
-    signs = jr.rademacher(jr.key(0), starts.shape, starts.dtype)
+    step = jnp.sqrt(jnp.finfo(starts.dtype).eps).astype(starts.dtype)
     # Both in one program: the second sample of each chunk keeps nothing but its end.
-    both = jax.vmap(problem.all)(jnp.stack([starts, starts + step * signs]))
+    off = starts + step * units(starts) * before.moved
+    both = jax.vmap(problem.all)(jnp.stack([starts, off]))
     run = jax.tree.map(lambda leaf: leaf[0], both)
-    gains = jnp.max(jnp.abs(both.ends[1] - both.ends[0]), axis=-1) / step
-    joints, scale = run.joints(), unit(run)
-    wrong = jnp.sum(~(joints <= tol * scale), dtype=jnp.int32)
-    error = accumulated(gains, joints)
-    fits = (wrong == 0) & (error <= ERROR * tol * scale)
+    scale = units(run.ends)
+    change = (both.ends[1] - both.ends[0]) / scale
+    size = jnp.max(jnp.abs(change), axis=-1)
+    gains = size / jnp.max(jnp.abs(off - starts) / scale, axis=-1)
+    joints = run.joints(scale)
+    wrong = jnp.sum(~(joints <= tol), dtype=jnp.int32)
+    error, joint = accumulated(gains, joints), jnp.max(joints)
     passes, level = before.passes + 1, before.level
-    return Trial(run, gains, wrong, jnp.max(joints), error, passes, level, fits)
+    known = (jnp.max(gains) <= FORGOTTEN) | (passes >= TURNED) | (joint == 0)
+    fits = (wrong == 0) & (error <= ERROR * tol) & known
+    moved = _turned(change, size, before.moved)
+    return Trial(run, gains, moved, wrong, joint, error, passes, level, fits)
+
+
+def _turned(change: Array, size: Array, moved: Array) -> Array:
+    """The changes that the chunks hand on; as they were where nothing came of them."""
+    change, size = change[:-1], size[:-1, None]
+    some = (size > 0) & jnp.isfinite(size)
+    after = jnp.where(some, change / jnp.where(some, size, 1), moved[1:])
+    return jnp.concatenate([moved[:1], after])
 
 
 def _hand_on(problem: Problem, trial: Trial, tol: float, cold: Array, go: Array) -> Trial:
@@ -146,19 +175,12 @@ def _hand_on(problem: Problem, trial: Trial, tol: float, cold: Array, go: Array)
         return after, turn + 1, _Open(trial.wrong, trial.joint)
 
     start = trial, jnp.int32(0), _Open(trial.wrong, trial.joint)
-    return lax.while_loop(more, turn, start)[0]
+    return until(more, turn, start, problem)[0]
 
 
 class _Open(NamedTuple):
     wrong: Array
     joint: Array
-
-
-def _when(flag: Array, function: Callable, at: Any) -> Any:
-    """`function(at)` where the flag holds, else `at`."""
-    return lax.while_loop(
-        lambda c: c[0], lambda c: (jnp.zeros_like(c[0]), function(c[1])), (flag, at)
-    )[1]
 
 
 # --- branches -------------------------------------------------------------------------------------
@@ -177,13 +199,13 @@ def _look_for_branches(problem: Problem, trial: Trial, options: Chunks, tol: flo
         soon = search.trial.passes < problem.chunks
         return ~search.trial.fits & search.more & (search.round <= ROUNDS) & soon
 
-    return lax.while_loop(go_on, lambda s: _round(problem, s, options, tol), search)
+    return until(go_on, lambda s: _round(problem, s, options, tol), search, problem)
 
 
 def _round(problem: Problem, search: Search, options: Chunks, tol: float) -> Search:
     """What the last ends merge to, and each chunk from the one before from there on."""
     cold = search.round == 0
-    search = _when(~cold, lambda s: _branch_out(problem, s, options), search)
+    search = when(~cold, lambda s: _branch_out(problem, s, options), search)
     trial = _hand_on(problem, search.trial, tol, cold, search.more)
     return search._replace(trial=trial, round=search.round + 1)
 
@@ -191,28 +213,28 @@ def _round(problem: Problem, search: Search, options: Chunks, tol: float) -> Sea
 def _branch_out(problem: Problem, search: Search, options: Chunks) -> Search:
     """New seeds, every chunk from them, and, if the ends merge, the way along the branches."""
     trial, count = search.trial, search.seeds.count
-    scale = largest(trial.run.ends)
+    scale = spread(trial.run.ends)
     again = search.round > 1
     known = jnp.arange(search.ends.shape[1]) < jnp.where(again, count, 0)
     valid = [jnp.ones(problem.chunks, bool), jnp.broadcast_to(known, search.ends.shape[:2]).ravel()]
     pool = jnp.concatenate([trial.run.ends, search.ends.reshape(-1, search.ends.shape[-1])])
     most = options.seeds - ~again
-    seeds = _added(search.seeds, pool, jnp.concatenate(valid), (options.seeds, most), APART * scale)
+    seeds = _added(search.seeds, pool, jnp.concatenate(valid), (options.seeds, most), scale)
     place = jnp.where(again, count, 0)
     new = (seeds.count > count) | ~again
-    ends = _when(new, lambda e: _from_seeds(problem, seeds, e, place, options), search.ends)
-    merged, branches = _merged(seeds, ends, options, MERGED * scale)
+    ends = when(new, lambda e: _from_seeds(problem, seeds, e, place, options), search.ends)
+    merged, branches = _merged(seeds, ends, options, scale)
     more = new & (branches <= options.branches)
     level = jnp.where(again, 2, 1).astype(jnp.int32)
     trial = trial._replace(passes=trial.passes + new)
-    trial = _when(more, lambda t: _along(problem, t, merged, level), trial)
+    trial = when(more, lambda t: _along(problem, t, merged, level, scale), trial)
     return Search(trial, seeds, ends, search.round, branches, more)
 
 
-def _added(seeds: Seeds, pool: Array, valid: Array, most: tuple, apart: Array) -> Seeds:
+def _added(seeds: Seeds, pool: Array, valid: Array, most: tuple, scale: Array) -> Seeds:
     """At most so many more: (a bound that a program knows, the number)."""
     bound, number = most
-    more = seeds.add(pool, valid, bound, apart)
+    more = seeds.add(pool, valid, bound, scale)
     return more._replace(count=jnp.minimum(more.count, seeds.count + number))
 
 
@@ -224,19 +246,19 @@ def _from_seeds(
     return lax.dynamic_update_slice_in_dim(ends, problem.ends(starts), first, axis=1)
 
 
-def _merged(seeds: Seeds, ends: Array, options: Chunks, near: Array) -> tuple[Array, Array]:
+def _merged(seeds: Seeds, ends: Array, options: Chunks, scale: Array) -> tuple[Array, Array]:
     """The branches at the end of each chunk but the last, and the most that there are."""
     valid = jnp.arange(ends.shape[1]) < seeds.count
-    found = jax.vmap(lambda ends: merge(ends, valid, options.branches, near))(ends[:-1])
+    found = jax.vmap(lambda ends: merge(ends, valid, options.branches, scale))(ends[:-1])
     return found[0], jnp.max(found[1])
 
 
-def _along(problem: Problem, trial: Trial, merged: Array, level: Array) -> Trial:
+def _along(problem: Problem, trial: Trial, merged: Array, level: Array, scale: Array) -> Trial:
     """Every chunk from the branches before it; the way from the first state along them."""
     first = jnp.broadcast_to(trial.run.starts[0], (1, *merged.shape[1:]))
     starts = jnp.concatenate([first, merged])
     ends = problem.ends(starts)
-    branch = follow(starts, ends)
+    branch = follow(starts, ends, scale)
     run = trial.run._replace(starts=pick(starts, branch), ends=pick(ends, branch))
     # The first start is the state that was given, whatever branch it is like.
     run = run._replace(starts=run.starts.at[0].set(trial.run.starts[0]))
@@ -259,12 +281,12 @@ def _newton(problem: Problem, trial: Trial, tol: float) -> Trial:
         trial, starts, turn, _ = at
         trial = _look(problem, starts, tol, trial)
         move = corrections(jacobians(problem, starts), trial.run.handed_on() - starts)
-        size, scale = jnp.max(jnp.abs(move)), unit(trial.run)
-        trial = trial._replace(error=size, fits=size <= tol * scale, level=jnp.int32(3))
-        return trial, starts + move, turn + 1, ~(size <= MOST * scale)
+        size = jnp.max(jnp.abs(move) / units(trial.run.ends))
+        trial = trial._replace(error=size, fits=size <= tol, level=jnp.int32(3))
+        return trial, starts + move, turn + 1, ~(size <= MOST)
 
     start = trial, trial.run.handed_on(), jnp.int32(0), jnp.array(False)
-    return lax.while_loop(more, turn, start)[0]
+    return until(more, turn, start, problem)[0]
 
 
 def _one_by_one(problem: Problem, trial: Trial, tol: float) -> tuple[Pass, Array]:
@@ -274,8 +296,8 @@ def _one_by_one(problem: Problem, trial: Trial, tol: float) -> tuple[Pass, Array
     """
     # What a joint of one becomes, along all chunks: where it grows, less is let through.
     growth = accumulated(trial.gains, jnp.ones_like(trial.gains))
-    most = tol * unit(trial.run) * jnp.minimum(1, ERROR / growth)
-    open_ = ~(trial.run.joints() <= most)
+    most, scale = tol * jnp.minimum(1, ERROR / growth), units(trial.run.ends)
+    open_ = ~(trial.run.joints(scale) <= most)
     places = jnp.arange(problem.chunks)
 
     def next_open(i: Array | int) -> Array:
@@ -292,7 +314,7 @@ def _one_by_one(problem: Problem, trial: Trial, tol: float) -> tuple[Pass, Array
         final, states, ys = problem.one(start, steps, fixed)
         end = state_vector(final)
         follows = jnp.minimum(i + 1, problem.chunks - 1)
-        near = jnp.max(jnp.abs(end - run.starts[follows])) <= most
+        near = jnp.max(jnp.abs(end - run.starts[follows]) / scale) <= most
         put = lambda a, b: lax.dynamic_update_index_in_dim(a, b.astype(a.dtype), i, 0)  # noqa: E731
         last = i == problem.chunks - 1
         run = Pass(
@@ -305,5 +327,5 @@ def _one_by_one(problem: Problem, trial: Trial, tol: float) -> tuple[Pass, Array
         return run, jnp.where(near, next_open(i + 2), i + 1), count + 1
 
     first = jnp.where(trial.fits, problem.chunks, jnp.maximum(next_open(1), 1))
-    run, _, count = lax.while_loop(more, rerun, (trial.run, first, jnp.int32(0)))
+    run, _, count = until(more, rerun, (trial.run, first, jnp.int32(0)), problem)
     return run, count

@@ -26,8 +26,8 @@ class Chunks:
     - `size`: steps of a chunk; `"auto"`: a power of two near half the square root of the length, at
       least 16. A chunk in which the network forgets what it does not mean to keep needs the fewest
       passes.
-    - `tol`: the largest joint that counts as closed, in units of the larger of 1 and the largest
-      state; None: 1e-5, in double precision 1e-12.
+    - `tol`: the largest joint that counts as closed, each number of a state in units of the larger
+      of 1 and the largest that it becomes; None: 1e-5, in double precision 1e-12.
     - `seeds`: how many states a pass of level 1 starts each chunk from; three rounds may follow.
     - `branches`: the most that are told apart at a joint.
     - `newton`: whether level 3 is tried, whose Jacobians of chunks take chunks times n^2 numbers.
@@ -107,10 +107,10 @@ class Report(NamedTuple):
     wrong: Array
     """Joints that were open after the passes."""
     joint: Array
-    """The largest joint after the passes."""
+    """The largest joint after the passes, in the units of `tol`."""
     error: Array
     """How far the states are from those of the loop, estimated from the joints and from what chunks
-    do to small changes of their start; 0 where all chunks ran again."""
+    do to small changes of their start, in the units of `tol`; 0 where chunks ran again."""
     size: int
     """Steps of a chunk."""
     chunks: int
@@ -119,6 +119,12 @@ class Report(NamedTuple):
     def steps_in_a_row(self) -> Array:
         """What the loop takes one step for each of; passes and reruns take a chunk each."""
         return (self.passes + self.reruns) * self.size
+
+
+def one_chunk(length: int) -> Report:
+    """Of a sequence that one chunk holds, which the loop runs."""
+    number, none = jnp.int32(0), jnp.zeros(())
+    return Report(number, number + 1, number, number, number, none, none, length, 1)
 
 
 def _at_least(name: str, value: Any, least: int) -> None:

@@ -29,9 +29,9 @@ class Pass(NamedTuple):
     """After each step, (chunks, steps, ...)."""
     ys: Array
 
-    def joints(self) -> Array:
+    def joints(self, units: Array) -> Array:
         """How far the end before a chunk is from its start, (chunks,); 0 for the first chunk."""
-        apart = jnp.max(jnp.abs(self.ends[:-1] - self.starts[1:]), axis=-1)
+        apart = jnp.max(jnp.abs(self.ends[:-1] - self.starts[1:]) / units, axis=-1)
         return jnp.concatenate([jnp.zeros(1, apart.dtype), apart])
 
     def handed_on(self) -> Array:
