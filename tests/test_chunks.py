@@ -427,7 +427,8 @@ def test_a_gradient_of_a_batch_over_devices():
     """By their types, in a `shard_map`, all that its loops carry differs between devices."""
     with float64() as dtype:
         cell = rz.make_cell("elman", 2, 3, key=jax.random.key(0), dtype=dtype)
-        mesh, axis = jax.make_mesh((1,), ("batch",)), jax.P("batch")
+        auto, axis = (jax.sharding.AxisType.Auto,), jax.P("batch")
+        mesh = jax.make_mesh((1,), ("batch",), axis_types=auto)
 
         def slope(xs, method):
             run = jax.vmap(lambda x: unroll(cell, x, method=method)[1])
