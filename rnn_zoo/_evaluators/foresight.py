@@ -53,7 +53,7 @@ def plan(cell: Any, state: Any, steps: Steps, options: Chunks) -> Plan:
     ahead = min(AHEAD, length)
     found = np.asarray(_looked_ahead(cell, state, steps, ahead), np.float64)
     # Starts beyond what the network reaches may run away, which says nothing of the network.
-    stays = np.isfinite(found).all((0, 1, 3))
+    stays = np.asarray(np.isfinite(found).all((0, 1, 3)))
     stays[:PLACES] = True
     found = np.nan_to_num(found[:, :, stays], posinf=np.inf, neginf=-np.inf)
     scale = max(1.0, np.abs(found[np.isfinite(found)]).max(initial=0.0))
