@@ -60,6 +60,12 @@ ROWS = {
         "_evaluators/newton.py",
         "return _solved(jnp.concatenate([none, inner]), offsets",
         "return _solved(jnp.concatenate([none, jnp.swapaxes(inner, 1, 2)]), offsets",
+        LAW.format("forward_mode"),
+    ),
+    "jacobians of chunks not transposed on the way back": (
+        "_evaluators/newton.py",
+        "jnp.concatenate([jnp.swapaxes(inner, 1, 2), none])",
+        "jnp.concatenate([inner, none])",
         LAW.format("'equal_the_loop and lstm'"),
     ),
     "corrections from the chunk after": (
