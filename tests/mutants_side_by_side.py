@@ -152,4 +152,10 @@ ROWS = {
         "return tree",
         LAW.format("over_devices"),
     ),
+    "one unit for all that is foreseen": (
+        "_evaluators/foresight.py",
+        "_apart(found / np.asarray(units(flat))), found / np.asarray(spread(flat))",
+        "_apart(found / np.asarray(units(flat)).max()), found / np.asarray(spread(flat)).max()",
+        "test_foresight.py -k small_counts",
+    ),
 }

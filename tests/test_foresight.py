@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from cases import draw, float64
-from test_chunks import Adding, Chaotic, FlipFlop, Toggle, pulses, signs
+from test_chunks import Adding, Beside, Chaotic, FlipFlop, Toggle, pulses, signs
 
 import rnn_zoo as rz
 from rnn_zoo.dynamics import parallel_plan
@@ -33,6 +33,15 @@ def test_branches_are_counted():
         assert plan.branches_after[256] == 8
         assert plan.forgetting_steps is None
         assert "keeps one of 8 things" in plan.verdict
+
+
+def test_what_is_small_counts_beside_what_is_large():
+    """A bit beside a number of a million, and a sum."""
+    xs = jnp.zeros((1024, 1))
+    plan = parallel_plan(Beside(jnp.array(2e-3), False), xs, chunks=Chunks(64))
+    assert (plan.level, plan.forgetting_steps) == (1, None)
+    plan = parallel_plan(Beside(jnp.array(2e-3), True), xs, chunks=Chunks(64))
+    assert plan.level == 3  # as test_chunks.py sees it
 
 
 @pytest.mark.parametrize("cell", [Chaotic, Adding])

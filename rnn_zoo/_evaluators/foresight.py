@@ -13,6 +13,7 @@ from .._common.checks import Steps
 from .._common.vectors import state_vector, with_vector
 from .coalescence import MERGED
 from .common import How
+from .levels import spread, units
 from .options import Chunks
 from .sequential import sequential
 
@@ -56,17 +57,16 @@ def plan(cell: Any, state: Any, steps: Steps, options: Chunks) -> Plan:
     stays = np.asarray(np.isfinite(found).all((0, 1, 3)))
     stays[:PLACES] = True
     found = np.nan_to_num(found[:, :, stays], posinf=np.inf, neginf=-np.inf)
-    scale = max(1.0, np.abs(found[np.isfinite(found)]).max(initial=0.0))
-    with np.errstate(invalid="ignore"):  # inf - inf
-        apart = np.abs(found[:, :, :, None] - found[:, :, None]).max(-1)
+    # As a run measures them: joints, and branches, each number of a state in a unit of its own.
+    flat = jnp.asarray(found.reshape(-1, vector.size), vector.dtype)
+    apart, points = _apart(found / np.asarray(units(flat))), found / np.asarray(spread(flat))
     widest = np.nan_to_num(apart.max((2, 3)), nan=np.inf).max(0)
-    below = np.flatnonzero(widest > tol * scale)
+    below = np.flatnonzero(widest > tol)
     forgets = int(below[-1]) + 2 if below.size else 1
     forgets = forgets if forgets <= ahead else None
-    near = MERGED * scale
-    after = {n: max(_count(p[n - 1], near) for p in found) for n in AFTER if n <= ahead}
-    at_chunk = max(_count(p[min(size, ahead) - 1], near) for p in found)
-    exponent = _exponent(apart, near)
+    after = {n: max(_count(p[n - 1]) for p in points) for n in AFTER if n <= ahead}
+    at_chunk = max(_count(p[min(size, ahead) - 1]) for p in points)
+    exponent = _exponent(apart)
     chunks = math.ceil(length / size)
     level, passes = _expected(forgets, at_chunk, exponent, size, chunks, options)
     row = passes if level < 4 else chunks + passes
@@ -112,27 +112,36 @@ def _looked_ahead(cell: Any, state: Any, steps: Steps, ahead: int) -> Float[Arra
     first = state_vector(state)
     own = jax.vmap(run, in_axes=(None, axes))(first, parts)[:, -1]
     # The network's own states, and some that it may never reach, in a box around all of them.
-    widest = jnp.max(jnp.where(jnp.isfinite(own), jnp.abs(own), 0))
     box = jax.random.uniform(jax.random.key(0), (STARTS - PLACES, *first.shape), first.dtype, -1, 1)
-    starts = jnp.concatenate([own, box * widest])
+    starts = jnp.concatenate([own, box * spread(own)])
     both = jax.vmap(jax.vmap(run, in_axes=(0, None)), in_axes=(None, axes))(starts, parts)
     return jnp.swapaxes(both, 1, 2)
 
 
-def _count(points: np.ndarray, near: float) -> int:
+def _apart(found: np.ndarray) -> np.ndarray:
+    """The distances of all pairs of starts, (places, steps, starts, starts).
+
+    One start at a time: all differences at once would take starts times as much memory.
+    """
+    with np.errstate(invalid="ignore"):  # inf - inf
+        each = [np.abs(found - found[:, :, i : i + 1]).max(-1) for i in range(found.shape[2])]
+    return np.stack(each, axis=2)
+
+
+def _count(points: np.ndarray) -> int:
     """How many of these are told apart."""
     found: list[np.ndarray] = []
     with np.errstate(invalid="ignore"):
         for point in points:
-            if not any(np.abs(point - other).max() <= near for other in found):
+            if not any(np.abs(point - other).max() <= MERGED for other in found):
                 found.append(point)
     return len(found)
 
 
-def _exponent(apart: np.ndarray, near: float) -> float:
+def _exponent(apart: np.ndarray) -> float:
     """From the distances of pairs that end in one branch, while these can be told from rounding."""
     first, last = apart[:, 0], apart[:, -1]
-    some = np.triu(np.ones(first.shape[-2:], bool), 1) & (last <= near) & (first > 0)
+    some = np.triu(np.ones(first.shape[-2:], bool), 1) & (last <= MERGED) & (first > 0)
     if not some.any():
         return 0.0
     rates = []
