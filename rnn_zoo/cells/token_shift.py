@@ -41,7 +41,8 @@ class TokenShift(AbstractCell):
         state: Float[Array, "1 {self.input_size}"],
         x: Float[Array, " {self.input_size}"],
     ) -> tuple[Float[Array, "1 {self.input_size}"], Float[Array, " {self.output_size}"]]:
-        return x[None], (x + self.mix * (state - x)).ravel()
+        row = x[None]
+        return row, (row + self.mix * (state - row)).ravel()
 
     def pushed(self, xs: Array, mask: Array | None, reset: Array | None) -> Window:
         """What the steps of a sequence do to the state before them, as `ShortConv.pushed`."""
