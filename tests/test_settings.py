@@ -33,8 +33,12 @@ def test_cells_promote_nothing_in_silence(case):
     jax.eval_shape(lambda xs: unroll(cell, xs, reverse=True, **keywords), xs)
 
 
-@pytest.mark.parametrize("name", ["gru", "cfc", "mingru", "lru"])
+NETWORKS = ["gru", "cfc", "mingru", "lru", "delta_product", "slstm", "rwkv7"]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 def test_models_promote_nothing_in_silence(name):
+    """A network of each kind, made and run."""
     options = {"hidden_size": 8, "dropout": 0.1, "num_layers": 2, "key": jr.key(0)}
     model = rz.make_model(name, 3, 2, bidirectional=True, **options)
     data = rz.data.Batch(jnp.ones((2, T, 3)), jnp.ones((2, 2)), jnp.ones((2, T), bool))

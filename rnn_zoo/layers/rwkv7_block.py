@@ -261,7 +261,7 @@ def _first_shift(size: int, left: float, dtype: Any) -> TokenShift:
     """Of r, w, k, v, a and g; `left` falls from 1 in the first layer to almost 0."""
     shift = TokenShift(size, count=6, dtype=dtype)
     powers = jnp.array([0.2, 0.9, 0.7, 0.7, 0.9, 0.2]) * left
-    mix = 1 - _along(size) ** powers[:, None]
+    mix = 1 - _along(size)[None] ** powers[:, None]
     return replace(shift, mix=mix.astype(shift.mix.dtype))
 
 
