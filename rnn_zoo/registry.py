@@ -1,10 +1,12 @@
 """Every cell, by name: what drives the tests, the README's table, the command line.
 
-A cell stands here by `@register` above its class, and nowhere else.
+A cell stands here by `@register` above its class, and nowhere else. The cells of this library do
+so when their files are read, which is when somebody first asks for a cell by name.
 """
 
 import dataclasses
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -127,6 +129,7 @@ def register(
     if not (name.isidentifier() and name == name.lower()):
         raise ValueError(f"expected a name in lower case such as 'my_cell', got {name!r}")
 
+    _read_cells()  # the names that are taken
     others = {other: dict(options) for other, options in (covers or {}).items()}
 
     def add(make: _Make) -> _Make:
@@ -156,7 +159,14 @@ def _check_call(name: str, make: Callable) -> None:
         ) from None
 
 
+def _read_cells() -> None:
+    """Read the files of all cells, unless that was done or is under way."""
+    importlib.import_module(f"{__package__}.cells")
+
+
 def _in_order() -> list[CellInfo]:
+    _read_cells()
+
     def rank(info: CellInfo) -> int:
         known = info.family in FAMILIES
         return FAMILIES.index(info.family) if known else len(FAMILIES)
@@ -199,6 +209,7 @@ def _covered(name: str) -> str:
 
 def cell_info(name: str) -> CellInfo:
     """What the registry knows of a cell. ValueError for an unknown name."""
+    _read_cells()
     if name not in _CELLS:
         raise ValueError(f"unknown cell {name!r}{_covered(name) or one_like(name, list_cells())}")
     return _CELLS[name]

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def moved(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+def moved(module: str, names: Mapping[str, str], callers: int = 1) -> Callable[[str], Any]:
     """A module's `__getattr__` for names that moved: the old name to the new place.
 
     A place is a path behind `rnn_zoo`, "cells.LSTMCell", or the name of another package and what
     stands in it, "equinox.nn:Linear". Whoever asks for an old name gets a DeprecationWarning.
-    What has no public place any more comes with what to write instead, behind a "; ".
+    What has no public place any more comes with what to write instead, behind a "; ". The warning is of the line that so many `callers`
+    stand above this one: who asks for the name.
     """
 
     def get(name: str) -> Any:
@@ -26,7 +27,7 @@ def moved(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
             f"{module}.{name} {instead or f'is {shown} now'}; the old name goes with the next "
             "release",
             DeprecationWarning,
-            stacklevel=2,
+            stacklevel=callers + 1,
         )
         value = importlib.import_module(package or "rnn_zoo")
         for part in path.split("."):

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from ..summary import count_numbers
+from ..summaries import count_numbers
 from ..train.step import trainable
 from ..viz._axes import matplotlib_module
 from .recipes import (
