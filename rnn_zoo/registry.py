@@ -18,6 +18,7 @@ import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
 from ._common.checks import one_like
+from ._common.hints import option_hint
 from .base import AbstractCell
 
 
@@ -36,6 +37,7 @@ FAMILIES = (
     "reservoir",
 )
 _CELLS: dict[str, "CellInfo"] = {}
+_SIZES = ("input_size", "hidden_size", "key")
 _Make = TypeVar("_Make", bound=Callable[..., AbstractCell])
 
 
@@ -229,7 +231,7 @@ def make_cell(
     allowed = cell_options(name)
     for option in options:
         if option not in allowed:
-            hint = one_like(option, allowed)
+            hint = option_hint(option, (*allowed, *_SIZES))
             raise TypeError(f"cell {name!r} has no option {option!r}{hint}")
     return make(input_size, hidden_size, key=key, **options)
 
