@@ -3,8 +3,10 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import rnn_zoo as rz
+from rnn_zoo._common import extras
 
 
 ROOT = Path(__file__).parents[1]
@@ -154,6 +157,26 @@ for name in names:
 print(wrong)
 """
     assert python(code).stdout == "[]\n"
+
+
+def test_what_to_install_is_true_for_a_checkout_and_for_a_package(monkeypatch, tmp_path):
+    monkeypatch.setattr(extras, "ROOT", tmp_path)
+    assert extras.installing("plot") == 'pip install "rnn-zoo[plot]"'
+    (tmp_path / "pyproject.toml").touch()
+    assert extras.installing("plot") == f'pip install -e "{tmp_path}[plot]"'
+    monkeypatch.chdir(tmp_path)
+    assert extras.installing("plot") == 'pip install -e ".[plot]"'
+
+
+def test_every_extra_that_a_message_names_is_there():
+    with open(ROOT / "pyproject.toml", "rb") as file:
+        known = tomllib.load(file)["project"]["optional-dependencies"]
+    named = set()
+    for path in (ROOT / "rnn_zoo").rglob("*.py"):
+        text = path.read_text()
+        named |= set(re.findall(r"missing\(\s*f?\"[^\"]*\",\s*\"(\w+)\"", text))
+        assert "pip install" not in text or path.name in ("extras.py", "torch_layers.py"), path
+    assert {"plot", "demo", "data", "wiring", "checkpoint"} <= named <= set(known)
 
 
 # --- the wheel ------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from .._common.extras import missing
 from ..data.catalogue import list_datasets
 from ..registry import cell_info, list_cells
 from ..train.settled import NonFiniteLossError
@@ -41,7 +42,7 @@ def _check_extras() -> None:
         importlib.import_module("matplotlib.figure")
         importlib.import_module("tqdm")
     except ImportError as error:
-        raise ImportError(f'{error}: pip install "rnn-zoo[demo]"') from error
+        raise missing(f"the command line trains and draws ({error})", "demo", error) from error
 
 
 def _join(options: argparse.Namespace) -> None:
