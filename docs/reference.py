@@ -75,7 +75,8 @@ def public() -> Iterator[tuple[str, Any]]:
 
 def _offered(module: types.ModuleType, path: str) -> Iterator[tuple[str, Any]]:
     shown = set(dir(module))
-    values = [(path + name, value) for name, value in vars(module).items() if name in shown]
+    order = [name for name in getattr(module, "__all__", vars(module)) if name in shown]
+    values = [(path + name, getattr(module, name)) for name in order]
     yield from (row for row in values if callable(row[1]))
     for name, value in values:
         if inspect.ismodule(value):

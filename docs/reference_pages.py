@@ -86,7 +86,7 @@ ROOMS = {
     "rnn_zoo._common.dropout": "layers",
     "rnn_zoo.layers": "layers",
     "rnn_zoo.models": "models",
-    "rnn_zoo.summary": "models",
+    "rnn_zoo.summaries": "models",
     "rnn_zoo.reservoir": "models",
     "rnn_zoo.train": "training",
     "rnn_zoo.metrics": "training",

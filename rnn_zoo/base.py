@@ -24,6 +24,7 @@ from ._common.formulas import (
     prepare as _prepare,
     read_formula,
 )
+from ._common.hints import hint_constructor
 from .linear import AffineMap, Parts, Scaled
 
 
@@ -69,6 +70,7 @@ class AbstractCell(eqx.Module):
         # To the classes beside this one, `Generic` among them, and to an error for other keywords.
         super(AbstractCell, cls).__init_subclass__(**keywords)  # noqa: UP008
         read_formula(cls, AbstractCell)
+        hint_constructor(cls)
 
     @abc.abstractmethod
     def init_state(self) -> State:

@@ -22,8 +22,9 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import AbstractArray, Array, PRNGKeyArray
 
-from ._common.checks import check_choice, check_positive, check_sizes, one_like
+from ._common.checks import check_choice, check_positive, check_sizes
 from ._common.dtypes import working_float, zero_state
+from ._common.hints import option_hint
 from .base import AbstractCell
 
 
@@ -327,9 +328,8 @@ def _signature(options: dict[str, Option], annotations: dict[str, Any]) -> inspe
 def _bind(signature: inspect.Signature, cls: type, arguments: tuple, keywords: dict) -> dict:
     for name in keywords:
         if name not in signature.parameters:
-            raise TypeError(
-                f"{cls.__name__} has no option {name!r}{one_like(name, list(signature.parameters))}"
-            )
+            hint = option_hint(name, signature.parameters)
+            raise TypeError(f"{cls.__name__} has no option {name!r}{hint}")
     try:
         bound = signature.bind(*arguments, **keywords)
     except TypeError as error:

@@ -1,10 +1,12 @@
 """Every cell, by name: what drives the tests, the README's table, the command line.
 
-A cell stands here by `@register` above its class, and nowhere else.
+A cell stands here by `@register` above its class, and nowhere else. The cells of this library do
+so when their files are read, which is when somebody first asks for a cell by name.
 """
 
 import dataclasses
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -16,6 +18,7 @@ import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
 from ._common.checks import one_like
+from ._common.hints import option_hint
 from .base import AbstractCell
 
 
@@ -34,6 +37,7 @@ FAMILIES = (
     "reservoir",
 )
 _CELLS: dict[str, "CellInfo"] = {}
+_SIZES = ("input_size", "hidden_size", "key")
 _Make = TypeVar("_Make", bound=Callable[..., AbstractCell])
 
 
@@ -127,6 +131,7 @@ def register(
     if not (name.isidentifier() and name == name.lower()):
         raise ValueError(f"expected a name in lower case such as 'my_cell', got {name!r}")
 
+    _read_cells()  # the names that are taken
     others = {other: dict(options) for other, options in (covers or {}).items()}
 
     def add(make: _Make) -> _Make:
@@ -156,7 +161,14 @@ def _check_call(name: str, make: Callable) -> None:
         ) from None
 
 
+def _read_cells() -> None:
+    """Read the files of all cells, unless that was done or is under way."""
+    importlib.import_module(f"{__package__}.cells")
+
+
 def _in_order() -> list[CellInfo]:
+    _read_cells()
+
     def rank(info: CellInfo) -> int:
         known = info.family in FAMILIES
         return FAMILIES.index(info.family) if known else len(FAMILIES)
@@ -199,6 +211,7 @@ def _covered(name: str) -> str:
 
 def cell_info(name: str) -> CellInfo:
     """What the registry knows of a cell. ValueError for an unknown name."""
+    _read_cells()
     if name not in _CELLS:
         raise ValueError(f"unknown cell {name!r}{_covered(name) or one_like(name, list_cells())}")
     return _CELLS[name]
@@ -218,7 +231,7 @@ def make_cell(
     allowed = cell_options(name)
     for option in options:
         if option not in allowed:
-            hint = one_like(option, allowed)
+            hint = option_hint(option, (*allowed, *_SIZES))
             raise TypeError(f"cell {name!r} has no option {option!r}{hint}")
     return make(input_size, hidden_size, key=key, **options)
 

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -35,19 +36,22 @@ def test_train_prints_the_figure_and_writes_everything(tmp_path, capsys):
     captured = capsys.readouterr()
     first, *others = captured.out.splitlines()
     assert first.startswith("test_accuracy=0.")
-    *others, model, history, plot = others
+    model, history, plot, *others = others
     assert len(others) == len(rz.data.load("japanese_vowels").info.baselines)
     assert all(line.startswith("baseline ") for line in others)
     written = [f"wrote {out / name}" for name in ("model.rz", "history.csv", "training.png")]
     assert [model, history, plot] == written
     assert "4/4" in captured.err
+    assert "compiling" in captured.err
     assert sorted(p.name for p in out.iterdir()) == ["history.csv", "model.rz", "training.png"]
     assert [row["step"] for row in rows(out / "history.csv")] == ["1", "2", "3", "4"]
+    assert [row["test_loss"] != "" for row in rows(out / "history.csv")] == [True] * 4
     assert is_picture(out / "training.png")
     model = rz.train.load(out / "model.rz")
     test = rz.data.load("japanese_vowels").test
     accuracy = rz.train.evaluate(model, test, loss=rz.train.cross_entropy)["accuracy"]
     assert first == f"test_accuracy={accuracy:.3f}"
+    assert float(rows(out / "history.csv")[-1]["test_accuracy"]) == pytest.approx(accuracy)
 
 
 def test_everything_is_written_before_anything_is_printed(tmp_path, monkeypatch):
@@ -122,6 +126,15 @@ def test_list(what, capsys):
     assert names == list(rz.list_cells() if what == "cells" else rz.data.list_datasets())
 
 
+def test_data_that_are_missing_say_what_brings_them(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    module = sys.modules["rnn_zoo.cli.main"]
+    monkeypatch.setattr(module, "list_datasets", lambda: ("digits",))
+    assert main(["list", "data"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"digits +missing +the digits come .*pip install .*\[data\]\"", line)
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
@@ -130,6 +143,13 @@ def test_list(what, capsys):
         (["train", "--hidden-size", "0"], "hidden_size"),
         (["train", "--dropout", "1.5"], "dropout in"),
         (["train", "--steps", "0"], "--steps of at least 1"),
+        (["train", "--learning-rate", "-1"], "--learning-rate of at least 0, got -1"),
+        (["train", "--out", __file__], "File exists"),
+        (["train", "--epochs", "3"], "counted in --steps"),
+        (["train", "--lr=0.1"], "train takes no --lr: it is --learning-rate here"),
+        (["train", "--hiden-size", "3"], "did you mean '--hidden-size'"),
+        (["compare", "--cell", "gru"], "it is --cells"),
+        (["list", "cells", "data"], "list takes no data"),
         (["compare", "--cells", "gru,,lru"], "unknown cell ''"),
     ],
 )
@@ -142,11 +162,16 @@ def test_a_wrong_argument_is_explained_in_one_line(command, message, capsys):
     assert err.count("\n") == 1
 
 
+def test_no_command_gives_help(capsys):
+    assert main([]) == 2
+    assert "python -m rnn_zoo train" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("missing", ["matplotlib.figure", "tqdm"])
 def test_a_missing_extra_is_named(missing, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, missing, None)
     assert main(["train"]) == 2
-    assert 'pip install "rnn-zoo[demo]"' in capsys.readouterr().err
+    assert re.search(r"pip install .*\[demo\]", capsys.readouterr().err)
 
 
 def test_the_flag_that_the_board_had_says_the_new_call(capsys):

@@ -380,7 +380,7 @@ def test_a_progress_bar_goes_to_stderr(capsys):
 
 def test_a_progress_bar_without_tqdm(monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    with pytest.raises(ImportError, match=r"rnn-zoo\[demo\]"):
+    with pytest.raises(ImportError, match=r"needs tqdm: pip install .*\[demo\]"):
         train(model_for(), sign_task(), steps=2, show_progress=True)
 
 
@@ -594,9 +594,7 @@ def test_checkpoints_that_mean_nothing(tmp_path, unchecked):
 
 def test_kept_checkpoints_without_orbax(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "orbax.checkpoint", None)
-    with pytest.raises(
-        ImportError, match=r"pip install \"rnn-zoo\[checkpoint\]\", or leave it out"
-    ):
+    with pytest.raises(ImportError, match=r"leave it out .* pip install .*\[checkpoint\]"):
         train(model_for(), sign_task(), steps=1, checkpoints=Checkpoints(tmp_path, keep=2))
 
 

@@ -30,7 +30,7 @@ from rnn_zoo import data, train
 from rnn_zoo.cli.recipes import fitting, loss_for, say
 from rnn_zoo.data.dataset import Dataset
 from rnn_zoo.models.sequence import SequenceModel
-from rnn_zoo.summary import count_numbers
+from rnn_zoo.summaries import count_numbers
 
 from .. import call
 from ..tables import ROWS, Kept, commit, read

@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 import rnn_zoo as rz
-from rnn_zoo.summary import count_numbers
+from rnn_zoo.summaries import count_numbers
 
 from .. import call
 from ..tables import Kept

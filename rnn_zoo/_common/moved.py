@@ -7,18 +7,22 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .foreign_words import name_hint
 
-def moved(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
+
+def moved(module: str, names: Mapping[str, str], callers: int = 1) -> Callable[[str], Any]:
     """A module's `__getattr__` for names that moved: the old name to the new place.
 
     A place is a path behind `rnn_zoo`, "cells.LSTMCell", or the name of another package and what
     stands in it, "equinox.nn:Linear". Whoever asks for an old name gets a DeprecationWarning.
-    What has no public place any more comes with what to write instead, behind a "; ".
+    What has no public place any more comes with what to write instead, behind a "; ". The warning
+    is of the line that stands so many `callers` above this one, where the name is asked for.
     """
 
     def get(name: str) -> Any:
         if name not in names:
-            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+            message = f"module {module!r} has no attribute {name!r}{name_hint(name)}"
+            raise AttributeError(message, name=name, obj=sys.modules[module])
         place, _, instead = names[name].partition("; ")
         package, _, path = place.rpartition(":")
         shown = f"{package}.{path}" if package else f"rnn_zoo.{place}"
@@ -26,7 +30,7 @@ def moved(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
             f"{module}.{name} {instead or f'is {shown} now'}; the old name goes with the next "
             "release",
             DeprecationWarning,
-            stacklevel=2,
+            stacklevel=callers + 1,
         )
         value = importlib.import_module(package or "rnn_zoo")
         for part in path.split("."):

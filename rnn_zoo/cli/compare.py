@@ -2,14 +2,13 @@
 
 import argparse
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
 
-from ..summary import count_numbers
+from ..summaries import count_numbers
 from ..train.step import trainable
 from ..viz._axes import matplotlib_module
 from .recipes import (
@@ -23,7 +22,7 @@ from .recipes import (
     say,
     test_figure,
 )
-from .train import recipe_names, write_csv
+from .train import folder, recipe_names, write_csv
 
 
 def prepare(options: argparse.Namespace) -> tuple:
@@ -33,14 +32,12 @@ def prepare(options: argparse.Namespace) -> tuple:
     recipes = [recipe_for(options.data, **given, cell=cell) for cell in options.cells.split(",")]
     for recipe in recipes:
         eqx.filter_eval_shape(lambda r=recipe: build(r, dataset))
-    return recipes, dataset
+    return recipes, dataset, folder(options.out or f"runs/compare-{options.data}")
 
 
 def run(options: argparse.Namespace, prepared: tuple) -> None:
     """Train each cell with each seed; a table, a CSV file, a picture."""
-    recipes, dataset = prepared
-    out = Path(options.out or f"runs/compare-{options.data}")
-    out.mkdir(parents=True, exist_ok=True)
+    recipes, dataset, out = prepared
     rows, histories = [], {}
     for recipe in recipes:
         runs = [_one(dataclasses.replace(recipe, seed=s), dataset) for s in range(options.seeds)]

@@ -1,6 +1,7 @@
 """The parser, and what a wrong argument ends with."""
 
 import argparse
+import functools
 import importlib
 import sys
 from collections.abc import Sequence
@@ -8,6 +9,8 @@ from typing import Any
 
 import jax
 
+from .._common.checks import one_like
+from .._common.extras import missing
 from ..data.catalogue import list_datasets
 from ..registry import cell_info, list_cells
 from ..train.settled import NonFiniteLossError
@@ -15,9 +18,31 @@ from . import compare, train
 from .recipes import load, recipe_for, say
 
 
+NO_FLAGS = ("command", "what", "all")
+# What other programs call the arguments, and what belongs to the other command.
+ARGUMENTS_ELSEWHERE = {
+    **dict.fromkeys(("--lr", "--learning_rate"), ": it is --learning-rate here"),
+    **dict.fromkeys(
+        ("--epochs", "--epoch", "--iterations", "--max-steps"),
+        ": training is counted in --steps, one batch each",
+    ),
+    **dict.fromkeys(("--dataset", "--task"), ": it is --data here"),
+    **dict.fromkeys(("--model", "--arch"), ": it is --cell here"),
+    **dict.fromkeys(("--units", "--hidden", "--hidden-dim"), ": it is --hidden-size here"),
+    **dict.fromkeys(("--layers", "--depth"), ": it is --num-layers here"),
+    **dict.fromkeys(("--output", "--save", "--output-dir"), ": it is --out, a folder"),
+    "--cells": ": it is --cell, one name; `compare` takes several",
+    "--seeds": ": it is --seed, one number; `compare` takes --seeds, how many",
+    "--cell": ": it is --cells, names with commas; `train` takes one --cell",
+    "--seed": ": it is --seeds, how many, from 0 on; `train` takes --seed, one number",
+}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; 0, or 2 for a wrong argument, which is explained in one line."""
-    options = _parser().parse_args(argv)
+    options = _parsed(argv)
+    if options is None:
+        return 2
     if options.command == "list":
         _list(options.what)
         return 0
@@ -36,12 +61,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace | None:
+    """What was typed; None, with help or a line that explains, where that is no command."""
+    parser = _parser()
+    options, unknown = parser.parse_known_args(argv)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return None
+    if unknown:
+        _wrong(TypeError(_unknown(options, unknown[0].partition("=")[0])), 2)
+        return None
+    return options
+
+
+def _unknown(options: argparse.Namespace, word: str) -> str:
+    """What to say of an argument that a command does not take."""
+    known = [f"--{name.replace('_', '-')}" for name in vars(options) if name not in NO_FLAGS]
+    hint = ARGUMENTS_ELSEWHERE.get(word) or one_like(word, known) if known else ""
+    return f"{options.command} takes no {word}{hint}"
+
+
 def _check_extras() -> None:
     try:
         importlib.import_module("matplotlib.figure")
         importlib.import_module("tqdm")
     except ImportError as error:
-        raise ImportError(f'{error}: pip install "rnn-zoo[demo]"') from error
+        raise missing(f"the command line trains and draws ({error})", "demo", error) from error
 
 
 def _join(options: argparse.Namespace) -> None:
@@ -69,10 +114,18 @@ def _check_names(options: argparse.Namespace) -> None:
     for cell in options.cells.split(",") if options.command == "compare" else [options.cell]:
         if cell is not None:
             cell_info(cell)
-    for name, least in (("steps", 1), ("batch_size", 1), ("seeds", 1), ("devices", 1)):
+    _check_numbers(options)
+
+
+def _check_numbers(options: argparse.Namespace) -> None:
+    for name in ("steps", "batch_size", "seeds", "devices", "processes"):
         value = getattr(options, name, None)
-        if value is not None and value < least:
-            raise ValueError(f"expected --{name.replace('_', '-')} of at least {least}")
+        if value is not None and value < 1:
+            raise ValueError(f"expected --{name.replace('_', '-')} of at least 1, got {value}")
+    for name in ("noise", "weight_decay", "learning_rate"):
+        value = getattr(options, name, None)
+        if value is not None and value < 0:
+            raise ValueError(f"expected --{name.replace('_', '-')} of at least 0, got {value}")
 
 
 def _wrong(error: Exception, code: int) -> int:
@@ -80,10 +133,21 @@ def _wrong(error: Exception, code: int) -> int:
     return code
 
 
+def _version() -> str:
+    return importlib.import_module(__package__.partition(".")[0]).__version__
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m rnn_zoo", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("train", help="train one model, print its figure, save a plot")
+    parser = argparse.ArgumentParser(
+        prog="python -m rnn_zoo",
+        description="Train recurrent networks on data sets that are there, and see what there is.",
+        epilog="A command with --help says what it takes. Begin with: python -m rnn_zoo train",
+    )
+    parser.add_argument("--version", action="version", version=f"rnn_zoo {_version()}")
+    commands = parser.add_subparsers(dest="command")
+    # Whole words only: --cell of `compare` would else be taken for its --cells.
+    add = functools.partial(commands.add_parser, allow_abbrev=False)
+    one = add("train", help="train one model, save it with a plot, print its figure")
     one.add_argument("--data", default="japanese_vowels", help="a name of `list data`")
     one.add_argument("--cell", help="a name of `list cells`")
     one.add_argument("--seed", type=int, help="of the weights and the order of the data")
@@ -96,14 +160,14 @@ def _parser() -> argparse.ArgumentParser:
         "--coordinator", help="host:port of process 0, the same in all; auto on a cluster"
     )
     _add_recipe(one, "japanese_vowels")
-    many = commands.add_parser("compare", help="train several cells with the same budget")
+    many = add("compare", help="train several cells with the same budget")
     many.add_argument("--data", default="adding", help="a name of `list data`")
     cells = "gru,lstm,lru,mingru"
     many.add_argument("--cells", default=cells, help=f"names, with commas; by default {cells}")
     many.add_argument("--seeds", type=int, default=1, help="how many")
     many.add_argument("--all", action=_Moved, nargs=0, help=argparse.SUPPRESS)
     _add_recipe(many, "adding")
-    names = commands.add_parser("list", help="the cells or the data sets")
+    names = add("list", help="the cells or the data sets")
     names.add_argument("what", choices=("cells", "data"))
     return parser
 
@@ -128,23 +192,22 @@ def _add_recipe(parser: argparse.ArgumentParser, data: str) -> None:
 
 
 def _list(what: str) -> None:
-    if what == "cells":
-        rows = [_cell_row(name) for name in list_cells()]
-    else:
-        rows = [_data_row(name) for name in list_datasets()]
-    widths = [max(len(row[i]) for row in rows) + 2 for i in range(3)]
-    for row in rows:
-        say("".join(text.ljust(width) for text, width in zip(row, widths)).rstrip())
+    """A line for each, printed as soon as it is known: some data sets are made for it."""
+    names = list_cells() if what == "cells" else list_datasets()
+    widths = max(map(len, names)) + 2, len("classification") + 2
+    for name in names:
+        kind, text = _cell_row(name) if what == "cells" else _data_row(name)
+        say(f"{name.ljust(widths[0])}{kind.ljust(widths[1])}{text}".rstrip())
 
 
-def _cell_row(name: str) -> tuple[str, str, str]:
+def _cell_row(name: str) -> tuple[str, str]:
     info = cell_info(name)
-    return name, info.family, info.equation + (f" (models: {info.block})" if info.block else "")
+    return info.family, info.equation + (f" (models: {info.block})" if info.block else "")
 
 
-def _data_row(name: str) -> tuple[str, str, str]:
+def _data_row(name: str) -> tuple[str, str]:
     try:
         info = load(name).info
     except (ImportError, OSError) as error:
-        return name, "missing", str(error).splitlines()[0]
-    return name, info.task, info.description
+        return "missing", str(error).splitlines()[0]
+    return info.task, info.description

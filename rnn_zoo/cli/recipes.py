@@ -160,6 +160,6 @@ def say(line: str) -> None:
 
 
 def print_baselines(dataset: Dataset) -> None:
-    """A line for each figure to hold the model against."""
+    """A line for each figure to hold the model against, behind the model's own."""
     for row in dataset.info.baselines:
         say(f"baseline {row.name}: {row.metric}={row.value:.4g} ({row.source})")

@@ -19,6 +19,7 @@ from .recipes import (
     fit,
     fitting,
     load,
+    loss_for,
     print_baselines,
     recipe_for,
     say,
@@ -34,7 +35,16 @@ def prepare(options: argparse.Namespace) -> tuple:
     dataset = load(options.data)
     model = build(recipe, dataset)
     mesh = _mesh(options.devices, min(recipe.batch_size, len(dataset.train)))
-    return recipe, model, fitting(model, dataset), mesh
+    out = folder(options.out or f"runs/{options.data}-{recipe.cell}")
+    return recipe, model, fitting(model, dataset), mesh, out
+
+
+def folder(name: str) -> Path:
+    """Where a command writes, made before it trains: an OSError now rather than then."""
+    path = Path(name)
+    if not jax.process_index():
+        path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def _mesh(devices: int | None, batch_size: int) -> Mesh | None:
@@ -61,14 +71,13 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def run(options: argparse.Namespace, prepared: tuple) -> None:
-    """Train, print the figure of the test part, and write model, history and picture."""
-    recipe, model, dataset, mesh = prepared
-    out = Path(options.out or f"runs/{options.data}-{recipe.cell}")
-    result = fit(recipe, model, dataset, show_progress=True, mesh=mesh)
+    """Train, write model, history and picture, and print the figure of the test part."""
+    recipe, model, dataset, mesh, out = prepared
+    watch = _watch_test(dataset) if dataset.valid is None else None
+    result = fit(recipe, model, dataset, show_progress=True, mesh=mesh, callback=watch)
     if jax.process_index():
         return  # process 0 has the same result
     name, value = test_figure(result.model, dataset)
-    out.mkdir(parents=True, exist_ok=True)
     model, history, plot = (out / name for name in ("model.rz", "history.csv", "training.png"))
     # Written before anything is printed: who reads the first lines only must not lose the model.
     train.save(model, result.model)
@@ -76,9 +85,21 @@ def run(options: argparse.Namespace, prepared: tuple) -> None:
     figure = picture(result, dataset, f"{recipe.cell} on {options.data}", name, value)
     figure.savefig(plot, dpi=150)
     say(written(name, value))
-    print_baselines(dataset)
     for path in (model, history, plot):
         say(f"wrote {path}")
+    print_baselines(dataset)
+
+
+def _watch_test(dataset: Dataset) -> Any:
+    """For data without a validation part, which train on all there is: the figures of the test
+    part go into each row of the history, for the picture. Nothing is chosen by them."""
+
+    def watch(step: int, row: dict[str, Any], so_far: train.FitResult) -> None:
+        if not jax.process_index():
+            figures = train.evaluate(so_far.model, dataset.test, loss=loss_for(dataset))
+            row |= {f"test_{name}": figure for name, figure in figures.items()}
+
+    return watch
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -9,6 +9,7 @@ import os
 import numpy as np
 from jax import Array
 
+from .._common.extras import missing
 from ._forecasting import Part, consecutive, forecasting, moments, splits
 from ._generator import generator
 from ._locate import locate
@@ -144,9 +145,7 @@ def digits(
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise ImportError(
-            'the digits come with scikit-learn: pip install "rnn-zoo[data]"'
-        ) from error
+        raise missing("the digits come with scikit-learn", "data", error) from error
     pixels, labels = load_digits(return_X_y=True)
     x = np.asarray(pixels, np.float32)[:, :, None] / 16
     if permute:

@@ -1,4 +1,4 @@
-"""Models as ONNX files (`pip install "rnn-zoo[onnx]"`)."""
+"""Models as ONNX files, by jax2onnx: the extra `onnx`."""
 
 import importlib
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from .._common.extras import missing
 from .._engine.unstable import as_function
 from ._lowering import lowered
 from .stablehlo import program_of
@@ -21,7 +22,7 @@ def to_onnx(model: Any, path: str | Path, *, mask: bool = False, dt: bool = Fals
     try:
         convert = importlib.import_module("jax2onnx").to_onnx
     except ImportError as error:
-        raise ImportError('ONNX needs jax2onnx: pip install "rnn-zoo[onnx]"') from error
+        raise missing("ONNX needs jax2onnx", "onnx", error) from error
     run, shapes = program_of(model, mask=mask, dt=dt)
     # While it reads a function, jax2onnx has functions of jax replaced; what is traced before that
     # is in operations of lax alone.

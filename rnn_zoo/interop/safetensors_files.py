@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .._common.extras import missing
 from .._common.files import write_whole
 from .._common.numbers import in_64_bits
 
@@ -72,9 +73,7 @@ def _part(name: str = "") -> Any:
     try:
         return importlib.import_module(f"safetensors.{name}".rstrip("."))
     except ImportError as error:
-        raise ImportError(
-            'safetensors files need safetensors: pip install "rnn-zoo[safetensors]"'
-        ) from error
+        raise missing("safetensors files need safetensors", "safetensors", error) from error
 
 
 def _dtype(name: str) -> Any:

@@ -42,7 +42,7 @@ def to_stablehlo(
     The program takes xs of shape (batch, time, input_size) in the model's dtype, or integer tokens
     (batch, time) where the model reads those, and gives what `rz.batch(model)` gives. It raises
     nothing at run time: an embedding takes a token that it does not have for the nearest one.
-    Writing and reading files needs `pip install "rnn-zoo[export]"`. TypeError for what is no
+    Writing and reading files needs flatbuffers, the extra `export`. TypeError for what is no
     model, and for `dt` of a model without time.
     """
     run, arguments = program_of(model, mask=mask, dt=dt)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
 from .._common.formulas import prepare as _prepare
+from .._common.hints import hint_constructor, hinted
 from ..base import AbstractCell, State
 from ..linear import select
 
@@ -24,6 +25,10 @@ class AbstractLayer(eqx.Module):
     The keywords mean what they mean in `rz.scan.unroll`. No batch axis: `rz.batch(layer)`
     or `eqx.filter_vmap(layer)`.
     """
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super(AbstractLayer, cls).__init_subclass__(**keywords)  # noqa: UP008
+        hint_constructor(cls)
 
     input_size: eqx.AbstractVar[int]
     output_size: eqx.AbstractVar[int]
@@ -61,6 +66,7 @@ class AbstractLayer(eqx.Module):
     ) -> tuple[State, Array]:
         """The final state and the outputs (time, output_size)."""
 
+    @hinted("layer(xs)")
     def __call__(
         self,
         xs: ArrayLike,

@@ -8,6 +8,7 @@ import jax
 import jax.random as jr
 from jaxtyping import ArrayLike
 
+from .._common.hints import hinted
 from .._common.keys import key_rank
 from .._common.numbers import exactly
 from .._engine.mesh import beside
@@ -23,6 +24,7 @@ def batch(function: Callable) -> Callable:
     or (batch, time) keys. Returns what `function` returns with a leading batch axis.
     """
 
+    @hinted("rz.batch(layer)(xs)")
     def batched(
         xs: ArrayLike,
         state: Any = None,

@@ -11,9 +11,10 @@ import jax.random as jr
 from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
 from .._common.activations import portable
-from .._common.checks import Steps, beside, check_inputs, check_sizes, check_tokens, one_like
+from .._common.checks import Steps, beside, check_inputs, check_sizes, check_tokens
 from .._common.dropout import Dropout, make_dropout
 from .._common.dtypes import half_as, working_dtype
+from .._common.hints import option_hint
 from .._common.keys import spread_keys
 from .._common.numbers import exactly
 from .._common.runtime import runtime_error_if
@@ -266,8 +267,8 @@ def make_model(
     for option in options:
         if option not in _options(name):
             known = ("hidden_size", "num_layers", "pool", "bidirectional", "dropout")
-            known += ("embedding_size", "mesh_axis", "method")
-            hint = one_like(option, known + _options(name))
+            known += ("embedding_size", "mesh_axis", "method", "key")
+            hint = option_hint(option, known + _options(name))
             raise TypeError(f"make_model({name!r}) has no option {option!r}{hint}")
     recipe = {
         "name": name,

@@ -35,7 +35,7 @@ class Checkpoints:
     - `keep`: None for one file, written by one process in the place of the one before while the
       training waits. With a number the last so many are kept, each a folder named by its step,
       which Orbax writes beside the training, every process a part of it. This needs
-      `pip install "rnn-zoo[checkpoint]"`.
+      Orbax, the extra `checkpoint`.
 
     Another number of devices or processes may go on. Of several processes all need to see the
     directory.

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from .._common.extras import missing
 from . import _format
 from .checkpoint import (
     AbstractStore,
@@ -152,7 +153,7 @@ def _orbax() -> Any:
     try:
         import orbax.checkpoint
     except ImportError as error:
-        raise ImportError(
-            'keep needs Orbax: pip install "rnn-zoo[checkpoint]", or leave it out for one file'
+        raise missing(
+            "keep (leave it out for one file) needs Orbax", "checkpoint", error
         ) from error
     return orbax.checkpoint

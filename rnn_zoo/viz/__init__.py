@@ -1,4 +1,4 @@
-"""Pictures. Functions take and return matplotlib axes (`pip install "rnn-zoo[plot]"`)."""
+"""Pictures. Functions take and return matplotlib axes (the extra `plot`)."""
 
 from .._common.moved import listing as _listing
 from .curves import training_curves as training_curves

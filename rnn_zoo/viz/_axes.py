@@ -3,13 +3,15 @@
 import importlib
 from typing import Any
 
+from .._common.extras import missing
+
 
 def matplotlib_module(name: str) -> Any:
     """A module of matplotlib. ImportError that names the extra where it is missing."""
     try:
         return importlib.import_module(f"matplotlib.{name}")
     except ImportError as error:
-        raise ImportError('plots need matplotlib: pip install "rnn-zoo[plot]"') from error
+        raise missing("plots need matplotlib", "plot", error) from error
 
 
 def new_axes(columns: int = 1, **options: Any) -> Any:

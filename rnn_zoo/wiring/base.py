@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .._common.extras import missing
+
 
 class NeuronMap(abc.ABC):
     """Which neuron feeds which, and with what sign: an immutable value.
@@ -209,7 +211,7 @@ def _networkx() -> Any:
     try:
         return importlib.import_module("networkx")
     except ImportError as error:
-        raise ImportError('graphs need networkx: pip install "rnn-zoo[wiring]"') from error
+        raise missing("graphs need networkx", "wiring", error) from error
 
 
 def _subclasses(cls: type) -> list[type]:
