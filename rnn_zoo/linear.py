@@ -107,11 +107,21 @@ class Block2x2(AbstractLinearMap):
         return Block2x2(jnp.broadcast_to(eye, self.a.shape))
 
 
-class Dense(AbstractLinearMap):
+class AbstractWhole(AbstractLinearMap):
+    """A matrix with all its entries; a product costs n^3."""
+
+    def compose(self, earlier: Any) -> Any:
+        return type(self)(jnp.matmul(self.a, earlier.a, precision=HIGHEST))
+
+    def identity(self) -> Any:
+        eye = jnp.eye(self.a.shape[-1], dtype=self.a.dtype)
+        return type(self)(jnp.broadcast_to(eye, self.a.shape))
+
+
+class Dense(AbstractWhole):
     """One matrix for each head: a of shape (heads, key, key), h of shape (heads, key, value).
 
-    The oracle for cells whose own structure does not close under products, and what passes between
-    devices that share one sequence: a product costs key^3 for each head.
+    The oracle for cells whose structure does not close under products, and what devices hand on.
     """
 
     a: Array
@@ -123,18 +133,11 @@ class Dense(AbstractLinearMap):
     def apply(self, h: Array) -> Array:
         return jnp.matmul(_beside(self.a, h), h, precision=HIGHEST)
 
-    def compose(self, earlier: "Dense") -> "Dense":
-        return Dense(jnp.matmul(self.a, earlier.a, precision=HIGHEST))
-
     def transpose(self) -> "Dense":
         return Dense(jnp.swapaxes(self.a, -2, -1))
 
-    def identity(self) -> "Dense":
-        eye = jnp.eye(self.a.shape[-1], dtype=self.a.dtype)
-        return Dense(jnp.broadcast_to(eye, self.a.shape))
 
-
-class SharedDense(AbstractLinearMap):
+class SharedDense(AbstractWhole):
     """One matrix for all channels: a of shape (order, order), h of shape (channels, order).
 
     It does not depend on x, so over a sequence it is one matrix, and only its powers are formed.
@@ -149,15 +152,39 @@ class SharedDense(AbstractLinearMap):
     def apply(self, h: Array) -> Array:
         return jnp.matmul(h, jnp.swapaxes(_beside(self.a, h), -2, -1), precision=HIGHEST)
 
-    def compose(self, earlier: "SharedDense") -> "SharedDense":
-        return SharedDense(jnp.matmul(self.a, earlier.a, precision=HIGHEST))
-
     def transpose(self) -> "SharedDense":
         return SharedDense(jnp.swapaxes(self.a, -2, -1))
 
-    def identity(self) -> "SharedDense":
-        eye = jnp.eye(self.a.shape[-1], dtype=self.a.dtype)
-        return SharedDense(jnp.broadcast_to(eye, self.a.shape))
+
+class AbstractOneHot(AbstractWhole):
+    """A matrix, (n, n), for h of shape (n,), with one entry a column or a row that is not 0, as its
+    products have. The zeros are kept for a derivative, which may be in them."""
+
+    rank: ClassVar[int] = 2
+
+    def shape_for(self, state: tuple[int, ...]) -> tuple[int, ...]:
+        return (*state, *state)
+
+    def apply(self, h: Array) -> Array:
+        return (_beside(self.a, h[..., None]) * h[..., None, :]).sum(-1)
+
+
+class OneHotColumns(AbstractOneHot):
+    """One entry in each column: what is in a unit goes to one unit."""
+
+    a: Array
+
+    def transpose(self) -> "OneHotRows":
+        return OneHotRows(jnp.swapaxes(self.a, -2, -1))
+
+
+class OneHotRows(AbstractOneHot):
+    """One entry in each row: a unit gets what is in one unit."""
+
+    a: Array
+
+    def transpose(self) -> "OneHotColumns":
+        return OneHotColumns(jnp.swapaxes(self.a, -2, -1))
 
 
 class AffineMap(eqx.Module):

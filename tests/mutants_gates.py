@@ -74,7 +74,11 @@ ROWS = {
     "tau_gru weighs u": (DELAY, "state.h + g * (u + a * z)", "state.h + g * (a * u + z)", STEP.format("tau_gru")),
     "tau_gru gates swapped": (DELAY, "g, a = jnp.split(gates, 2)", "a, g = jnp.split(gates, 2)", STEP.format("tau_gru")),
     "output gate sees the old memory": (LSTM, "o = peeped(o, p_o, memory)", "o = peeped(o, p_o, state.c)", STEP.format("lstm-peepholes")),
-    "peepholes of f and o swapped": (LSTM, "p_i, p_f, p_o = peeps(", "p_i, p_o, p_f = peeps(", STEP.format("lstm-peepholes")),
+    "peepholes of f and o swapped": (LSTM, "p_i, *p_f, p_o = peeps(", "p_i, p_o, *p_f = peeps(", STEP.format("lstm-peepholes")),
+    "coupled gates that add up to more than 1": (LSTM, "f = -i if self.coupled", "f = 1 - i if self.coupled", STEP.format("lstm-coupled")),
+    "coupled gates swapped": (LSTM, "memory = jax.nn.sigmoid(f) * state.c + jax.nn.sigmoid(i) * jnp.tanh(g)", "memory = jax.nn.sigmoid(i if self.coupled else f) * state.c + jax.nn.sigmoid(f if self.coupled else i) * jnp.tanh(g)", STEP.format("lstm-coupled")),
+    "coupled gates without the peephole of f": (LSTM, "f = -i if self.coupled", "f = p_i * state.c - i if self.coupled and p_i is not None", STEP.format("lstm-coupled-peepholes")),
+    "coupled gates that start closed": (LSTM, "return -start if given.coupled else start", "return start", OWN.format("coupled")),
     "candidate sees the memory": (LSTMP, "i, f = peeped(i, p_i, state.c), peeped(f, p_f, state.c)", "i, f, g = peeped(i, p_i, state.c), peeped(f, p_f, state.c), peeped(g, p_f, state.c)", STEP.format("lstmp-peepholes")),
     "output gate of an lstmp sees the old memory": (LSTMP, "o = peeped(o, p_o, memory)", "o = peeped(o, p_o, state.c)", STEP.format("lstmp-peepholes")),
 }  # fmt: skip

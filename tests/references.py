@@ -53,17 +53,21 @@ def indrnn(p, h, x, dt, bound=1.0):
     return h, h
 
 
-def lstm(p, state, x, dt):
+def lstm(p, state, x, dt, coupled=False):
     h, c = state
     size = len(h)
-    rows = {gate: slice(k * size, (k + 1) * size) for k, gate in enumerate("ifgo")}
+    gates = "igo" if coupled else "ifgo"
+    rows = {gate: slice(k * size, (k + 1) * size) for k, gate in enumerate(gates)}
 
     def pre(gate):
         r = rows[gate]
         return p.weight_ih[r] @ x + p.weight_hh[r] @ h + p.bias[r]
 
-    peep_i, peep_f, peep_o = np.split(getattr(p, "weight_peep", np.zeros(3 * size)), 3)
-    i, f = sigmoid(pre("i") + peep_i * c), sigmoid(pre("f") + peep_f * c)
+    peep = getattr(p, "weight_peep", np.zeros(3 * size))
+    peep_i, peep_o = peep[:size], peep[-size:]
+    i = sigmoid(pre("i") + peep_i * c)
+    # Greff et al. 2017: CIFG sets f = 1 - i, peephole of i included.
+    f = 1 - i if coupled else sigmoid(pre("f") + peep[size : 2 * size] * c)
     c = f * c + i * np.tanh(pre("g"))
     # Gers et al. 2002: the output gate looks at the cell as it is now.
     h = sigmoid(pre("o") + peep_o * c) * np.tanh(c)

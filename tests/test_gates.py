@@ -64,6 +64,15 @@ def test_lstms_without_peepholes_are_what_they_were():
         assert not np.allclose(unroll(plain, xs)[1], unroll(seeing, xs)[1])
 
 
+def test_coupled_gates_start_at_the_same_forgetting():
+    cell = rz.cells.LSTMCell(I, H, coupled=True, forget_bias=2.0, key=KEY)
+    assert cell.weight_ih.shape == (3 * H, I)
+    assert cell.weight_hh.shape == (3 * H, H)
+    np.testing.assert_array_equal(cell.bias, [*[-2.0] * H, *[0.0] * (2 * H)])
+    assert rz.cells.LSTMCell(I, H, coupled=True, peepholes=True, key=KEY).weight_peep.size == 2 * H
+    assert rz.list_cells(covers="cifg") == ("lstm",)
+
+
 def test_janet_stays_below_its_bound_and_reaches_it_nearly():
     cell = rz.cells.JANETCell(1, 1, key=KEY)
     cell = replace(

@@ -318,6 +318,11 @@ BAD_TO_TORCH = {
         ValueError,
         "without peepholes",
     ),
+    "coupled gates": (
+        lambda: rz.Recurrent(rz.cells.LSTMCell(3, 4, coupled=True, key=KEY)),
+        ValueError,
+        "with a forget gate",
+    ),
     "activation": (
         lambda: rz.cells.ElmanCell(3, 4, activation=jnp.sin, key=KEY),
         ValueError,

@@ -61,6 +61,35 @@ def test_derivative_of_the_rest_is_that_of_the_equation():
         np.testing.assert_allclose(forward, (at(1e-6) - at(-1e-6)) / 2e-6, rtol=1e-6)
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_parallel_has_the_derivatives_of_the_steps(reverse):
+    """Those of P in the entries that are 0 too, with gaps, resets and a given start."""
+    with float64() as dtype:
+        cell = noisy(rz.cells.PDSSMCell(3, 4, state_size=5, dtype=dtype, key=KEY), 1)
+        xs, rng = draw(2, (11, 3)), np.random.default_rng(3)
+        start = jnp.asarray(rng.normal(size=5) + 1j * rng.normal(size=5))
+        flags = {"mask": rng.random(11) < 0.7, "reset": rng.random(11) < 0.2, "reverse": reverse}
+
+        def results(method):
+            def loss(at):
+                state, ys = rz.scan.unroll(at[0], at[1], at[2], method=method, **flags)
+                return jnp.sin(ys).sum() + jnp.abs(state).sum(), (state, ys)
+
+            return eqx.filter_jit(eqx.filter_value_and_grad(loss, has_aux=True))((cell, xs, start))
+
+        steps = results("sequential")
+        for method in ("parallel", "auto"):
+            for one, other in zip(jax.tree.leaves(results(method)), jax.tree.leaves(steps)):
+                np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-11)
+
+
+def test_a_nan_in_the_matrices_is_seen():
+    cell = rz.cells.PDSSMCell(2, 3, key=KEY)
+    cell = rz.base.replace(cell, M=cell.M.at[0, 0, 0].set(jnp.nan))
+    for method in ("sequential", "parallel"):
+        assert jnp.isnan(rz.scan.unroll(cell, jnp.ones((4, 2)), method=method)[1]).all(), method
+
+
 def test_runs_an_automaton():
     """Parity of the ones among the inputs: two units, which a one exchanges."""
     cell = rz.cells.PDSSMCell(2, 1, state_size=2, num_matrices=2, key=KEY)

@@ -12,7 +12,7 @@ from cases import float64
 from rnn_zoo._engine import backends
 from rnn_zoo._engine.chunks import Way
 from rnn_zoo._engine.recurrence import ALGORITHMS, solve
-from rnn_zoo.linear import Block2x2, Diagonal, SharedDense
+from rnn_zoo.linear import Block2x2, Diagonal, OneHotColumns, SharedDense
 
 
 P = 3
@@ -20,6 +20,7 @@ SHAPES = {
     Diagonal: ((P,), (P,)),
     Block2x2: ((2, 2, P), (2, P)),
     SharedDense: ((P, P), (2, P)),
+    OneHotColumns: ((P, P), (P,)),
 }
 ALGORITHM = pytest.mark.parametrize("algorithm", ALGORITHMS)
 
@@ -55,7 +56,10 @@ def draw(seed, *shape):
 
 def elements(kind, time, varying, batch=()):
     shape_a, shape_b = SHAPES[kind]
-    return draw(0, *batch, *((time,) if varying else ()), *shape_a), draw(1, *batch, time, *shape_b)
+    a = draw(0, *batch, *((time,) if varying else ()), *shape_a)
+    if kind is OneHotColumns:
+        a = a * jax.nn.one_hot(jnp.abs(a).argmax(-2), P, axis=-2)
+    return a, draw(1, *batch, time, *shape_b)
 
 
 def flags(time, masked=True):

@@ -19,11 +19,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool
 
-from ..linear import AbstractLinearMap, Block2x2, Diagonal, select, varies
+from ..linear import AbstractLinearMap, AbstractOneHot, Block2x2, Diagonal, select, varies
 from .across_devices import before, handed_on, power, product
 from .backends import tuned
 from .chunks import Way
 from .mesh import vary, vary_alike
+from .one_hot import packed
 from .products import at_time, batched, ends, plus_at, product_over_time, shifted
 from .unstable import (
     as_array,
@@ -301,7 +302,10 @@ ALGORITHMS = {
 
 
 def _run(a, offsets, *flags, form: Form):
-    steps = _Steps(a, flags, form.names, form.kind)
+    kind = form.kind
+    if issubclass(kind, AbstractOneHot):
+        a, kind = packed(a, kind)
+    steps = _Steps(a, flags, form.names, kind)
     if form.mesh_axis is not None and lax.axis_size(form.mesh_axis) > 1:
         return _over_devices(steps, offsets, form)
     return ALGORITHMS[form.algorithm](steps, offsets, form.reverse, form.late)
@@ -367,9 +371,10 @@ def _recurrence_transpose(cotangent, a, offsets, *flags, form: Form):
         raise TypeError("a recurrence is linear in its offsets alone: A has no transpose")
     if is_zero(cotangent):
         return None, cotangent, *(None for _ in flags)
-    mirrored = form._replace(reverse=not form.reverse, late=not form.late)
-    a = form.kind(a).transpose().a
-    return None, _recurrence_p.bind(a, cotangent, *flags, form=mirrored), *(None for _ in flags)
+    transposed = form.kind(a).transpose()
+    mirrored = form._replace(kind=type(transposed), reverse=not form.reverse, late=not form.late)
+    cotangent = _recurrence_p.bind(transposed.a, cotangent, *flags, form=mirrored)
+    return None, cotangent, *(None for _ in flags)
 
 
 def _recurrence_batch(arguments, dims, *, form: Form):

@@ -16,9 +16,12 @@ from ..declared import (
     AbstractDeclaredCell,
     Given,
     computed,
+    derived,
     drawn,
+    drawn_from,
     filled,
     option,
+    said,
 )
 from ..init import fan_in_uniform, glorot, orthogonal
 from ..registry import register
@@ -46,14 +49,29 @@ def has_peepholes(given: Given) -> bool:
     return given.peepholes
 
 
-def peeps(weight: Any) -> list[Any]:
+def peeps(weight: Any, gates: int = 3) -> list[Any]:
     """p of i, f and o; None each where there are no peepholes."""
-    return [None] * 3 if weight is None else jnp.split(weight, 3)
+    return [None] * gates if weight is None else jnp.split(weight, gates)
 
 
 def peeped(z: Array, p: Any, memory: Array) -> Array:
     """z + p * c, or z where there is no peephole."""
     return z if p is None else z + p * memory
+
+
+def _in_blocks(make: Callable) -> Callable:
+    """An initialiser of as many blocks as the cell has."""
+
+    def start(given: Given, shape: tuple[int, ...], key: Any) -> Array:
+        return make(key, shape, given.dtype, blocks=given.blocks)
+
+    return start
+
+
+def _forgetting(given: Given, shape: tuple[int, ...]) -> Array:
+    """As `forgetting`; where f is 1 - i, i starts at the negative number."""
+    start = forgetting(0 if given.coupled else 1, given.blocks)(given, shape)
+    return -start if given.coupled else start
 
 
 def _has_bias_n(given: Given) -> bool:
@@ -65,10 +83,15 @@ def _has_bias_n(given: Given) -> bool:
     family="gated",
     paper="Hochreiter & Schmidhuber 1997",
     equation="c' = f * c + i * g, h' = o * tanh(c')",
-    covers={"peephole LSTM": {"peepholes": True}},
+    covers={
+        "peephole LSTM": {"peepholes": True},
+        "CIFG": {"coupled": True},
+        "LSTM with coupled gates": {"coupled": True},
+    },
     full="""
         i = sig(W_i x + U_i h + p_i * c + b_i)    if peepholes
         i = sig(W_i x + U_i h + b_i)              otherwise
+        f = 1 - i                                 if coupled
         f = sig(W_f x + U_f h + p_f * c + b_f)    if peepholes
         f = sig(W_f x + U_f h + b_f)              otherwise
         g = tanh(W_g x + U_g h + b_g)
@@ -77,11 +100,15 @@ def _has_bias_n(given: Given) -> bool:
         c' = f * c + i * g
         h' = o * tanh(c')
         y = h'
-        where W_i, W_f, W_g, W_o = weight_ih
-              U_i, U_f, U_g, U_o = weight_hh
-              b_i, b_f, b_g, b_o = bias
-              p_i, p_f, p_o = weight_peep; peepholes = given(weight_peep)
-              h, c = state
+        where W_i, W_g, W_o = weight_ih        if coupled
+              W_i, W_f, W_g, W_o = weight_ih   otherwise
+              U_i, U_g, U_o = weight_hh        if coupled
+              U_i, U_f, U_g, U_o = weight_hh   otherwise
+              b_i, b_g, b_o = bias             if coupled
+              b_i, b_f, b_g, b_o = bias        otherwise
+              p_i, p_o = weight_peep           if coupled
+              p_i, p_f, p_o = weight_peep      otherwise
+              peepholes = given(weight_peep); h, c = state
     """,
 )
 class LSTMCell(AbstractDeclaredCell, init=False):
@@ -100,16 +127,23 @@ class LSTMCell(AbstractDeclaredCell, init=False):
     are added inside of i and f, and $p_o \odot c'$, of the new memory, inside of o. `weight_peep`
     has the three vectors in this order, from U(±1/sqrt(hidden)). For counting and timing, and for
     networks that were trained so.
+
+    With `coupled` (CIFG; Greff et al. 2017, arXiv:1503.04069) $f = 1 - i$: what is written takes
+    the place of what is forgotten, with a quarter of the parameters less. The blocks are i, g, o
+    then, without f, the peepholes those of i and o, and the bias of i starts at -`forget_bias`.
     """
 
-    weight_ih: Float[Array, "4*hidden input"] = drawn(glorot, blocks=4)
-    weight_hh: Float[Array, "4*hidden hidden"] = drawn(orthogonal, blocks=4)
-    bias: Float[Array, " 4*hidden"] | None = computed(forgetting(1, blocks=4))
-    weight_peep: Float[Array, " 3*hidden"] | None = drawn(
+    weight_ih: Float[Array, "blocks*hidden input"] = drawn_from(_in_blocks(glorot))
+    weight_hh: Float[Array, "blocks*hidden hidden"] = drawn_from(_in_blocks(orthogonal))
+    bias: Float[Array, " blocks*hidden"] | None = computed(_forgetting)
+    weight_peep: Float[Array, " gates*hidden"] | None = drawn(
         fan_in_uniform, fan_in="hidden", when=has_peepholes
     )
     forget_bias: ClassVar[float] = option(1.0)
     peepholes: ClassVar[bool] = option(False)
+    coupled: bool = option(False, said("whether f is 1 - i"))
+    blocks: ClassVar[int] = derived(lambda given: 3 if given.coupled else 4)
+    gates: ClassVar[int] = derived(lambda given: given.blocks - 1)
 
     def init_state(self) -> LSTMState:
         zeros = zero_state(self.output_size, self.weight_hh)
@@ -122,9 +156,11 @@ class LSTMCell(AbstractDeclaredCell, init=False):
         self, c: StateMatrix, state: LSTMState, x: Float[Array, " {self.input_size}"]
     ) -> tuple[LSTMState, Float[Array, " {self.output_size}"]]:
         z = self.weight_ih @ x + c @ state.h
-        i, f, g, o = jnp.split(plus(z, self.bias), 4)
-        p_i, p_f, p_o = peeps(self.weight_peep)
-        i, f = peeped(i, p_i, state.c), peeped(f, p_f, state.c)
+        blocks = 3 if self.coupled else 4
+        i, *f, g, o = jnp.split(plus(z, self.bias), blocks)
+        p_i, *p_f, p_o = peeps(self.weight_peep, blocks - 1)
+        i = peeped(i, p_i, state.c)
+        f = -i if self.coupled else peeped(f[0], p_f[0], state.c)
         memory = jax.nn.sigmoid(f) * state.c + jax.nn.sigmoid(i) * jnp.tanh(g)
         o = peeped(o, p_o, memory)
         h = jax.nn.sigmoid(o) * jnp.tanh(memory)

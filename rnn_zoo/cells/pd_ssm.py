@@ -3,15 +3,17 @@
 __all__ = ["PDSSMCell"]
 
 import math
-from typing import ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Complex, Float
 
+from ..base import AbstractLinearCell
 from ..declared import AbstractDeclaredCell, Given, at_least_one, drawn, like_hidden, option
 from ..init import fan_in_normal, normal
+from ..linear import AffineMap, OneHotColumns
 from ..registry import register
 from .modes import joint_readout, read_modes, write_modes, zero_modes
 
@@ -21,12 +23,19 @@ def _count(name: str, value: int, given: Given) -> int:
     return at_least_one(name, value, given)
 
 
+@jax.custom_jvp
 def one_hot_columns(scores: Float[Array, "state state"]) -> Float[Array, "state state"]:
     """1 in each column where it is largest, the first of equals, else 0; its derivative is that of
-    the softmax of the columns."""
-    hard = jax.nn.one_hot(scores.argmax(0), len(scores), dtype=scores.dtype, axis=0)
-    soft = jax.nn.softmax(scores, axis=0)
-    return hard + (soft - lax.stop_gradient(soft))
+    the softmax of the columns. NaN in a column makes all of it NaN."""
+    rows, top = jnp.arange(len(scores))[:, None], scores.max(0)
+    first = jnp.where(scores == top, rows, len(scores)).min(0)
+    return jnp.where(jnp.isnan(top), top, (rows == first).astype(scores.dtype))
+
+
+@one_hot_columns.defjvp
+def _softmax_of_columns(primals: Any, tangents: Any) -> Any:
+    moved = jax.jvp(lambda scores: jax.nn.softmax(scores, axis=0), primals, tangents)[1]
+    return one_hot_columns(*primals), moved
 
 
 @register(
@@ -44,7 +53,7 @@ def one_hot_columns(scores: Float[Array, "state state"]) -> Float[Array, "state 
               W_p = weight_phase; b_p = bias_phase
     """,
 )
-class PDSSMCell(AbstractDeclaredCell, init=False):
+class PDSSMCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     r"""State space with one-hot columns times a diagonal (PD-SSM; Terzić et al. 2025,
     arXiv:2509.22284).
 
@@ -79,7 +88,6 @@ class PDSSMCell(AbstractDeclaredCell, init=False):
     bias_phase: Float[Array, " state"] = drawn(fan_in_normal)
     state_size: int | None = option(None, like_hidden)
     num_matrices: int = option(6, _count)
-    for_blocks: ClassVar[bool] = True
 
     def init_state(self) -> Complex[Array, " state"]:
         return zero_modes(self.bias_mag.size, self.bias_mag)
@@ -88,17 +96,20 @@ class PDSSMCell(AbstractDeclaredCell, init=False):
         """C and D as one matrix."""
         return joint_readout(self.C, self.D)
 
-    def equation(
-        self,
-        c: Float[Array, "hidden parts"],
-        state: Complex[Array, " state"],
-        x: Float[Array, " {self.input_size}"],
-    ) -> tuple[Complex[Array, " state"], Float[Array, " {self.output_size}"]]:
+    def transition(
+        self, c: Float[Array, "hidden parts"], x: Float[Array, " {self.input_size}"]
+    ) -> AffineMap:
         shares = jax.nn.softmax(self.S @ x)
         P = one_hot_columns(jnp.tensordot(shares, self.M, 1))
         modulus = jax.nn.sigmoid(self.weight_mag @ x + self.bias_mag)
         phase = 2 * math.pi * jax.nn.sigmoid(self.weight_phase @ x + self.bias_phase)
-        kept = lax.complex(modulus * jnp.cos(phase), modulus * jnp.sin(phase)) * state
-        written = write_modes(self.B.reshape(-1, self.input_size), x)
-        state = lax.complex(P @ kept.real, P @ kept.imag) + written
-        return state, read_modes(c, state, x)
+        d = lax.complex(modulus * jnp.cos(phase), modulus * jnp.sin(phase))
+        return AffineMap(OneHotColumns(P * d), write_modes(self.B.reshape(-1, self.input_size), x))
+
+    def readout(
+        self,
+        c: Float[Array, "hidden parts"],
+        state: Complex[Array, " state"],
+        x: Float[Array, " {self.input_size}"],
+    ) -> Float[Array, " {self.output_size}"]:
+        return read_modes(c, state, x)

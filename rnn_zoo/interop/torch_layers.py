@@ -306,6 +306,11 @@ def _nonlinearity(cell: Any) -> str | None:
             "expected an LSTM without peepholes, as torch's, got peepholes=True: there is no "
             "module of torch for it"
         )
+    if getattr(cell, "coupled", False):
+        raise ValueError(
+            "expected an LSTM with a forget gate, as torch's, got coupled=True: there is no module "
+            "of torch for it"
+        )
     if not isinstance(cell, ElmanCell):
         return None
     for name, function in NONLINEARITIES.items():
