@@ -210,7 +210,14 @@ def chunk_report(
         return one_chunk(steps.length)
     plain = _CHOSEN.value == "scan"
     how = How(_across.turned(reverse), False, plain=plain, algorithm=options)
-    return side_by_side(cell, check_state(cell, state), steps, how)[1]
+    whole = cell, check_state(cell, state)
+    if _across.chosen() is None or steps.length == 0:
+        return side_by_side(*whole, steps, how)[1]
+    how = how._replace(mesh_axis=_across.chosen())
+    if _across.inside():
+        return side_by_side(_across.own(cell), whole[1], steps, how)[1]
+    report, _ = _across.in_parts(_reported, whole, steps, how)
+    return report._replace(size=int(report.size), chunks=int(report.chunks))
 
 
 def _engine(name: str | None) -> contextlib.AbstractContextManager:
@@ -232,7 +239,8 @@ def _evaluate(cell, steps: Steps, state, method: str | Chunks, remat, how: How):
     algorithm = resolve_method(cell, method, steps.length, remat)
     how = how._replace(algorithm=algorithm, plain=_CHOSEN.value == "scan")
     if _across.chosen() is not None and steps.length != 0:
-        _across.check_cell(cell, method, remat, how.keep_states)
+        if not isinstance(algorithm, Chunks):
+            _across.check_cell(cell, method, remat, how.keep_states)
         return _spread(cell, state, steps, remat, how._replace(mesh_axis=_across.chosen()))
     if isinstance(algorithm, Chunks):
         found, report = side_by_side(cell, state, steps, how)
@@ -294,10 +302,18 @@ def _spread(cell, state, steps: Steps, remat, how: How):
     return state, states, ys
 
 
+def _reported(whole: tuple, steps: Steps, how: How) -> tuple[Report, None]:
+    cell, state = whole
+    return side_by_side(_across.own(cell), state, steps, how)[1], None
+
+
 def _part(whole: tuple, steps: Steps, remat, how: How) -> tuple[Any, Any]:
     (cell, state), axis = whole, how.mesh_axis
     assert axis is not None
-    if runs_in_chunks(cell) and not how.plain:
+    if isinstance(how.algorithm, Chunks):
+        found, report = side_by_side(_across.own(cell), state, steps, how)
+        state, states, ys = check_strict(cell, report, how.algorithm, found)
+    elif runs_in_chunks(cell) and not how.plain:
         cell = _across.own(cell)
         state, states, ys = matrix(cell, state, steps, how)
     elif cell.linear:

@@ -14,10 +14,14 @@ from jaxtyping import Array
 from .._common.checks import Steps
 from .._common.vectors import state_vector, with_vector
 from .clocks import fixed_parts
+from .line import Line
 
 
 class Pass(NamedTuple):
-    """All chunks, each from a start of its own."""
+    """All chunks, each from a start of its own.
+
+    Over devices each has the starts and ends of all chunks, and the rest of its own ones.
+    """
 
     starts: Array
     """(chunks, n)"""
@@ -50,6 +54,8 @@ class Problem(eqx.Module):
     """Of the state before each chunk, (chunks, ...), what is no part of its vector."""
     run: Callable = eqx.field(static=True)
     """(cell, state, steps) -> final state, states, outputs: the loop."""
+    line: Line = eqx.field(static=True)
+    """The devices that the chunks lie on; steps and fixed parts are this device's."""
 
     @property
     def first(self) -> Array:
@@ -57,7 +63,8 @@ class Problem(eqx.Module):
 
     @property
     def chunks(self) -> int:
-        return self.steps.x.shape[0]
+        """On all devices."""
+        return self.steps.x.shape[0] * self.line.devices
 
     @property
     def axes(self) -> Steps:
@@ -73,6 +80,11 @@ class Problem(eqx.Module):
 
     def all(self, starts: Array) -> Pass:
         """All chunks, from (chunks, n)."""
+        found = self.here(self.line.own(starts))
+        return found._replace(starts=starts, ends=self.line.together(found.ends))
+
+    def here(self, starts: Array) -> Pass:
+        """The chunks of this device, from their starts."""
         run = jax.vmap(self.one, in_axes=(0, self.axes, 0))
         finals, states, ys = run(starts, self.steps, self.fixed)
         last = jax.tree.map(lambda leaf: leaf[-1], finals)
@@ -84,10 +96,11 @@ class Problem(eqx.Module):
         def chunk(starts: Array, steps: Steps, fixed: Any) -> Array:
             return jax.vmap(lambda start: state_vector(self.one(start, steps, fixed)[0]))(starts)
 
-        return jax.vmap(chunk, in_axes=(0, self.axes, 0))(starts, self.steps, self.fixed)
+        ends = jax.vmap(chunk, in_axes=(0, self.axes, 0))
+        return self.line.together(ends(self.line.own(starts), self.steps, self.fixed))
 
     def chunk(self, i: Array) -> tuple[Steps, Any]:
-        """The steps and the fixed parts of one chunk."""
+        """The steps and the fixed parts of one chunk of this device."""
         pick = lambda a: lax.dynamic_index_in_dim(a, i, keepdims=False)  # noqa: E731
         steps = jax.tree.map(pick, self.steps._replace(dt=None))
         if self.steps.dt is not None:
@@ -97,14 +110,14 @@ class Problem(eqx.Module):
         return steps, jax.tree.map(pick, self.fixed)
 
 
-def cut(cell: Any, state: Any, steps: Steps, size: int, run: Callable) -> Problem:
-    """A sequence in chunks of `size` steps."""
+def cut(cell: Any, state: Any, steps: Steps, size: int, run: Callable, line: Line) -> Problem:
+    """A sequence in chunks of `size` steps, or this device's part of it."""
     length = steps.length
     count = math.ceil(length / size)
     fill = count * size - length
     if fill and steps.mask is None:
         steps = steps._replace(mask=jnp.ones(length, bool))
-    fixed = fixed_parts(cell, state, steps)
+    fixed = fixed_parts(cell, state, steps, line)
 
     def chunked(leaf: Array) -> Array:
         if fill:
@@ -118,7 +131,7 @@ def cut(cell: Any, state: Any, steps: Steps, size: int, run: Callable) -> Proble
     if steps.dt is not None:
         parts = parts._replace(dt=chunked(steps.dt) if steps.dt.ndim else steps.dt)
     before = jax.tree.map(lambda leaf: leaf[::size], fixed)
-    return Problem(cell, state, parts, before, run)
+    return Problem(cell, state, parts, before, run, line)
 
 
 def _none(leaf: Any) -> bool:

@@ -12,17 +12,23 @@ from jax import lax
 from jaxtyping import Array
 
 from .._common.checks import Steps
+from .._common.runtime import runtime_error_if
+from .._engine import across_devices as across
 from .._engine.unstable import Tracer
 from .common import How
 from .levels import find
+from .line import Line
 from .newton import corrections, jacobians
-from .options import Chunks, Report
+from .options import Chunks, Report, one_chunk
 from .problem import Pass, Problem, cut
 from .sequential import sequential
 
 
 def choose_chunks(cell: Any, linear: bool, length: Any, options: Chunks) -> Any:
-    """The options, or "sequential" where a sequence has one chunk; ValueError for other cells."""
+    """The options, or "sequential" where a sequence has one chunk; ValueError for other cells.
+
+    Over devices there is a chunk for each at least.
+    """
     if linear:
         raise ValueError(
             f"{type(cell).__name__} has a form that is parallel over time for any weights: use "
@@ -30,15 +36,33 @@ def choose_chunks(cell: Any, linear: bool, length: Any, options: Chunks) -> Any:
         )
     if not isinstance(length, int):
         return "sequential"  # a length that an exported program leaves open
-    return options if length > options.steps(length) else "sequential"
+    spread = across.chosen() is not None and length > 0
+    return options if spread or length > options.steps(length) else "sequential"
 
 
 def side_by_side(cell: Any, state: Any, steps: Steps, how: How) -> tuple[tuple, Report]:
-    """(final state, states, outputs) as the loop gives them, and what it took."""
-    assert isinstance(how.algorithm, Chunks)
-    size = how.algorithm.steps(steps.length)
+    """(final state, states, outputs) as the loop gives them, and what it took.
+
+    In a `jax.shard_map` over `how.mesh_axis` of this device's steps; the final state is that of the
+    last device alone, the report the same on all.
+    """
+    size, chunks = _division(steps.length, how)
+    if chunks == 1:
+        return sequential(cell, state, steps, _inner(how, how.reverse)), one_chunk(steps.length)
     found, report = _side_by_side(cell, state, steps, how)
-    return found, report._replace(size=size, chunks=-(-steps.length // size))
+    return found, report._replace(size=size, chunks=chunks)
+
+
+def _division(length: int, how: How) -> tuple[int, int]:
+    """The steps of a chunk, and the number of chunks; the length is this device's."""
+    assert isinstance(how.algorithm, Chunks)
+    devices = Line(how.mesh_axis).devices
+    size = min(how.algorithm.steps(length * devices), length)
+    return size, -(-length // size) * devices
+
+
+def _inner(how: How, reverse: bool) -> How:
+    return how._replace(reverse=reverse, algorithm="sequential", mesh_axis=None)
 
 
 @eqx.filter_jit
@@ -48,9 +72,10 @@ def _side_by_side(cell: Any, state: Any, steps: Steps, how: How) -> tuple[tuple,
         scalar = steps.dt is not None and steps.dt.ndim == 0
         turned = jax.tree.map(lambda a: a[::-1], steps._replace(dt=None) if scalar else steps)
         steps = turned._replace(dt=steps.dt) if scalar else turned
-    length, size = steps.length, how.algorithm.steps(steps.length)
-    inner = how._replace(reverse=False, algorithm="sequential")
-    problem = cut(cell, state, steps, size, functools.partial(_loop, how=inner))
+    length, (size, _) = steps.length, _division(steps.length, how)
+    line = Line(how.mesh_axis, how.reverse)
+    run = functools.partial(_loop, how=_inner(how, False))
+    problem = cut(cell, state, steps, size, run, line)
     found, report = _found(problem, how.algorithm)
 
     def joined(leaf: Array) -> Array:
@@ -58,7 +83,7 @@ def _side_by_side(cell: Any, state: Any, steps: Steps, how: How) -> tuple[tuple,
         return leaf[::-1] if how.reverse else leaf
 
     states, ys = jax.tree.map(joined, (found.states, found.ys))
-    return (found.final, states, ys), lax.stop_gradient(report)
+    return (found.final, states, ys), line.of(0, lax.stop_gradient(report))
 
 
 def _loop(cell: Any, state: Any, steps: Steps, how: How) -> tuple[Any, Any, Array]:
@@ -96,12 +121,17 @@ def check_strict(cell: Any, report: Report, options: Chunks, found: Any) -> Any:
             )
         return found
     message = f"{name}: chunks do not fit, as scan.chunk_report says: {mend}"
-    return eqx.error_if(found, failed, message)
+    # One array is enough: no output comes without it.
+    leaves, structure = jax.tree.flatten(found)
+    return jax.tree.unflatten(structure, [runtime_error_if(leaf, failed, message) for leaf in leaves])
 
 
 @eqx.filter_custom_jvp
 def _found(problem: Problem, options: Chunks) -> tuple[Pass, Report]:
-    return find(problem, options)
+    """What each device has of it."""
+    found, report = find(problem, options)
+    own = problem.line.own
+    return found._replace(starts=own(found.starts), ends=own(found.ends)), report
 
 
 @_found.def_jvp
@@ -114,17 +144,17 @@ def _found_jvp(primals, tangents):
     """
     (problem, options), (moved, _) = primals, tangents
     found, report = _found(problem, options)
-    starts = found.starts
+    starts, line = found.starts, problem.line
 
     def from_starts(problem: Problem, starts: Array) -> Pass:
-        return problem.all(starts)
+        return problem.here(starts)
 
     still = jnp.zeros_like(starts)
     first = _tangent(lambda p: p.first, problem, moved)
     _, own = eqx.filter_jvp(from_starts, (problem, starts), (moved, still))
-    offsets = jnp.concatenate([first[None], own.ends[:-1]])
+    offsets = line.handed_on(own.ends, first)
     if options.gradient == "exact":
-        offsets = corrections(jacobians(problem, starts), offsets)
+        offsets = corrections(jacobians(problem, starts), offsets, line)
     _, tangent = eqx.filter_jvp(from_starts, (problem, starts), (moved, offsets))
     return (found, report), (tangent._replace(starts=offsets), _none(report))
 
