@@ -78,10 +78,12 @@ def over_devices(mesh_axis: str) -> Iterator[None]:
     log2(devices) rounds, for `ShortConv` the inputs that it remembers; never the sequence. The
     price is a second pass: each device runs its part as if nothing came before, hands on what it
     did, and runs it again from the state it is handed; in the gradient likewise. What is kept for a
-    gradient are the states of its own steps.
+    gradient are the states of its own steps. Of other cells, with `method="chunks"`, each device
+    has the chunks of its own steps, and the states between chunks pass.
 
     TypeError for what is not a name. ValueError, when a sequence runs, for an axis that the mesh
-    does not have, a number of steps that its devices do not divide, and a cell that is not linear.
+    does not have, a number of steps that its devices do not divide, and a cell that is not linear
+    without `method="chunks"`.
     """
     if mesh_axis is None:
         raise TypeError("expected mesh_axis to be the name of an axis of a mesh, got None")
@@ -143,8 +145,8 @@ def unroll(
       the memory of what is kept grows like sqrt(time). Runs the sequential loop.
     - `engine`: "auto" or "scan", as in `rz.scan.engine`, which reaches layers and models too.
       The first thing to try where a result, a gradient or a transformation surprises.
-    - `mesh_axis`: for linear cells and `ShortConv`, the axis of the mesh in use that time is spread
-      over, as in `rz.scan.over_devices`, which reaches layers too. Its devices divide the number of
+    - `mesh_axis`: for linear cells, `ShortConv`, and others with `method="chunks"`, the axis of the
+      mesh in use that time is spread over, as in `rz.scan.over_devices`, which reaches layers too. Its devices divide the number of
       steps.
 
     **Returns:** the final state, and the outputs (time, output_size).

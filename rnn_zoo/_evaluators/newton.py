@@ -17,14 +17,15 @@ from .line import Line
 from .problem import Problem
 
 
-def jacobians(problem: Problem, starts: Float[Array, "chunks n"]) -> Float[Array, "chunks n n"]:
+def jacobians(
+    problem: Problem, starts: Float[Array, "chunks n"], at_once: int | None = None
+) -> Float[Array, "chunks n n"]:
     """What each chunk does to a small change of its start: n tangents beside its steps."""
 
     def end(start, steps, fixed):
         return state_vector(problem.one(start, steps, fixed)[0])
 
-    found = jax.vmap(jax.jacfwd(end), in_axes=(0, problem.axes, 0))
-    return found(starts, problem.steps, problem.fixed)
+    return problem.each(jax.jacfwd(end), starts, at_once)
 
 
 def corrections(

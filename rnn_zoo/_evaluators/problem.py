@@ -83,12 +83,29 @@ class Problem(eqx.Module):
         found = self.here(self.line.own(starts))
         return found._replace(starts=starts, ends=self.line.together(found.ends))
 
-    def here(self, starts: Array) -> Pass:
-        """The chunks of this device, from their starts."""
-        run = jax.vmap(self.one, in_axes=(0, self.axes, 0))
-        finals, states, ys = run(starts, self.steps, self.fixed)
+    def here(self, starts: Array, at_once: int | None = None) -> Pass:
+        """The chunks of this device, from their starts; some at once, or all."""
+        finals, states, ys = self.each(self.one, starts, at_once)
         last = jax.tree.map(lambda leaf: leaf[-1], finals)
         return Pass(starts, jax.vmap(state_vector)(finals), last, states, ys)
+
+    def each(self, function: Callable, starts: Array, at_once: int | None = None) -> Any:
+        """`function(start, steps, fixed)` of each chunk of this device.
+
+        With `at_once` so many side by side, one group after the other, of which a derivative keeps
+        what they begin with.
+        """
+        if at_once is None:
+            return jax.vmap(function, in_axes=(0, self.axes, 0))(starts, self.steps, self.fixed)
+        scalar = None if self.axes.dt is not None else self.steps.dt
+
+        @jax.checkpoint
+        def chunk(at: tuple) -> Any:
+            start, steps, fixed = at
+            return function(start, steps if scalar is None else steps._replace(dt=scalar), fixed)
+
+        steps = self.steps if scalar is None else self.steps._replace(dt=None)
+        return lax.map(chunk, (starts, steps, self.fixed), batch_size=at_once)
 
     def ends(self, starts: Array) -> Array:
         """All chunks from several starts each, (chunks, starts, n) to the like."""

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import AxisType, PartitionSpec, auto_axes, get_abstract_mesh
 from jaxtyping import Array
 
 from .._common.checks import Steps
@@ -49,8 +50,27 @@ def side_by_side(cell: Any, state: Any, steps: Steps, how: How) -> tuple[tuple, 
     size, chunks = _division(steps.length, how)
     if chunks == 1:
         return sequential(cell, state, steps, _inner(how, how.reverse)), one_chunk(steps.length)
-    found, report = _side_by_side(cell, state, steps, how)
+    found, report = _placed_by_the_compiler((cell, state, steps), how)
     return found, report._replace(size=size, chunks=chunks)
+
+
+def _placed_by_the_compiler(given: tuple, how: How) -> tuple[tuple, Report]:
+    """`_side_by_side`, of which each array lies on an explicit mesh where the compiler puts it.
+
+    Loops of loops cannot say by their types where a batch lies, as such a mesh asks of them.
+    """
+    mesh = get_abstract_mesh()
+    types = dict(zip(mesh.axis_names, mesh.axis_types))
+    explicit = tuple(axis for axis, kind in types.items() if kind is AxisType.Explicit)
+    if not explicit:
+        return _side_by_side(*given, how)
+    arrays, rest = eqx.partition(given, eqx.is_array)
+
+    def run(arrays: tuple) -> tuple[tuple, Report]:
+        found, report = _side_by_side(*eqx.combine(arrays, rest), how)
+        return found, jax.tree.map(jnp.asarray, report)
+
+    return auto_axes(run, axes=explicit, out_sharding=PartitionSpec())(arrays)
 
 
 def _division(length: int, how: How) -> tuple[int, int]:
@@ -121,9 +141,7 @@ def check_strict(cell: Any, report: Report, options: Chunks, found: Any) -> Any:
             )
         return found
     message = f"{name}: chunks do not fit, as scan.chunk_report says: {mend}"
-    # One array is enough: no output comes without it.
-    leaves, structure = jax.tree.flatten(found)
-    return jax.tree.unflatten(structure, [runtime_error_if(leaf, failed, message) for leaf in leaves])
+    return runtime_error_if(found, failed, message)
 
 
 @eqx.filter_custom_jvp
@@ -147,14 +165,14 @@ def _found_jvp(primals, tangents):
     starts, line = found.starts, problem.line
 
     def from_starts(problem: Problem, starts: Array) -> Pass:
-        return problem.here(starts)
+        return problem.here(starts, options.at_once)
 
     still = jnp.zeros_like(starts)
     first = _tangent(lambda p: p.first, problem, moved)
     _, own = eqx.filter_jvp(from_starts, (problem, starts), (moved, still))
     offsets = line.handed_on(own.ends, first)
     if options.gradient == "exact":
-        offsets = corrections(jacobians(problem, starts), offsets, line)
+        offsets = corrections(jacobians(problem, starts, options.at_once), offsets, line)
     _, tangent = eqx.filter_jvp(from_starts, (problem, starts), (moved, offsets))
     return (found, report), (tangent._replace(starts=offsets), _none(report))
 
