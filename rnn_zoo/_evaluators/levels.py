@@ -91,7 +91,7 @@ def find(problem: Problem, options: Chunks) -> tuple[Pass, Report]:
     search = _look_for_branches(problem, _nothing_yet(problem), options, tol)
     trial = search.trial
     if options.newton:
-        trial = _newton(problem, trial, tol)
+        trial = _newton(problem, trial, tol, options.at_once)
     run, reruns = _one_by_one(problem, trial, tol)
     report = Report(
         level=jnp.where(trial.fits, trial.level, 4),
@@ -268,7 +268,7 @@ def _along(problem: Problem, trial: Trial, merged: Array, level: Array, scale: A
 # --- no branches ----------------------------------------------------------------------------------
 
 
-def _newton(problem: Problem, trial: Trial, tol: float) -> Trial:
+def _newton(problem: Problem, trial: Trial, tol: float, at_once: int | None) -> Trial:
     """Newton's method over the joints. What decides is the correction, not the joints: where
     the dynamics amplify, joints fit long before the states do."""
     line = problem.line
@@ -282,7 +282,7 @@ def _newton(problem: Problem, trial: Trial, tol: float) -> Trial:
         trial, starts, turn, _ = at
         trial = _look(problem, starts, tol, trial)
         offsets = line.own(trial.run.handed_on() - starts)
-        move = corrections(jacobians(problem, line.own(starts)), offsets, line)
+        move = corrections(jacobians(problem, line.own(starts), at_once), offsets, line)
         move = line.together(move)
         size = jnp.max(jnp.abs(move) / units(trial.run.ends))
         trial = trial._replace(error=size, fits=size <= tol, level=jnp.int32(3))

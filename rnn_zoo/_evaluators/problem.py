@@ -12,6 +12,7 @@ from jax import lax
 from jaxtyping import Array
 
 from .._common.checks import Steps
+from ..base import replace
 from .._common.vectors import state_vector, with_vector
 from .clocks import fixed_parts
 from .line import Line
@@ -77,6 +78,14 @@ class Problem(eqx.Module):
         state = with_vector(self.state, start)
         state = jax.tree.map(lambda s, f: s if f is None else f, state, fixed, is_leaf=_none)
         return self.run(self.cell, state, steps)
+
+    def lean(self) -> "Problem":
+        """The same, of which nothing is kept but states before and after chunks."""
+
+        def run(cell: Any, state: Any, steps: Steps) -> tuple[Any, Any, Array]:
+            return self.run(cell, state, steps)[0], None, jnp.zeros(0)
+
+        return replace(self, run=run)
 
     def all(self, starts: Array) -> Pass:
         """All chunks, from (chunks, n)."""

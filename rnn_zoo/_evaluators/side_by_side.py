@@ -94,7 +94,11 @@ def _side_by_side(cell: Any, state: Any, steps: Steps, how: How) -> tuple[tuple,
         steps = turned._replace(dt=steps.dt) if scalar else turned
     length, (size, _) = steps.length, _division(steps.length, how)
     line = Line(how.mesh_axis, how.reverse)
-    run = functools.partial(_loop, how=_inner(how, False))
+    inner = _inner(how, False)
+    if how.algorithm.at_once is not None:
+        # The loop of this package computes what inputs add before it runs, for all steps at once.
+        inner = inner._replace(plain=True)
+    run = functools.partial(_loop, how=inner)
     problem = cut(cell, state, steps, size, run, line)
     found, report = _found(problem, how.algorithm)
 
@@ -147,6 +151,11 @@ def check_strict(cell: Any, report: Report, options: Chunks, found: Any) -> Any:
 @eqx.filter_custom_jvp
 def _found(problem: Problem, options: Chunks) -> tuple[Pass, Report]:
     """What each device has of it."""
+    if options.at_once is not None:
+        # The search keeps no more than starts and ends, and what is in between comes by itself.
+        found, report = find(problem.lean(), options)
+        starts = problem.line.own(found.starts)
+        return problem.here(starts, options.at_once), report._replace(passes=report.passes + 1)
     found, report = find(problem, options)
     own = problem.line.own
     return found._replace(starts=own(found.starts), ends=own(found.ends)), report
