@@ -78,10 +78,12 @@ def over_devices(mesh_axis: str) -> Iterator[None]:
     log2(devices) rounds, for `ShortConv` the inputs that it remembers; never the sequence. The
     price is a second pass: each device runs its part as if nothing came before, hands on what it
     did, and runs it again from the state it is handed; in the gradient likewise. What is kept for a
-    gradient are the states of its own steps.
+    gradient are the states of its own steps. Of other cells, with `method="chunks"`, each device
+    has the chunks of its own steps, and the states between chunks pass.
 
     TypeError for what is not a name. ValueError, when a sequence runs, for an axis that the mesh
-    does not have, a number of steps that its devices do not divide, and a cell that is not linear.
+    does not have, a number of steps that its devices do not divide, and a cell that is not linear
+    without `method="chunks"`.
     """
     if mesh_axis is None:
         raise TypeError("expected mesh_axis to be the name of an axis of a mesh, got None")
@@ -143,8 +145,8 @@ def unroll(
       the memory of what is kept grows like sqrt(time). Runs the sequential loop.
     - `engine`: "auto" or "scan", as in `rz.scan.engine`, which reaches layers and models too.
       The first thing to try where a result, a gradient or a transformation surprises.
-    - `mesh_axis`: for linear cells and `ShortConv`, the axis of the mesh in use that time is spread
-      over, as in `rz.scan.over_devices`, which reaches layers too. Its devices divide the number of
+    - `mesh_axis`: for linear cells, `ShortConv`, and others with `method="chunks"`, the axis of the
+      mesh in use that time is spread over, as in `rz.scan.over_devices`, which reaches layers too. Its devices divide the number of
       steps.
 
     **Returns:** the final state, and the outputs (time, output_size).
@@ -210,7 +212,14 @@ def chunk_report(
         return one_chunk(steps.length)
     plain = _CHOSEN.value == "scan"
     how = How(_across.turned(reverse), False, plain=plain, algorithm=options)
-    return side_by_side(cell, check_state(cell, state), steps, how)[1]
+    whole = cell, check_state(cell, state)
+    if _across.chosen() is None or steps.length == 0:
+        return side_by_side(*whole, steps, how)[1]
+    how = how._replace(mesh_axis=_across.chosen())
+    if _across.inside():
+        return side_by_side(_across.own(cell), whole[1], steps, how)[1]
+    report, _ = _across.in_parts(_reported, whole, steps, how)
+    return report._replace(size=int(report.size), chunks=int(report.chunks))
 
 
 def _engine(name: str | None) -> contextlib.AbstractContextManager:
@@ -232,7 +241,8 @@ def _evaluate(cell, steps: Steps, state, method: str | Chunks, remat, how: How):
     algorithm = resolve_method(cell, method, steps.length, remat)
     how = how._replace(algorithm=algorithm, plain=_CHOSEN.value == "scan")
     if _across.chosen() is not None and steps.length != 0:
-        _across.check_cell(cell, method, remat, how.keep_states)
+        if not isinstance(algorithm, Chunks):
+            _across.check_cell(cell, method, remat, how.keep_states)
         return _spread(cell, state, steps, remat, how._replace(mesh_axis=_across.chosen()))
     if isinstance(algorithm, Chunks):
         found, report = side_by_side(cell, state, steps, how)
@@ -294,10 +304,18 @@ def _spread(cell, state, steps: Steps, remat, how: How):
     return state, states, ys
 
 
+def _reported(whole: tuple, steps: Steps, how: How) -> tuple[Report, None]:
+    cell, state = whole
+    return side_by_side(_across.own(cell), state, steps, how)[1], None
+
+
 def _part(whole: tuple, steps: Steps, remat, how: How) -> tuple[Any, Any]:
     (cell, state), axis = whole, how.mesh_axis
     assert axis is not None
-    if runs_in_chunks(cell) and not how.plain:
+    if isinstance(how.algorithm, Chunks):
+        found, report = side_by_side(_across.own(cell), state, steps, how)
+        state, states, ys = check_strict(cell, report, how.algorithm, found)
+    elif runs_in_chunks(cell) and not how.plain:
         cell = _across.own(cell)
         state, states, ys = matrix(cell, state, steps, how)
     elif cell.linear:

@@ -30,15 +30,16 @@ def without_runtime_errors() -> Iterator[None]:
 
 
 def runtime_error_if(value: Any, wrong: Any, message: str) -> Any:
-    """`value`, with a runtime error where `wrong` holds."""
+    """`value`, an array or a tree of them, with a runtime error where `wrong` holds."""
     if not _CALLS_BACK.get():
         return value
-    axes = varying(jax.typeof(wrong)) | varying(jax.typeof(value))
-    if not axes and get_abstract_mesh().empty and not in_mesh([jax.typeof(value)]):
+    types = [jax.typeof(leaf) for leaf in jax.tree.leaves(value)]
+    axes = frozenset().union(*map(varying, [jax.typeof(wrong), *types]))
+    if not axes and get_abstract_mesh().empty and not in_mesh(types):
         return eqx.error_if(value, wrong, message)
     # What goes through a call back is on one device, so no more than a flag does. In
     # `jax.shard_map` it is the same on all devices, as one of them finds it.
     if axes:
         wrong = lax.pmax(vary(jnp.asarray(wrong).astype(jnp.int32), axes), tuple(sorted(axes))) > 0
     never = eqx.error_if(jnp.array(False), wrong, message)
-    return jnp.where(never, jnp.zeros_like(value), value)
+    return jax.tree.map(lambda leaf: jnp.where(never, jnp.zeros_like(leaf), leaf), value)

@@ -76,7 +76,7 @@ def check_cell(cell: Any, method: Any, remat: Any, keep_states: bool) -> None:
         raise ValueError(
             f"{name} is not a linear cell, so its steps cannot be spread over the devices of a "
             "mesh axis: rz.list_cells(linear=True) names the cells that can, besides them "
-            "ShortConv; drop mesh_axis, or spread the batch instead"
+            'ShortConv; ask for method="chunks", drop mesh_axis, or spread the batch instead'
         )
     if not hasattr(cell, "pushed") and (method == "sequential" or remat is not None):
         given = 'method="sequential"' if remat is None else "remat"

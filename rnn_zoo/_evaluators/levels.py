@@ -91,7 +91,7 @@ def find(problem: Problem, options: Chunks) -> tuple[Pass, Report]:
     search = _look_for_branches(problem, _nothing_yet(problem), options, tol)
     trial = search.trial
     if options.newton:
-        trial = _newton(problem, trial, tol)
+        trial = _newton(problem, trial, tol, options.at_once)
     run, reruns = _one_by_one(problem, trial, tol)
     report = Report(
         level=jnp.where(trial.fits, trial.level, 4),
@@ -268,9 +268,10 @@ def _along(problem: Problem, trial: Trial, merged: Array, level: Array, scale: A
 # --- no branches ----------------------------------------------------------------------------------
 
 
-def _newton(problem: Problem, trial: Trial, tol: float) -> Trial:
+def _newton(problem: Problem, trial: Trial, tol: float, at_once: int | None) -> Trial:
     """Newton's method over the joints. What decides is the correction, not the joints: where
     the dynamics amplify, joints fit long before the states do."""
+    line = problem.line
 
     def more(at):
         trial, _, turn, broken = at
@@ -280,7 +281,9 @@ def _newton(problem: Problem, trial: Trial, tol: float) -> Trial:
     def turn(at):
         trial, starts, turn, _ = at
         trial = _look(problem, starts, tol, trial)
-        move = corrections(jacobians(problem, starts), trial.run.handed_on() - starts)
+        offsets = line.own(trial.run.handed_on() - starts)
+        move = corrections(jacobians(problem, line.own(starts), at_once), offsets, line)
+        move = line.together(move)
         size = jnp.max(jnp.abs(move) / units(trial.run.ends))
         trial = trial._replace(error=size, fits=size <= tol, level=jnp.int32(3))
         return trial, starts + move, turn + 1, ~(size <= MOST)
@@ -292,8 +295,10 @@ def _newton(problem: Problem, trial: Trial, tol: float) -> Trial:
 def _one_by_one(problem: Problem, trial: Trial, tol: float) -> tuple[Pass, Array]:
     """Chunks that started wrongly, from their true starts, one after the other.
 
-    A chunk is kept only as it ran, from the start that it ran from.
+    A chunk is kept only as it ran, from the start that it ran from. Over devices one of them has
+    the steps of that chunk, and the others wait.
     """
+    line, here = problem.line, problem.steps.x.shape[0]
     # What a joint of one becomes, along all chunks: where it grows, less is let through.
     growth = accumulated(trial.gains, jnp.ones_like(trial.gains))
     most, scale = tol * jnp.minimum(1, ERROR / growth), units(trial.run.ends)
@@ -309,20 +314,25 @@ def _one_by_one(problem: Problem, trial: Trial, tol: float) -> tuple[Pass, Array
 
     def rerun(at):
         run, i, count = at
-        start = run.ends[jnp.maximum(i - 1, 0)]
-        steps, fixed = problem.chunk(i)
+        start, own = run.ends[jnp.maximum(i - 1, 0)], i - line.place * here
+        mine, own = i // here == line.place, jnp.clip(own, 0, here - 1)
+        steps, fixed = problem.chunk(own)
         final, states, ys = problem.one(start, steps, fixed)
-        end = state_vector(final)
+        end = line.of(i // here, state_vector(final))
         follows = jnp.minimum(i + 1, problem.chunks - 1)
         near = jnp.max(jnp.abs(end - run.starts[follows]) / scale) <= most
-        put = lambda a, b: lax.dynamic_update_index_in_dim(a, b.astype(a.dtype), i, 0)  # noqa: E731
+        put = lambda a, b, i: lax.dynamic_update_index_in_dim(a, b.astype(a.dtype), i, 0)  # noqa: E731
+
+        def keep(a: Array, b: Array) -> Array:
+            return put(a, jnp.where(mine, b, a[own]) if line.devices > 1 else b, own)
+
         last = i == problem.chunks - 1
         run = Pass(
-            put(run.starts, start),
-            put(run.ends, end),
+            put(run.starts, start, i),
+            put(run.ends, end, i),
             jax.tree.map(lambda a, b: jnp.where(last, b, a), run.final, final),
-            jax.tree.map(put, run.states, states),
-            put(run.ys, ys),
+            jax.tree.map(keep, run.states, states),
+            keep(run.ys, ys),
         )
         return run, jnp.where(near, next_open(i + 2), i + 1), count + 1
 

@@ -8,60 +8,82 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from .._common.vectors import state_vector
+from .._engine import across_devices as across
 from .._engine.chunks import Way
 from .._engine.recurrence import solve
 from ..linear import Dense
-from .common import when
+from .common import repeated, when
+from .line import Line
 from .problem import Problem
 
 
-def jacobians(problem: Problem, starts: Float[Array, "chunks n"]) -> Float[Array, "chunks n n"]:
+def jacobians(
+    problem: Problem, starts: Float[Array, "chunks n"], at_once: int | None = None
+) -> Float[Array, "chunks n n"]:
     """What each chunk does to a small change of its start: n tangents beside its steps."""
 
     def end(start, steps, fixed):
         return state_vector(problem.one(start, steps, fixed)[0])
 
-    found = jax.vmap(jax.jacfwd(end), in_axes=(0, problem.axes, 0))
-    return found(starts, problem.steps, problem.fixed)
+    return problem.each(jax.jacfwd(end), starts, at_once)
 
 
 def corrections(
-    matrices: Float[Array, "chunks n n"], offsets: Float[Array, "chunks n"]
+    matrices: Float[Array, "chunks n n"], offsets: Float[Array, "chunks n"], line: Line
 ) -> Float[Array, "chunks n"]:
-    """d of d_0 = offset_0, d_i = J_{i-1} d_{i-1} + offset_i.
+    """d of d_0 = offset_0, d_i = J_{i-1} d_{i-1} + offset_i, over the chunks of all devices.
 
     In log2(chunks) rounds; one after the other where products of the matrices could overflow, which
     would make a NaN of what does not depend on them.
     """
-    inner, none = matrices[:-1], jnp.zeros_like(matrices[:1])
+    none = jnp.zeros_like(matrices[0])
+    # J of the chunk before each.
+    inner = line.handed_on(matrices, none)
 
     def apart(d: Array) -> Array:
-        moved = jnp.einsum("cij,cj->ci", inner, d[:-1])
-        return d - jnp.concatenate([jnp.zeros_like(d[:1]), moved])
+        before = line.handed_on(d, jnp.zeros_like(d[0]))
+        return d - jnp.einsum("cij,cj->ci", inner, before)
 
     def forwards(_: Any, offsets: Array) -> Array:
-        return _solved(jnp.concatenate([none, inner]), offsets, Way(len(offsets)))
+        return _solved(inner, offsets, line, False)
 
     def backwards(_: Any, offsets: Array) -> Array:
-        after = jnp.concatenate([jnp.swapaxes(inner, 1, 2), none])
-        return _solved(after, offsets, Way(len(offsets), True))
+        after = jnp.swapaxes(line.ahead(inner, none), 1, 2)
+        return _solved(after, offsets, line, True)
 
     # What it solves is differentiated, and not how: that may choose as it likes.
     return lax.custom_linear_solve(apart, offsets, forwards, backwards)
 
 
-def _solved(matrices: Array, offsets: Array, way: Way) -> Array:
+def _solved(matrices: Array, offsets: Array, line: Line, reverse: bool) -> Array:
     norms = jnp.max(jnp.sum(jnp.abs(matrices), axis=-1), axis=-1)
-    growth = jnp.sum(jnp.log(jnp.maximum(norms, 1)))
+    growth = jnp.sum(line.together(jnp.log(jnp.maximum(norms, 1))))
     safe = growth < 0.5 * jnp.log(jnp.finfo(matrices.dtype).max)
 
-    def states(matrices: Array, algorithm: str) -> Array:
-        linear, columns = Dense(matrices[:, None]), offsets[:, None, :, None]
+    def states(matrices: Array, offsets: Array, algorithm: str, axis: str | None) -> Array:
+        # On a device the chunks stand in processing order; the devices may stand the other way.
+        way = Way(len(offsets), reverse != (line.reverse and axis is not None), mesh_axis=axis)
+        turned = slice(None, None, -1 if way.reverse != reverse else 1)
+        linear, columns = Dense(matrices[turned, None]), offsets[turned, None, :, None]
         flags = {"mask": None, "barrier": None}
-        return solve(linear, columns, way, algorithm=algorithm, **flags)[:, 0, :, 0]
+        return solve(linear, columns, way, algorithm=algorithm, **flags)[turned, 0, :, 0]
 
-    found = states(jnp.where(safe, matrices, 0), "associative")
-    return when(~safe, lambda _: states(matrices, "loop"), found, matrices, offsets)
+    def device_by_device(_: Array) -> Array:
+        edge, last = (-1, 0) if reverse else (0, -1)
+
+        def turn(_: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
+            entering, _ = at
+            d = offsets.at[edge].add(matrices[edge] @ entering)
+            d = states(matrices, d, "loop", None)
+            if line.axis is None:
+                return entering, d
+            return across.handed_on(d[last], line.axis, line.reverse != reverse), d
+
+        start = jnp.zeros_like(offsets[0]), offsets
+        return repeated(0, line.devices, turn, start, matrices, offsets)[1]
+
+    found = states(jnp.where(safe, matrices, 0), offsets, "associative", line.axis)
+    return when(~safe, device_by_device, found, matrices, offsets)
 
 
 def accumulated(gains: Float[Array, " chunks"], joints: Float[Array, " chunks"]) -> Array:

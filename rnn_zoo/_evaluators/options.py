@@ -33,6 +33,9 @@ class Chunks:
     - `newton`: whether level 3 is tried, whose Jacobians of chunks take chunks times n^2 numbers.
     - `gradient`: `"exact"`: one linear solve over the joints; `"two-pass"`: what a chunk hands on
       to the next but one is left out, which is cheaper, and as wrong as a chunk remembers.
+    - `at_once`: how many chunks a gradient goes through at once; None: all. It runs each chunk again
+      then, keeps the steps of so many chunks and of the others their starts alone, and takes as
+      many more steps in a row as there are such groups.
     - `strict`: an error where chunks are left to level 4, in place of the time that it takes.
 
     ValueError or TypeError for what is none of these.
@@ -44,6 +47,7 @@ class Chunks:
     branches: int = 8
     newton: bool = True
     gradient: str = "exact"
+    at_once: int | None = None
     strict: bool = False
 
     def __post_init__(self):
@@ -51,6 +55,8 @@ class Chunks:
             _at_least("size", self.size, 1)
         _at_least("seeds", self.seeds, 2)
         _at_least("branches", self.branches, 1)
+        if self.at_once is not None:
+            _at_least("at_once", self.at_once, 1)
         if self.tol is not None and not (math.isfinite(self.tol) and self.tol > 0):
             raise ValueError(f"expected tol to be a positive number or None, got {self.tol!r}")
         check_choice("gradient", self.gradient, GRADIENTS)

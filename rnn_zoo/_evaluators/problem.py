@@ -12,12 +12,17 @@ from jax import lax
 from jaxtyping import Array
 
 from .._common.checks import Steps
+from ..base import replace
 from .._common.vectors import state_vector, with_vector
 from .clocks import fixed_parts
+from .line import Line
 
 
 class Pass(NamedTuple):
-    """All chunks, each from a start of its own."""
+    """All chunks, each from a start of its own.
+
+    Over devices each has the starts and ends of all chunks, and the rest of its own ones.
+    """
 
     starts: Array
     """(chunks, n)"""
@@ -50,6 +55,8 @@ class Problem(eqx.Module):
     """Of the state before each chunk, (chunks, ...), what is no part of its vector."""
     run: Callable = eqx.field(static=True)
     """(cell, state, steps) -> final state, states, outputs: the loop."""
+    line: Line = eqx.field(static=True)
+    """The devices that the chunks lie on; steps and fixed parts are this device's."""
 
     @property
     def first(self) -> Array:
@@ -57,7 +64,8 @@ class Problem(eqx.Module):
 
     @property
     def chunks(self) -> int:
-        return self.steps.x.shape[0]
+        """On all devices."""
+        return self.steps.x.shape[0] * self.line.devices
 
     @property
     def axes(self) -> Steps:
@@ -71,12 +79,42 @@ class Problem(eqx.Module):
         state = jax.tree.map(lambda s, f: s if f is None else f, state, fixed, is_leaf=_none)
         return self.run(self.cell, state, steps)
 
+    def lean(self) -> "Problem":
+        """The same, of which nothing is kept but states before and after chunks."""
+
+        def run(cell: Any, state: Any, steps: Steps) -> tuple[Any, Any, Array]:
+            return self.run(cell, state, steps)[0], None, jnp.zeros(0)
+
+        return replace(self, run=run)
+
     def all(self, starts: Array) -> Pass:
         """All chunks, from (chunks, n)."""
-        run = jax.vmap(self.one, in_axes=(0, self.axes, 0))
-        finals, states, ys = run(starts, self.steps, self.fixed)
+        found = self.here(self.line.own(starts))
+        return found._replace(starts=starts, ends=self.line.together(found.ends))
+
+    def here(self, starts: Array, at_once: int | None = None) -> Pass:
+        """The chunks of this device, from their starts; some at once, or all."""
+        finals, states, ys = self.each(self.one, starts, at_once)
         last = jax.tree.map(lambda leaf: leaf[-1], finals)
         return Pass(starts, jax.vmap(state_vector)(finals), last, states, ys)
+
+    def each(self, function: Callable, starts: Array, at_once: int | None = None) -> Any:
+        """`function(start, steps, fixed)` of each chunk of this device.
+
+        With `at_once` so many side by side, one group after the other, of which a derivative keeps
+        what they begin with.
+        """
+        if at_once is None:
+            return jax.vmap(function, in_axes=(0, self.axes, 0))(starts, self.steps, self.fixed)
+        scalar = None if self.axes.dt is not None else self.steps.dt
+
+        @jax.checkpoint
+        def chunk(at: tuple) -> Any:
+            start, steps, fixed = at
+            return function(start, steps if scalar is None else steps._replace(dt=scalar), fixed)
+
+        steps = self.steps if scalar is None else self.steps._replace(dt=None)
+        return lax.map(chunk, (starts, steps, self.fixed), batch_size=at_once)
 
     def ends(self, starts: Array) -> Array:
         """All chunks from several starts each, (chunks, starts, n) to the like."""
@@ -84,10 +122,11 @@ class Problem(eqx.Module):
         def chunk(starts: Array, steps: Steps, fixed: Any) -> Array:
             return jax.vmap(lambda start: state_vector(self.one(start, steps, fixed)[0]))(starts)
 
-        return jax.vmap(chunk, in_axes=(0, self.axes, 0))(starts, self.steps, self.fixed)
+        ends = jax.vmap(chunk, in_axes=(0, self.axes, 0))
+        return self.line.together(ends(self.line.own(starts), self.steps, self.fixed))
 
     def chunk(self, i: Array) -> tuple[Steps, Any]:
-        """The steps and the fixed parts of one chunk."""
+        """The steps and the fixed parts of one chunk of this device."""
         pick = lambda a: lax.dynamic_index_in_dim(a, i, keepdims=False)  # noqa: E731
         steps = jax.tree.map(pick, self.steps._replace(dt=None))
         if self.steps.dt is not None:
@@ -97,14 +136,14 @@ class Problem(eqx.Module):
         return steps, jax.tree.map(pick, self.fixed)
 
 
-def cut(cell: Any, state: Any, steps: Steps, size: int, run: Callable) -> Problem:
-    """A sequence in chunks of `size` steps."""
+def cut(cell: Any, state: Any, steps: Steps, size: int, run: Callable, line: Line) -> Problem:
+    """A sequence in chunks of `size` steps, or this device's part of it."""
     length = steps.length
     count = math.ceil(length / size)
     fill = count * size - length
     if fill and steps.mask is None:
         steps = steps._replace(mask=jnp.ones(length, bool))
-    fixed = fixed_parts(cell, state, steps)
+    fixed = fixed_parts(cell, state, steps, line)
 
     def chunked(leaf: Array) -> Array:
         if fill:
@@ -118,7 +157,7 @@ def cut(cell: Any, state: Any, steps: Steps, size: int, run: Callable) -> Proble
     if steps.dt is not None:
         parts = parts._replace(dt=chunked(steps.dt) if steps.dt.ndim else steps.dt)
     before = jax.tree.map(lambda leaf: leaf[::size], fixed)
-    return Problem(cell, state, parts, before, run)
+    return Problem(cell, state, parts, before, run, line)
 
 
 def _none(leaf: Any) -> bool:

@@ -9,20 +9,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import AxisType, PartitionSpec, auto_axes, get_abstract_mesh
 from jaxtyping import Array
 
 from .._common.checks import Steps
+from .._common.runtime import runtime_error_if
+from .._engine import across_devices as across
 from .._engine.unstable import Tracer
 from .common import How
 from .levels import find
+from .line import Line
 from .newton import corrections, jacobians
-from .options import Chunks, Report
+from .options import Chunks, Report, one_chunk
 from .problem import Pass, Problem, cut
 from .sequential import sequential
 
 
 def choose_chunks(cell: Any, linear: bool, length: Any, options: Chunks) -> Any:
-    """The options, or "sequential" where a sequence has one chunk; ValueError for other cells."""
+    """The options, or "sequential" where a sequence has one chunk; ValueError for other cells.
+
+    Over devices there is a chunk for each at least.
+    """
     if linear:
         raise ValueError(
             f"{type(cell).__name__} has a form that is parallel over time for any weights: use "
@@ -30,15 +37,52 @@ def choose_chunks(cell: Any, linear: bool, length: Any, options: Chunks) -> Any:
         )
     if not isinstance(length, int):
         return "sequential"  # a length that an exported program leaves open
-    return options if length > options.steps(length) else "sequential"
+    spread = across.chosen() is not None and length > 0
+    return options if spread or length > options.steps(length) else "sequential"
 
 
 def side_by_side(cell: Any, state: Any, steps: Steps, how: How) -> tuple[tuple, Report]:
-    """(final state, states, outputs) as the loop gives them, and what it took."""
+    """(final state, states, outputs) as the loop gives them, and what it took.
+
+    In a `jax.shard_map` over `how.mesh_axis` of this device's steps; the final state is that of the
+    last device alone, the report the same on all.
+    """
+    size, chunks = _division(steps.length, how)
+    if chunks == 1:
+        return sequential(cell, state, steps, _inner(how, how.reverse)), one_chunk(steps.length)
+    found, report = _placed_by_the_compiler((cell, state, steps), how)
+    return found, report._replace(size=size, chunks=chunks)
+
+
+def _placed_by_the_compiler(given: tuple, how: How) -> tuple[tuple, Report]:
+    """`_side_by_side`, of which each array lies on an explicit mesh where the compiler puts it.
+
+    Loops of loops cannot say by their types where a batch lies, as such a mesh asks of them.
+    """
+    mesh = get_abstract_mesh()
+    types = dict(zip(mesh.axis_names, mesh.axis_types))
+    explicit = tuple(axis for axis, kind in types.items() if kind is AxisType.Explicit)
+    if not explicit:
+        return _side_by_side(*given, how)
+    arrays, rest = eqx.partition(given, eqx.is_array)
+
+    def run(arrays: tuple) -> tuple[tuple, Report]:
+        found, report = _side_by_side(*eqx.combine(arrays, rest), how)
+        return found, jax.tree.map(jnp.asarray, report)
+
+    return auto_axes(run, axes=explicit, out_sharding=PartitionSpec())(arrays)
+
+
+def _division(length: int, how: How) -> tuple[int, int]:
+    """The steps of a chunk, and the number of chunks; the length is this device's."""
     assert isinstance(how.algorithm, Chunks)
-    size = how.algorithm.steps(steps.length)
-    found, report = _side_by_side(cell, state, steps, how)
-    return found, report._replace(size=size, chunks=-(-steps.length // size))
+    devices = Line(how.mesh_axis).devices
+    size = min(how.algorithm.steps(length * devices), length)
+    return size, -(-length // size) * devices
+
+
+def _inner(how: How, reverse: bool) -> How:
+    return how._replace(reverse=reverse, algorithm="sequential", mesh_axis=None)
 
 
 @eqx.filter_jit
@@ -48,9 +92,14 @@ def _side_by_side(cell: Any, state: Any, steps: Steps, how: How) -> tuple[tuple,
         scalar = steps.dt is not None and steps.dt.ndim == 0
         turned = jax.tree.map(lambda a: a[::-1], steps._replace(dt=None) if scalar else steps)
         steps = turned._replace(dt=steps.dt) if scalar else turned
-    length, size = steps.length, how.algorithm.steps(steps.length)
-    inner = how._replace(reverse=False, algorithm="sequential")
-    problem = cut(cell, state, steps, size, functools.partial(_loop, how=inner))
+    length, (size, _) = steps.length, _division(steps.length, how)
+    line = Line(how.mesh_axis, how.reverse)
+    inner = _inner(how, False)
+    if how.algorithm.at_once is not None:
+        # The loop of this package computes what inputs add before it runs, for all steps at once.
+        inner = inner._replace(plain=True)
+    run = functools.partial(_loop, how=inner)
+    problem = cut(cell, state, steps, size, run, line)
     found, report = _found(problem, how.algorithm)
 
     def joined(leaf: Array) -> Array:
@@ -58,7 +107,7 @@ def _side_by_side(cell: Any, state: Any, steps: Steps, how: How) -> tuple[tuple,
         return leaf[::-1] if how.reverse else leaf
 
     states, ys = jax.tree.map(joined, (found.states, found.ys))
-    return (found.final, states, ys), lax.stop_gradient(report)
+    return (found.final, states, ys), line.of(0, lax.stop_gradient(report))
 
 
 def _loop(cell: Any, state: Any, steps: Steps, how: How) -> tuple[Any, Any, Array]:
@@ -96,12 +145,20 @@ def check_strict(cell: Any, report: Report, options: Chunks, found: Any) -> Any:
             )
         return found
     message = f"{name}: chunks do not fit, as scan.chunk_report says: {mend}"
-    return eqx.error_if(found, failed, message)
+    return runtime_error_if(found, failed, message)
 
 
 @eqx.filter_custom_jvp
 def _found(problem: Problem, options: Chunks) -> tuple[Pass, Report]:
-    return find(problem, options)
+    """What each device has of it."""
+    if options.at_once is not None:
+        # The search keeps no more than starts and ends, and what is in between comes by itself.
+        found, report = find(problem.lean(), options)
+        starts = problem.line.own(found.starts)
+        return problem.here(starts, options.at_once), report._replace(passes=report.passes + 1)
+    found, report = find(problem, options)
+    own = problem.line.own
+    return found._replace(starts=own(found.starts), ends=own(found.ends)), report
 
 
 @_found.def_jvp
@@ -114,17 +171,17 @@ def _found_jvp(primals, tangents):
     """
     (problem, options), (moved, _) = primals, tangents
     found, report = _found(problem, options)
-    starts = found.starts
+    starts, line = found.starts, problem.line
 
     def from_starts(problem: Problem, starts: Array) -> Pass:
-        return problem.all(starts)
+        return problem.here(starts, options.at_once)
 
     still = jnp.zeros_like(starts)
     first = _tangent(lambda p: p.first, problem, moved)
     _, own = eqx.filter_jvp(from_starts, (problem, starts), (moved, still))
-    offsets = jnp.concatenate([first[None], own.ends[:-1]])
+    offsets = line.handed_on(own.ends, first)
     if options.gradient == "exact":
-        offsets = corrections(jacobians(problem, starts), offsets)
+        offsets = corrections(jacobians(problem, starts, options.at_once), offsets, line)
     _, tangent = eqx.filter_jvp(from_starts, (problem, starts), (moved, offsets))
     return (found, report), (tangent._replace(starts=offsets), _none(report))
 
