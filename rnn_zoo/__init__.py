@@ -58,6 +58,10 @@ from .registry import (
 from .reservoir.network import EchoStateNetwork as EchoStateNetwork
 from .streaming import Stream as Stream
 from .summary import summary as summary
+from .train.pretrained import (
+    list_pretrained as list_pretrained,
+    load_pretrained as load_pretrained,
+)
 from .wrappers.frozen import Frozen as Frozen
 from .wrappers.imputed import Imputed as Imputed
 from .wrappers.initial_state import LearnedInitialState as LearnedInitialState
