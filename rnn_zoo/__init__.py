@@ -65,6 +65,10 @@ if _TYPE_CHECKING:
     from .reservoir.network import EchoStateNetwork as EchoStateNetwork
     from .streaming import Stream as Stream
     from .summaries import summary as summary
+    from .train.pretrained import (
+        list_pretrained as list_pretrained,
+        load_pretrained as load_pretrained,
+    )
     from .wrappers.frozen import Frozen as Frozen
     from .wrappers.imputed import Imputed as Imputed
     from .wrappers.initial_state import LearnedInitialState as LearnedInitialState
@@ -92,6 +96,7 @@ _FILES = {
     "reservoir.network": ("EchoStateNetwork",),
     "streaming": ("Stream",),
     "summaries": ("summary",),
+    "train.pretrained": ("list_pretrained", "load_pretrained"),
     "wrappers.frozen": ("Frozen",),
     "wrappers.imputed": ("Imputed",),
     "wrappers.initial_state": ("LearnedInitialState",),

@@ -1,6 +1,8 @@
 """Models in files."""
 
+import functools
 import json
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -10,7 +12,8 @@ import numpy as np
 import pytest
 
 import rnn_zoo as rz
-from rnn_zoo.train import load, save
+from rnn_zoo import registry
+from rnn_zoo.train import _format, load, save
 
 
 KEY = jr.key(0)
@@ -54,24 +57,130 @@ def test_inference_flags_come_back(tmp_path):
     assert load(tmp_path / "model.rz").dropout.inference is True
 
 
+class Own(eqx.Module):
+    """A class that a file does not name."""
+
+    inner: rz.cells.GRUCell
+
+
+class OwnCell(rz.AbstractCell):
+    w: jax.Array
+    input_size: int = eqx.field(static=True, default=2)
+    output_size: int = eqx.field(static=True, default=2)
+
+    def __init__(self, input_size=2, hidden_size=2, *, key):
+        self.w = jr.normal(key, (2,))
+
+    def init_state(self):
+        return jnp.zeros(2)
+
+    def equation(self, c, state, x):
+        return self.w * state + x, state
+
+
+def network(**options):
+    cell = rz.cells.EchoStateCell(2, 5, key=KEY)
+    return rz.EchoStateNetwork(cell, 1, **options)
+
+
+def fitted(**options):
+    xs = jr.normal(KEY, (30, 2))
+    ys = xs[:, :1] if "pool" not in options else jnp.ones((1, 1))
+    return network(**options).fit_readout(xs if "pool" not in options else [xs], ys)
+
+
+class State(NamedTuple):
+    h: jax.Array
+
+
+def zeros_like(model):
+    def zeros(leaf):
+        return 0 * leaf if eqx.is_inexact_array(leaf) or isinstance(leaf, np.ndarray) else leaf
+
+    return jax.tree.map(zeros, model)
+
+
+TOLD = {
+    "layer": lambda: rz.Frozen(rz.Recurrent(rz.cells.LRUCell(2, 3, key=KEY))),
+    "function": lambda: model_for("elman", activation=jnp.sin),
+    "partial": lambda: model_for("elman", activation=functools.partial(jax.nn.elu, alpha=0.3)),
+    "another head": lambda: eqx.tree_at(
+        lambda m: m.head, model_for(), eqx.nn.Linear(3, 7, key=KEY)
+    ),
+    "wiring": lambda: rz.LTC(2, rz.wiring.AutoNCPMap(2, 8, 3), key=KEY),
+    "bfloat16": lambda: as_bfloat16(model_for()),
+    "containers": lambda: {"key": jr.key(3), "number": 2.5, "rest": [np.ones(2), (True, None)]},
+    "state": lambda: rz.scan.unroll(rz.cells.LRUCell(2, 3, key=KEY), jnp.ones((4, 2)))[0],
+    "equinox": lambda: eqx.nn.Sequential([eqx.nn.Linear(2, 3, key=KEY), eqx.nn.Lambda(jnp.tanh)]),
+    "reservoir": lambda: fitted(features=rz.reservoir.half_squares),
+    "unfitted": network,
+    "model space": lambda: fitted(pool=rz.reservoir.ModelSpace(3)),
+    "members": lambda: eqx.filter_vmap(lambda key: rz.make_model("gru", 2, 1, key=key))(
+        jr.split(KEY, 2)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_a_file_says_what_its_tree_is_made_of(tmp_path, name):
+    model, path = TOLD[name](), tmp_path / "model.rz"
+    save(path, model)
+    loaded = load(path)
+    assert same(loaded, model)
+    assert jax.tree.map(type, loaded) == jax.tree.map(type, model)
+    assert same(load(path, like=zeros_like(model)), model)
+
+
+def test_a_registered_cell_is_found_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_CELLS", dict(registry._CELLS))
+    rz.register("mine", family="own", paper="none", equation="h' = w h + x")(OwnCell)
+    model = rz.Recurrent(OwnCell(key=KEY))
+    save(tmp_path / "model.rz", model)
+    assert same(load(tmp_path / "model.rz"), model)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="import the module that registers it"):
+        load(tmp_path / "model.rz")
+
+
+def test_a_fitted_network_is_loaded_into_one_that_is_not(tmp_path):
+    for name, options in {
+        "reservoir": {"features": rz.reservoir.half_squares},
+        "model space": {"pool": rz.reservoir.ModelSpace(3)},
+    }.items():
+        save(tmp_path / "model.rz", {"net": TOLD[name]()})
+        assert same(load(tmp_path / "model.rz", {"net": network(**options)}), {"net": TOLD[name]()})
+
+
 @pytest.mark.parametrize(
-    "model",
+    ("make", "said"),
     [
-        rz.Frozen(rz.cells.LRUCell(2, 3, key=KEY)),
-        model_for("elman", activation=jnp.sin),
-        eqx.tree_at(lambda m: m.head, model_for(), eqx.nn.Linear(3, 7, key=KEY)),
-        eqx.tree_at(lambda m: m.layer, model_for(), rz.Recurrent(rz.cells.GRUCell(2, 3, key=KEY))),
-        as_bfloat16(model_for()),
-        {"a key": jr.key(3), "a number": 2.5},
+        (lambda: {"x": Own(rz.cells.GRUCell(2, 3, key=KEY))}, r"\['x'\] is test_save\.Own"),
+        (
+            lambda: model_for("elman", activation=lambda x: 2 * x),
+            r"layer\.layers\[0\]\.cell\.activation is test_save\.<lambda>",
+        ),
+        (lambda: State(jnp.ones(2)), "it is test_save.State"),
     ],
 )
-def test_anything_else_is_loaded_with_like(tmp_path, model):
-    path = tmp_path / "model.rz"
-    save(path, model)
+def test_what_a_file_cannot_say_it_says_at_once(tmp_path, make, said):
+    model, path = make(), tmp_path / "model.rz"
+    with pytest.warns(UserWarning, match=said):
+        save(path, model)
     with pytest.raises(ValueError, match=r"load\(path, like=model\)"):
         load(path)
-    blank = jax.tree.map(lambda a: jnp.zeros_like(a) if eqx.is_inexact_array(a) else a, model)
-    assert same(load(path, like=blank), model)
+    assert same(load(path, like=zeros_like(model)), model)
+    save(path, model, recipe=False)  # asked for, so without a word
+
+
+def test_a_file_runs_no_code_of_others(tmp_path):
+    """Names of other packages, and names that are no classes, are not looked up."""
+    path = tmp_path / "model.rz"
+    for name in (["os", "system"], ["rnn_zoo.train.save", "save"], ["rnn_zoo.gone", "Cell"]):
+        header = {"format": "rnn_zoo.model", "version": 1, "recipe": None, "leaves": []}
+        header["structure"] = {"fields": [name, {}]}
+        _format.write(path, header, b"")
+        with pytest.raises(ValueError, match="names what is not here"):
+            load(path)
 
 
 @pytest.mark.parametrize(

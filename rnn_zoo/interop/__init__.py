@@ -2,6 +2,7 @@
 
 from .._common.moved import listing as _listing, moved as _moved
 from .._common.old_names import INTEROP as _OLD
+from ._programs import exported_state as exported_state
 from .adopting import Adopted as Adopted
 from .arrays import (
     lru_from_arrays as lru_from_arrays,

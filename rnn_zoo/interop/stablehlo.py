@@ -1,29 +1,24 @@
 """Models as programs that run without this library."""
 
-from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jax import export
 
-from .._common.checks import no_time_message
-from .._common.dtypes import working_dtype
-from .._common.runtime import without_runtime_errors
-from ..base import check_cell, replace
-from ..layers.base import AbstractLayer
-from ..layers.recurrent import Backward, Recurrent
+from ._programs import Asked, program_of
 
 
 def to_stablehlo(
     model: Any,
     *,
+    like: Any = None,
+    step: bool = False,
     mask: bool = False,
     dt: bool = False,
+    length: int | None = None,
     platforms: tuple[str, ...] | None = None,
 ) -> export.Exported:
-    """A model with its weights as StableHLO, for any batch size and any length.
+    """A model with its weights as StableHLO, for any batch size and any length, or one step of it.
 
         exported = rz.interop.to_stablehlo(model)
         Path("model.stablehlo").write_bytes(exported.serialize())
@@ -33,61 +28,38 @@ def to_stablehlo(
 
     **Arguments:**
 
-    - `model`: a cell, a layer or a model. It is exported in inference mode, its linear cells step
-      by step, since the parallel form needs to know its length.
+    - `model`: a cell, a layer or a model, or any Equinox module that is called with one sequence,
+      `model(xs)`. It is exported in inference mode, its linear cells step by step, since the
+      parallel form needs to know its length.
+    - `like`: an example of xs, (time, features), for a module that does not say its `input_size`;
+      the features and the dtype count. With `step` one of x, (features,).
+    - `step`: one step instead, see below.
     - `mask`, `dt`: whether the program takes a mask (batch, time) bool and time steps (batch,
       time) behind xs.
+    - `length`: the one length that the program is to take, for a module whose operations need to
+      know it.
     - `platforms`: such as `("cpu", "cuda")`; by default the one in use.
 
     The program takes xs of shape (batch, time, input_size) in the model's dtype, or integer tokens
     (batch, time) where the model reads those, and gives what `rz.batch(model)` gives. It raises
     nothing at run time: an embedding takes a token that it does not have for the nearest one.
+
+    With `step` the program is `(state, x) -> (state, y)`, with `dt` `(state, x, dt) -> (state, y)`,
+    of one sample, x (input_size,) or a token (), dt a scalar: what `rz.Stream(model).step` gives,
+    with constants computed now. The state is a dict of arrays, which `exported_state(model)` gives
+    for the first step: keep it in a file of NumPy beside the program. A complex part of the state
+    is two real ones.
+
+        np.savez("state.npz", **rz.interop.exported_state(model))
+        exported = rz.interop.to_stablehlo(model, step=True)
+
+        # elsewhere
+        state = dict(np.load("state.npz"))
+        state, y = step.call(state, x)
+
     Writing and reading files needs flatbuffers, the extra `export`. TypeError for what is no
-    model, and for `dt` of a model without time.
+    model, for a module without `like`, for `dt` of a model without time, and with `step` for what
+    cannot step; ValueError for `mask` with `step`.
     """
-    run, arguments = program_of(model, mask=mask, dt=dt)
-    return export.export(jax.jit(run), platforms=platforms)(*arguments)
-
-
-def program_of(model: Any, *, mask: bool, dt: bool) -> tuple[Callable, list]:
-    """A function of arrays with a batch, and the shapes of its arguments."""
-    layer = _sequential(_as_layer(model))
-    if dt and not layer.timed:
-        raise TypeError(no_time_message(type(layer).__name__))
-    batch, time = export.symbolic_shape("batch, time")
-    dtype = working_dtype(layer, jnp.zeros(0))
-    tokens = layer.reads_tokens
-    features = () if tokens else (layer.input_size,)
-    shapes = [jax.ShapeDtypeStruct((batch, time, *features), jnp.int32 if tokens else dtype)]
-    kinds = {"mask": (mask, jnp.bool_), "dt": (dt, dtype)}
-    names = [name for name, (wanted, _) in kinds.items() if wanted]
-    shapes += [jax.ShapeDtypeStruct((batch, time), kinds[name][1]) for name in names]
-
-    def run(xs, *options):
-        def one(xs, *options):
-            return layer(xs, **dict(zip(names, options)))
-
-        with without_runtime_errors():
-            return jax.vmap(one)(xs, *options)
-
-    return run, shapes
-
-
-def _as_layer(model: Any) -> Any:
-    if isinstance(model, AbstractLayer):
-        return model
-    check_cell(model)
-    return Recurrent(model)
-
-
-def _sequential(model: Any) -> Any:
-    """The model in inference mode, with every cell run step by step."""
-
-    def is_run(part: Any) -> bool:
-        return isinstance(part, Recurrent | Backward)
-
-    def step_by_step(part: Any) -> Any:
-        return replace(part, method="sequential") if is_run(part) else part
-
-    model = jax.tree.map(step_by_step, model, is_leaf=is_run)
-    return eqx.nn.inference_mode(model)
+    program = program_of(model, Asked(like, step, mask, dt, length))
+    return export.export(jax.jit(program.run), platforms=platforms)(*program.shapes)

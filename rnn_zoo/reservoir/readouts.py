@@ -11,10 +11,12 @@ from jaxtyping import Array, Bool, Float
 
 from .._common.checks import Steps, beside, check_inputs, check_steps
 from .._common.dtypes import working_dtype
+from .._common.fixed import Fixed
 from .._common.keys import key_rank
 from .._common.numbers import exactly
 from .._engine.backends import tuned
 from .._engine.unstable import Tracer
+from ..base import replace
 from ..linear import select
 from ..wrappers.held import hold
 from ._double import everywhere, in_double, outside
@@ -338,3 +340,26 @@ def _weights(network: Any, dtype: Any) -> Array:
     if network.readout is not None:
         return jnp.concatenate([network.readout.weight, network.readout.bias[:, None]], axis=1)
     return jnp.zeros((network.output_size, _features(network) + 1), dtype)
+
+
+def as_fitted(network: Any, shapes: dict[str, tuple]) -> Any:
+    """A network without a readout, or without the basis of its model space, with those of a file:
+    `shapes` has (shape, dtype) by the path behind the network."""
+    weight = shapes.get(".readout.weight")
+    if network.readout is None and weight is not None:
+        (outputs, features), dtype = weight
+
+        def make(key):
+            bias = ".readout.bias" in shapes
+            return eqx.nn.Linear(features, outputs, bias, dtype=jnp.dtype(dtype), key=key)
+
+        network = network.with_readout(eqx.filter_eval_shape(make, jax.random.key(0)))
+    space = network.space
+    if space is not None and space.basis is None and ".space.basis.bits" in shapes:
+        parts = {}
+        for name in ("mean", "basis"):
+            shape, bits = shapes[f".space.{name}.bits"]
+            dtype = bits.replace("uint", "float")
+            parts[name] = eqx.filter_eval_shape(Fixed, jax.ShapeDtypeStruct(shape, dtype))
+        network = replace(network, space=replace(space, **parts))
+    return network

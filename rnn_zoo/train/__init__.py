@@ -4,7 +4,8 @@
 `placement` says on which devices, and so in which process, each row and each copy lies, `devices`
 takes the gradient over them, and `processes` is what several processes agree on, by what
 `agreement` lets them say. `checkpoint` says what is written of a run and writes it as one file,
-`orbax_folder` as several folders; `keeping` chooses.
+`orbax_folder` as several folders; `keeping` chooses. `save` writes models, `_structure` says what
+they are made of, and `pretrained` opens those that come with the package.
 """
 
 from .._common.moved import listing as _listing
@@ -16,6 +17,7 @@ from .groups import ssm_labels as ssm_labels, ssm_optimizer as ssm_optimizer
 from .losses import PredictionLoss as PredictionLoss, cross_entropy as cross_entropy, mse as mse
 from .members import ensemble as ensemble, member as member
 from .population import fit_population as fit_population
+from .pretrained import PretrainedCard as PretrainedCard, pretrained_card as pretrained_card
 from .save import load as load, save as save
 from .settled import (
     DataSourceError as DataSourceError,

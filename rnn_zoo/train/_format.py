@@ -62,7 +62,7 @@ def with_arrays(like: PyTree, found: list[np.ndarray]) -> PyTree:
         value = next(rest)
         if _is_key(leaf):
             return jr.wrap_key_data(jnp.asarray(value), impl=jr.key_impl(leaf))
-        if isinstance(leaf, jax.Array):
+        if isinstance(leaf, jax.Array | jax.ShapeDtypeStruct):
             return in_64_bits(value)
         return value if hasattr(leaf, "dtype") else type(leaf)(value.item())
 
@@ -87,6 +87,23 @@ def unpack(path: Path, payload: bytes, leaves: Leaves, like: PyTree) -> PyTree:
         return jr.wrap_key_data(leaf, impl=jr.key_impl(given)) if _is_key(given) else leaf
 
     return jax.tree.map(wrap, tree, like)
+
+
+def loose(payload: bytes, leaves: Leaves) -> list[np.ndarray]:
+    """The arrays that were packed, in the order of `describe`, with no tree around them."""
+    # Not NumPy's arrays, which Equinox does not read bfloat16 into.
+    like = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype) if isinstance(a, np.ndarray) else a,
+        [empty(shape, dtype) for _, shape, dtype in leaves],
+    )
+    with jax.enable_x64(True):
+        return [np.asarray(a) for a in eqx.tree_deserialise_leaves(io.BytesIO(payload), like)]
+
+
+def empty(shape: list[int], dtype: str) -> Any:
+    """What a row of `describe` stands for: an array of NumPy, or a number of Python."""
+    numbers = {"Python bool": False, "Python int": 0, "Python float": 0.0, "Python complex": 0j}
+    return numbers[dtype] if dtype in numbers else np.empty(shape, jnp.dtype(dtype))
 
 
 def compare(path: Path, saved: Leaves, expected: Leaves, what: str = "another model") -> None:
@@ -143,6 +160,12 @@ def read(path: Path, format: str, version: int) -> tuple[dict, bytes]:
     if _digest(header, payload) != header["sha256"]:
         raise ValueError(f"{path} is damaged: its checksum does not match its content")
     return header, payload
+
+
+def kind_of(path: Path) -> str | None:
+    """The format that a file says it has."""
+    with open(path, "rb") as file:
+        return _header(file.readline()).get("format")
 
 
 def _header(line: bytes) -> dict:

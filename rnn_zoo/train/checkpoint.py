@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from . import _format
+from ._structure import UnnamedError, structure_of
 from .processes import own_position, positions_of, writes
 from .step import Progress, averaged, trainable
 
@@ -146,8 +147,17 @@ def header_of(run: Run, settings: dict, sharding: Any) -> dict[str, Any]:
         "pending": run.pending,
         "seconds": run.seconds,
         "position": positions_of(position, sharding),
+        "structure": _structure(run.progress.model),
         "leaves": _format.describe(tree_of(run)),
     }
+
+
+def _structure(model: Any) -> Any:
+    """What the model is made of, so that `load` builds it; None where a file cannot say."""
+    try:
+        return structure_of(model)
+    except UnnamedError:
+        return None
 
 
 def tree_of(run: Run) -> dict[str, Any]:

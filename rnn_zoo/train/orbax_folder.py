@@ -125,6 +125,32 @@ class OrbaxFolder(AbstractStore):
         self.manager.reload()
 
 
+def last_step(path: Path) -> Path | None:
+    """The folder of the last step in a directory, or the directory itself where it is one."""
+    if (path / "header").exists():
+        return path
+    steps = [part.parent for part in path.glob("*/header") if part.parent.name.isdigit()]
+    return max(steps, key=lambda folder: int(folder.name), default=None)
+
+
+def header_and_arrays(folder: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """What is in the folder of a step, on the host; the directory is left as it is."""
+    ocp, step = _orbax(), int(folder.name)
+    options = ocp.CheckpointManagerOptions(read_only=True)
+    manager = ocp.CheckpointManager(
+        folder.resolve().parent, options=options, item_names=("arrays", "header")
+    )
+    try:
+        items = ocp.args.Composite(header=ocp.args.JsonRestore())
+        header = manager.restore(step, args=items)["header"]
+        like = [np.asarray(_format.empty(shape, kind)) for _, shape, kind in header["leaves"]]
+        items = ocp.args.Composite(arrays=ocp.args.StandardRestore(_named(like)))
+        found = manager.restore(step, args=items)["arrays"]
+    finally:
+        manager.close()
+    return header, [np.asarray(found.get(_name(i), one)) for i, one in enumerate(like)]
+
+
 def _kinds(leaves: _format.Leaves, run: Run) -> _format.Leaves:
     """The header's leaves with dtypes for Python's numbers, which are those of the run."""
     kinds = zip(leaves, _format.arrays(tree_of(run)))
