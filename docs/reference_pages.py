@@ -96,6 +96,7 @@ ROOMS = {
     "rnn_zoo.viz": "tools",
     "rnn_zoo.interop": "tools",
     "rnn_zoo.streaming": "tools",
+    "rnn_zoo.testing": "own",
 }
 FIRST = {"AbstractCell": "evaluators", "AbstractLinearCell": "evaluators"}
 

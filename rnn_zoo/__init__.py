@@ -20,6 +20,7 @@ from . import (
     models as models,
     reservoir as reservoir,
     scan as scan,
+    testing as testing,
     train as train,
     viz as viz,
     wiring as wiring,
@@ -72,7 +73,7 @@ __getattr__ = _moved(__name__, _ROOT)
 __dir__ = _listing(
     __name__,
     *("cells", "data", "dynamics", "graphs", "init", "interop", "layers", "linear", "metrics"),
-    *("models", "reservoir", "scan", "train", "viz", "wiring", "wrappers"),
+    *("models", "reservoir", "scan", "testing", "train", "viz", "wiring", "wrappers"),
 )
 for _room, _names in _ROOMS.items():
     _moved_room(f"{__name__}.{_room}", _names)

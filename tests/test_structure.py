@@ -36,7 +36,7 @@ RANKS = {
             ("interop",),
             ("models",),
             ("reservoir",),
-            ("metrics", "streaming", "summary"),
+            ("metrics", "streaming", "summary", "testing"),
             ("data",),
             ("train",),
             ("viz",),
