@@ -71,6 +71,7 @@ ROOMS = {
     "rnn_zoo.linear": "own",
     "rnn_zoo._common.activations": "own",
     "rnn_zoo._common.dtypes": "own",
+    "rnn_zoo._common.fixed": "own",
     "rnn_zoo._common.times": "evaluators",
     "rnn_zoo.registry": "evaluators",
     "rnn_zoo.scan": "evaluators",

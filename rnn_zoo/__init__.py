@@ -26,6 +26,7 @@ from . import (
     wiring as wiring,
     wrappers as wrappers,
 )
+from ._common.fixed import Fixed as Fixed
 from ._common.moved import listing as _listing, moved as _moved, moved_room as _moved_room
 from ._common.old_names import ROOMS as _ROOMS, ROOT as _ROOT
 from ._common.times import elapsed as elapsed, lengths_to_mask as lengths_to_mask

@@ -1,11 +1,15 @@
 """All laws over one cell: a report in words, or one test for each law."""
 
 import dataclasses
+import sysconfig
 import traceback
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
+import jaxtyping
 import numpy as np
 
 from ..scan import unroll
@@ -22,6 +26,13 @@ from .law import LAWS, Law
 from .subject import HIDDEN, INPUTS, Subject, as_maker, draw, keyed
 
 
+# Where lines stand that are not the author's.
+_OTHERS = (
+    str(Path(__file__).parent.parent),
+    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+    *(str(Path(str(package.__file__)).parent) for package in (jax, eqx, np, jaxtyping)),
+)
+PURE = promises.a_step_is_a_pure_function.__name__
 PASSED, BROKEN, SKIPPED = "passed", "BROKEN", "skipped"
 ORDER = (
     *("promises", "dtypes", "reference", "time", "gradients", "masks", "evaluators"),
@@ -98,7 +109,9 @@ class BrokenLaws(AssertionError):
         lines = [line for one in report.broken for line in _lines(one, said)]
         counts = f"{len(report.broken)} of {len(report.findings)} laws"
         self.report = report
-        Exception.__init__(self, "\n".join([f"{report.name} breaks {counts}", *lines]))
+        Exception.__init__(
+            self, "\n".join([f"{report.name} breaks {counts}", *report.notes, *lines])
+        )
 
 
 class BoundLaw:
@@ -172,6 +185,8 @@ def check_cell(
         findings = [_asked(one, subject) for one in asked if one.basic]
         if any(one.status == BROKEN for one in findings):
             notes += _mend(subject)
+        if any(one.status == BROKEN and one.law == PURE for one in findings):
+            notes += ("  a step is no pure function: mend that first, other laws may break by it",)
         findings += [_asked(one, subject) for one in asked if not one.basic]
     place = {one.name: i for i, one in enumerate(asked)}
     findings.sort(key=lambda one: place[one.law])
@@ -246,9 +261,10 @@ def _asked(law: Law, subject: Subject) -> Finding:
 
 def _said(error: Exception) -> str:
     """What an error of the cell or of the library says, and the line that it is from."""
-    message = str(error).strip().split("\n\n")[0]
+    message = " ".join(str(error).split())
+    message = message if len(message) < 600 else f"{message[:600]} ..."
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if "rnn_zoo" not in f.filename and "site-packages" not in f.filename]
+    own = [f for f in frames if not f.filename.startswith(("<", *_OTHERS))]
     where = f", at {own[-1].filename}:{own[-1].lineno}" if own else ""
     return f"{type(error).__name__}: {message}{where}"
 

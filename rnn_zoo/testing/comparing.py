@@ -118,7 +118,8 @@ def loop(
     order = range(time - 1, -1, -1) if reverse else range(time)
     keys = [None] * time if key is None else list(jr.split(key, time))
     keys = keys[::-1] if reverse and key is not None else keys
-    states, ys = [None] * time, [None] * time
+    states: list[Any] = [None] * time
+    ys: list[Any] = [None] * time
     # Cut and joined by NumPy, which compiles nothing.
     xs = np.asarray(xs)
     for t in order:
@@ -137,9 +138,10 @@ def loop(
 
 @eqx.filter_jit
 def _segment(
-    cell: Any, state: Any, start: Any, xs: Any, weights: Any, ahead: Any, rest: Any
+    at: tuple[Any, Any, Any], own: tuple[Any, Any], ahead: Any, rest: Any
 ) -> tuple[Any, ...]:
     """The state after, and the gradients of what `weights` make of the outputs, plus `ahead`."""
+    (cell, state, start), (xs, weights) = at, own
     params, others = eqx.partition((cell, state), eqx.is_inexact_array)
     keywords = {name: v for name, v in zip(("dt", "key"), rest) if v is not None}
 
@@ -176,9 +178,9 @@ def gradients(
         rest = None if dt is None else dt[at], key
         parts.append((state, start, own, rest))
         if first + size < len(xs):
-            state, start = _segment(cell, state, start, *own, ahead, rest)[0], np.array(False)
+            state, start = _segment((cell, state, start), own, ahead, rest)[0], np.array(False)
     for state, start, own, rest in reversed(parts):
-        _, value, grad, ahead = _segment(cell, state, start, *own, ahead, rest)
+        _, value, grad, ahead = _segment((cell, state, start), own, ahead, rest)
         total += float(value)
         grads.append(grad)
     return total, jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *grads)

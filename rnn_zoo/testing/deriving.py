@@ -64,10 +64,10 @@ def reverse_forward_and_finite_differences_agree(subject: Subject) -> None:
             f(jax.tree.map(lambda p, t, s=s: np.asarray(p) + s * step * t, params, tangent))
             for s in (1, -1)
         )
-        near = {"rtol": 1e-5, "atol": 1e-7} if step == 1e-6 else {"rtol": 0.02, "atol": 0.02}
+        margin = {"rtol": 1e-5, "atol": 1e-7} if step == 1e-6 else {"rtol": 0.02, "atol": 0.02}
         measured = (ahead - behind) / (2 * step)
         require(
-            np.isclose(forward, measured, **near),
+            np.isclose(forward, measured, margin["rtol"], margin["atol"]),
             f"the derivative is {forward}, finite differences give {measured}",
         )
 
@@ -119,7 +119,7 @@ def every_parameter_has_a_finite_live_gradient(subject: Subject) -> None:
     grads = gradients(cell, xs, sines=sines, **own)[1]
     broken, dead = [], []
     for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
-        name, at = getattr(path[-1], "name", ""), jax.tree_util.keystr(path).removeprefix(".")
+        name, at = getattr(path[-1], "name", ""), _named(path)
         if not np.isfinite(leaf).all():
             broken.append(at)
         elif name not in subject.idle and leaf.size and not np.asarray(leaf).any():
@@ -145,8 +145,13 @@ def gradients_are_finite_at_zero(subject: Subject) -> None:
 
     grads = gradient((cell, jnp.zeros((TIME, cell.input_size)), keywords.get("dt")))
     names = [
-        jax.tree_util.keystr(path).removeprefix("[0].").replace("[1]", "xs").replace("[2]", "dt")
+        _named(path).replace("[1]", "xs").replace("[2]", "dt")
         for path, leaf in jax.tree_util.tree_leaves_with_path(grads)
         if not np.isfinite(leaf).all()
     ]
     require(not names, f"at inputs of zero the gradient of {', '.join(names)} is not finite")
+
+
+def _named(path: Any) -> str:
+    """A parameter by the name of its field, without what a law put around the cell."""
+    return jax.tree_util.keystr(path).removeprefix("[0]").removeprefix(".").removeprefix("cell.")

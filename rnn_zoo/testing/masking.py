@@ -57,7 +57,8 @@ def padded_equals_unpadded(subject: Subject) -> None:
     for mask in (right, right[::-1]):
         own = take(keywords, mask)
         padded = jnp.asarray(np.where(mask[:, None], xs, np.float32(np.nan)))
-        dt = {k: jnp.where(mask, v, jnp.nan) for k, v in only(keywords, "dt").items()}
+        times = only(keywords, "dt").items()
+        dt: dict[str, Any] = {k: jnp.where(mask, v, jnp.nan) for k, v in times}
         for reverse in (False, True):
             final, _, ys = loop(cell, xs[mask], state, reverse=reverse, **own)
             given = jnp.asarray(mask)
@@ -132,7 +133,8 @@ def nan_state_that_is_reset_at_once_reaches_no_gradient(subject: Subject) -> Non
     def gradient(trained: Any, method: str) -> Any:
         cell, inexact = trained
         state = eqx.combine(inexact, rest)
-        return jnp.sum(unroll(cell, xs, state, reset=reset, method=method, **keywords)[1] ** 2)
+        given = {"reset": reset, "method": method, **keywords}
+        return jnp.sum(unroll(cell, xs, state, **given)[1] ** 2)
 
     gradients = eqx.filter_jit(lambda trained: [gradient(trained, m) for m in methods(cell)])
     for grads in gradients((cell, broken)):

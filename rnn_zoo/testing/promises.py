@@ -64,17 +64,41 @@ def a_step_gives_a_state_like_the_one_before(subject: Subject) -> None:
 
 @law(
     "promises",
+    basic=True,
+    mend="keep tuples in static fields in the place of lists and dictionaries, and arrays in "
+    "fields that are not static, in an rz.Fixed where they must not train",
+)
+def static_fields_have_a_hash(subject: Subject) -> None:
+    """A program is found again by the static fields, so they are values that do not change."""
+    cell = subject.plain()
+    for field in dataclasses.fields(cell):
+        value = getattr(cell, field.name, None)
+        if not field.metadata.get("static", False):
+            continue
+        try:
+            hash(value)
+        except TypeError:
+            raise AssertionError(
+                f"expected a static field with a hash, got {field.name} = {value!r}"
+            ) from None
+    hash(jax.tree.structure(cell))
+
+
+@law(
+    "promises",
     mend="keep what is no array in fields with eqx.field(static=True), and complex quantities as "
-    "two real arrays, as rz.cells.LRUCell does: optimisers and files know real arrays",
+    "two real arrays, as rz.cells.LRUCell does: optimisers and files know real arrays; NumPy "
+    "arrays become JAX's by jnp.asarray",
 )
 def parameters_are_real_arrays(subject: Subject) -> None:
     """Every leaf of the cell is a JAX array, and none is complex."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(subject.plain()):
         at = jax.tree_util.keystr(path)
-        if isinstance(leaf, bool) and at.endswith("inference"):
+        if type(leaf) is bool and at.endswith("inference"):
             continue  # what eqx.nn.inference_mode sets
-        require(isinstance(leaf, jax.Array), f"expected arrays alone, got {leaf!r} at {at}")
-        require(not jnp.iscomplexobj(leaf), f"expected real parameters, got {leaf.dtype} at {at}")
+        require(isinstance(leaf, jax.Array), f"expected JAX arrays alone, got {leaf!r} at {at}")
+        real = not jnp.iscomplexobj(leaf)
+        require(real, f"expected real parameters, got {jnp.result_type(leaf)} at {at}")
 
 
 @law(
