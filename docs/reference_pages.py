@@ -71,6 +71,7 @@ ROOMS = {
     "rnn_zoo.linear": "own",
     "rnn_zoo._common.activations": "own",
     "rnn_zoo._common.dtypes": "own",
+    "rnn_zoo._common.fixed": "own",
     "rnn_zoo._common.times": "evaluators",
     "rnn_zoo.registry": "evaluators",
     "rnn_zoo.scan": "evaluators",
@@ -96,6 +97,7 @@ ROOMS = {
     "rnn_zoo.viz": "tools",
     "rnn_zoo.interop": "tools",
     "rnn_zoo.streaming": "tools",
+    "rnn_zoo.testing": "own",
 }
 FIRST = {"AbstractCell": "evaluators", "AbstractLinearCell": "evaluators"}
 

@@ -29,11 +29,13 @@ if _TYPE_CHECKING:
         models as models,
         reservoir as reservoir,
         scan as scan,
+        testing as testing,
         train as train,
         viz as viz,
         wiring as wiring,
         wrappers as wrappers,
     )
+    from ._common.fixed import Fixed as Fixed
     from ._common.times import elapsed as elapsed, lengths_to_mask as lengths_to_mask
     from .base import AbstractCell as AbstractCell, AbstractLinearCell as AbstractLinearCell
     from .graphs.messages import MessagePassing as MessagePassing
@@ -80,6 +82,7 @@ if _TYPE_CHECKING:
 
 
 _FILES = {
+    "_common.fixed": ("Fixed",),
     "_common.times": ("elapsed", "lengths_to_mask"),
     "base": ("AbstractCell", "AbstractLinearCell"),
     "graphs.messages": ("MessagePassing",),
@@ -119,6 +122,7 @@ _ROOM_NAMES = (
     "models",
     "reservoir",
     "scan",
+    "testing",
     "train",
     "viz",
     "wiring",

@@ -43,7 +43,13 @@ class AbstractCell(eqx.Module):
       a physical time takes `dt` behind x, with a default of 1.0; one that draws at random takes a
       keyword `key`.
 
-    A cell without constants may give `step(state, x)` in the place of `equation`.
+    A cell without constants may give `step(state, x)` in the place of `equation`. Neither needs a
+    decorator. What comes from outside is checked by whoever calls: `step` of this class, and the
+    evaluators, which call the equation with x and dt in the cell's working dtype and compare the
+    state and the output of the step with what `init_state` and `output_size` promise. A `step` that
+    a class gives itself is called as it is written, and is checked in the evaluators.
+    (`rnn_zoo.base.contract`, with which steps were decorated before, gives the step back and a
+    DeprecationWarning.) `rz.testing.check_cell` asks a cell for all that this contract says.
 
     The flags say what a cell is. They are read off its formula: `timed` where it takes a `dt`,
     `stochastic` where it takes a `key`; `linear` where it is an `AbstractLinearCell`. A class whose

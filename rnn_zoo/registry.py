@@ -9,7 +9,7 @@ import functools
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import equinox as eqx
 import jax
@@ -94,28 +94,61 @@ def _state(make: Callable) -> Any:
     return eqx.filter_eval_shape(lambda key: make(2, 8, key=key).init_state(), jr.key(0))
 
 
+@overload
 def register(
     name: str,
+    cell: None = None,
     *,
-    paper: str,
-    equation: str,
+    paper: str = "",
+    equation: str = "",
     family: str = "own",
     full: str = "",
     block: str = "",
     covers: Mapping[str, Mapping[str, Any]] | None = None,
-) -> Callable[[_Make], _Make]:
-    """Decorator of a cell's class: the cell has this name for `rz.make_cell` and all that uses it.
+) -> Callable[[_Make], _Make]: ...
+
+
+@overload
+def register(
+    name: str,
+    cell: _Make,
+    *,
+    paper: str = "",
+    equation: str = "",
+    family: str = "own",
+    full: str = "",
+    block: str = "",
+    covers: Mapping[str, Mapping[str, Any]] | None = None,
+) -> _Make: ...
+
+
+def register(
+    name: str,
+    cell: Any = None,
+    *,
+    paper: str = "",
+    equation: str = "",
+    family: str = "own",
+    full: str = "",
+    block: str = "",
+    covers: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Any:
+    """The cell has this name for `rz.make_cell`, `rz.make_model`, `rz.list_cells` and all else.
+
+        rz.register("my_cell", MyCell)
 
         @rz.register("my_cell", paper="mine, 2026", equation="h' = tanh(W x + u * h)")
         class MyCell(rz.AbstractCell): ...
 
     The class, or a function that makes the cell, is called with (input_size, hidden_size, *, key)
     and must work with these arguments alone; its other keyword arguments are the cell's options.
-    Whether the cell is linear, timed or stochastic is read off it.
+    Whether the cell is linear, timed or stochastic is read off it. `rz.testing.unregister(name)`
+    takes the name back.
 
     **Arguments:**
 
     - `name`: lower case, as it is typed.
+    - `cell`: the class or function; left out where this decorates it.
     - `paper`: authors, year, and arXiv number where there is one.
     - `equation`: one line of plain text for lists, with what is usual left out.
     - `family`: the heading in lists.
@@ -125,10 +158,12 @@ def register(
     - `covers`: other published names of this cell, or of what it is with some options, each with
       these options: `{"peephole LSTM": {"peepholes": True}}`.
 
+    **Returns:** the class or function, or without it the decorator.
+
     **Raises:** ValueError for a name that another cell has, or that is no lower-case name;
     TypeError for what cannot be called so.
     """
-    if not (name.isidentifier() and name == name.lower()):
+    if not (isinstance(name, str) and name.isidentifier() and name == name.lower()):
         raise ValueError(f"expected a name in lower case such as 'my_cell', got {name!r}")
 
     _read_cells()  # the names that are taken
@@ -139,31 +174,72 @@ def register(
         before = _CELLS.get(name)
         # A class that is defined again, in a notebook, takes the place of the first.
         if before is not None and _place(before.cls) != _place(make):
-            raise ValueError(f"expected a name of its own, {name!r} is {before.cls.__name__}")
+            raise ValueError(
+                f"expected a name of its own, {name!r} is {_shown(before.cls)}: choose another "
+                f"name, or take this one back first, rz.testing.unregister({name!r})"
+            )
         text = inspect.cleandoc(full)
         _CELLS[name] = CellInfo(name, make, family, paper, equation, text, block, others)
         return make
 
-    return add
+    return add if cell is None else add(cell)
 
 
-def _place(make: Callable) -> tuple[str, str]:
+def unregister(name: str) -> None:
+    """Takes the name of a registered cell back, for tests and notebooks.
+
+    ValueError for an unknown name, and for one of this library's own.
+    """
+    info = cell_info(name)
+    if _place(info.cls)[0].split(".")[0] == __package__:
+        raise ValueError(f"expected the name of a cell of your own, {name!r} is the library's")
+    del _CELLS[name]
+
+
+def _place(make: Any) -> tuple[str, str]:
+    """Where a class or function is defined; of a partial one, what it is a part of."""
+    make = make.func if isinstance(make, functools.partial) else make
     return make.__module__, make.__qualname__
 
 
-def _check_call(name: str, make: Callable) -> None:
+def _shown(make: Any) -> str:
+    return _place(make)[1].replace("<locals>.", "")
+
+
+def _check_call(name: str, make: Any) -> None:
+    what = f"that is made by (input_size, hidden_size, key=key), for {name!r}"
+    if isinstance(make, AbstractCell) or not callable(make):
+        raise TypeError(
+            f"expected a class or function {what}, got {make!r}: give the class itself, or "
+            "lambda input_size, hidden_size, *, key: ..."
+        )
     try:
         inspect.signature(make).bind(1, 1, key=None)
     except TypeError as error:
         raise TypeError(
-            f"expected a cell that is made by {make.__name__}(input_size, hidden_size, key=key) "
-            f"for {name!r}, got {make.__name__}{inspect.signature(make)}: {error}"
+            f"expected a cell that is made by {_shown(make)}(input_size, hidden_size, key=key) "
+            f"for {name!r}, got {_shown(make)}{inspect.signature(make)}: {error}"
         ) from None
 
 
 def _read_cells() -> None:
     """Read the files of all cells, unless that was done or is under way."""
     importlib.import_module(f"{__package__}.cells")
+
+
+def info_of(cell: Any) -> CellInfo:
+    """The row of a name, of a registered class or function, or one made up for another of these.
+
+    Its name is "" where it is not registered. Errors as for `cell_info` and `register`.
+    """
+    if isinstance(cell, str):
+        return cell_info(cell)
+    if callable(cell):
+        for info in _in_order():
+            if info.cls is cell:
+                return info
+    _check_call("a cell of a model", cell)
+    return CellInfo("", cell, "own", "", "")
 
 
 def _in_order() -> list[CellInfo]:
@@ -238,6 +314,11 @@ def make_cell(
 
 def cell_options(name: str) -> tuple[str, ...]:
     """The names of the options that `make_cell(name, ...)` takes."""
-    parameters = inspect.signature(cell_info(name).cls).parameters.values()
+    return options_of(cell_info(name).cls)
+
+
+def options_of(make: Callable) -> tuple[str, ...]:
+    """The names of the options of what makes a cell."""
+    parameters = inspect.signature(make).parameters.values()
     names = (p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY)
     return tuple(n for n in names if n != "key")

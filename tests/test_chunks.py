@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import ALL, DEFAULTS, assert_close, build, draw, float64, ids, random_state
+from cases import ALL, DEFAULTS, assert_close, draw, float64, ids, subject
 
 import rnn_zoo as rz
 from rnn_zoo.base import AbstractCell
-from rnn_zoo.scan import Chunks, chunk_report, trajectory, unroll
+from rnn_zoo.scan import Chunks, chunk_report, unroll
+from rnn_zoo.testing import evaluating
+from rnn_zoo.testing.evaluating import inputs_with_gaps, outcome
 
 
 SIZE, TIME = 5, 22  # three chunks of five steps and seven more steps, which fill none
@@ -26,55 +28,17 @@ CELLS = [
 ]
 
 
-def everything(cell, time=TIME, seed=1):
-    """xs with NaN where it is masked, a state, and all that a run takes."""
-    rng = np.random.default_rng(seed)
-    mask, reset = rng.random(time) < 0.8, rng.random(time) < 0.1
-    xs = np.where(mask[:, None], rng.normal(size=(time, cell.input_size)), np.nan)
-    keywords = {"mask": jnp.asarray(mask), "reset": jnp.asarray(reset)}
-    if cell.timed:
-        keywords["dt"] = jnp.asarray(rng.uniform(0.2, 1.8, time))
-    if cell.stochastic:
-        keywords["key"] = jax.random.key(seed)
-    return jnp.asarray(xs), random_state(cell, seed + 1), keywords
-
-
-@eqx.filter_jit
-def outcome(parts, method, keywords):
-    """The states, the outputs, and the gradients of what is made of them."""
-    params, rest = eqx.partition(parts, eqx.is_inexact_array)
-
-    def value(params):
-        cell, xs, state = eqx.combine(params, rest)
-        states, ys = trajectory(cell, xs, state, method=method, **keywords)
-        sums = [jnp.sum(jnp.cos(abs(leaf))) for leaf in jax.tree.leaves(states) if _real(leaf)]
-        return jnp.sum(jnp.sin(ys)) + sum(sums), (states, ys)
-
-    gradients, found = jax.grad(value, has_aux=True)(params)
-    return found, gradients
-
-
-def _real(leaf):
-    return jnp.issubdtype(leaf.dtype, jnp.inexact)
-
-
 @pytest.mark.parametrize(**ids(CELLS, only=SOME))
 def test_chunks_equal_the_loop(case):
-    with float64() as dtype:
-        cell = build(case, dtype)
-        xs, state, keywords = everything(cell)
-        keywords["reverse"] = case.id in ("elman", "clockwork", "cfc")
-        one = outcome((cell, xs, state), "sequential", keywords)
-        two = outcome((cell, xs, state), Chunks(SIZE), keywords)
-        assert_close(one[0], two[0], 1e-11)
-        assert_close(one[1], two[1], 1e-9)
+    reverse = case.id in ("elman", "clockwork", "cfc")
+    evaluating.chunks_side_by_side_equal_the_loop(subject(case), reverse)
 
 
 @pytest.mark.parametrize("time", [1, 2, SIZE - 1, SIZE, SIZE + 1, 3 * SIZE])
 def test_lengths(time):
     with float64() as dtype:
         cell = rz.make_cell("gru", 3, 4, key=jax.random.key(0), dtype=dtype)
-        xs, state, keywords = everything(cell, time)
+        xs, state, keywords = inputs_with_gaps(cell, time)
         one = unroll(cell, xs, state, **keywords)
         assert_close(one, unroll(cell, xs, state, method=Chunks(SIZE), **keywords), 1e-12)
 

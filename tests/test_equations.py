@@ -1,13 +1,14 @@
 """`step` equals a NumPy float64 reference written from the paper, for every cell and mode."""
 
-import equinox as eqx
 import jax
 import jax.random as jr
 import numpy as np
 import pytest
 from cases import (
+    CLOSED_FORMS,
     DEFAULTS,
     EVERYTHING,
+    JUMPS,
     MODES,
     H,
     I,
@@ -17,13 +18,13 @@ from cases import (
     float64,
     ids,
     random_state,
-    same,
     step,
+    subject,
 )
 from references import REFERENCES
 
 import rnn_zoo as rz
-from rnn_zoo.wrappers.held import hold
+from rnn_zoo.testing import promises, timing
 
 
 def test_every_registered_cell_has_a_reference():
@@ -49,54 +50,22 @@ def test_step_equals_the_paper(case):
             np.testing.assert_allclose(y, expected_y, rtol=1e-11, atol=1e-11)
 
 
-@eqx.filter_jit
-def _over(cell, state, x, dt):
-    """Steps without a time, over 1, and over dt by place and by name: one program for all times."""
-    one, other = cell.step(state, x), cell.step(state, x, 1.0)
-    return one, other, cell.step(state, x, dt), cell.step(state, x, dt=dt)
-
-
 @pytest.mark.parametrize(**ids([c for c in DEFAULTS if c.timed]))
 def test_dt_defaults_to_one_nominal_step(case):
-    cell = build(case)
-    state, x = random_state(cell, 1), draw(2, (I,))
-    one, two, half, named = _over(cell, state, x, np.float32(0.5))
-    assert same(one, two)
-    assert same(half, named)
-    assert not np.allclose(one[1], half[1])
-    whole = _over(cell, state, x, np.float32(1.0))[2]
-    np.testing.assert_allclose(one[1], whole[1], rtol=1e-5, atol=1e-6)
+    timing.dt_defaults_to_one_nominal_step(subject(case))
 
 
-# Closed forms ask for the solution at a time; they do not move a state by a time. The others jump:
-# what they do at an observation takes no time, so they do it after no time, too.
-CLOSED_FORMS = {"cfc", "wired_cfc"}
-JUMPS = {"gru_d", "lmu", "ode_rnn", "phased_lstm", "t_lstm"}
 HELD = [case for case in DEFAULTS if case.timed and case.name not in CLOSED_FORMS | JUMPS]
 
 
 @pytest.mark.parametrize(**ids(HELD))
 def test_dt_zero_holds_the_state(case):
-    cell = build(case)
-    state, x = random_state(cell, 1), draw(2, (I,))
-    held, _ = _over(cell, state, x, np.float32(0.0))[2]
-    for ours, before in zip(jax.tree.leaves(held), jax.tree.leaves(state)):
-        np.testing.assert_array_equal(ours, before)
+    timing.dt_zero_holds_the_state(subject(case))
 
 
 @pytest.mark.parametrize(**ids(EVERYTHING, kinds=True))
 def test_constants_change_nothing_but_the_cost(case):
-    cell = build(case)
-    state, x = random_state(cell, 1), draw(2, (I,))
-    keywords = {"key": jr.key(3)} if cell.stochastic else {}
-    forms = cell, hold(cell), hold(hold(cell))
-    plain, once, twice = (step(form, state, x, **keywords) for form in forms)
-    if not (same(plain, once) and same(plain, twice)):
-        # Constants that are computed inside may round otherwise there, but not op by op.
-        plain, once, twice = (form.step(state, x, **keywords) for form in forms)
-    for a, b, c in zip(*map(jax.tree.leaves, (plain, once, twice))):
-        np.testing.assert_array_equal(a, b)
-        np.testing.assert_array_equal(a, c)
+    promises.constants_change_nothing_but_the_cost(subject(case))
 
 
 @pytest.mark.parametrize(**ids(DEFAULTS))

@@ -7,149 +7,40 @@ import jax.random as jr
 import numpy as np
 import optax
 import pytest
-from cases import (
-    ALL,
-    DEFAULTS,
-    LINEAR,
-    SEGMENT,
-    I,
-    T,
-    build,
-    draw,
-    float64,
-    gradients,
-    ids,
-    inputs,
-    methods,
-    only,
-    plain,
-    same,
-    strict,
-)
+from cases import ALL, DEFAULTS, LINEAR, STRAIGHT_THROUGH, I, T, build, ids, same, strict, subject
 
 import rnn_zoo as rz
 from rnn_zoo.scan import unroll
-
-
-# Cells whose derivative is not that of their step; tests of their own say what it is.
-STRAIGHT_THROUGH = {"pd_ssm"}
-
-
-def summed(params, rest, keywords, method="auto"):
-    cell, xs, state = eqx.combine(params, rest)
-    final, ys = unroll(cell, xs, state, method=method, **keywords)
-    weights = jnp.linspace(0.5, 1.5, ys.size).reshape(ys.shape)
-    return jnp.sum(weights * jnp.sin(ys)) + sum(
-        jnp.sum(abs(leaf)) for leaf in jax.tree.leaves(final) if jnp.iscomplexobj(leaf)
-    )
-
-
-def direction(tree, seed):
-    leaves, treedef = jax.tree.flatten(tree)
-    seeds = range(100 * seed, 100 * seed + len(leaves))
-
-    def tangent(seed, leaf):
-        real = draw(seed, (2, *leaf.shape) if jnp.iscomplexobj(leaf) else leaf.shape, float)
-        return np.asarray(real[0] + 1j * real[1] if jnp.iscomplexobj(leaf) else real, leaf.dtype)
-
-    return jax.tree.unflatten(treedef, [tangent(*pair) for pair in zip(seeds, leaves)])
+from rnn_zoo.testing import deriving
 
 
 @pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_reverse_forward_and_finite_differences_agree(case):
     if case.name in STRAIGHT_THROUGH:
         pytest.skip("its derivative is another one on purpose")
-    with float64() as dtype:
-        cell = build(case, dtype)
-        xs, state, keywords = inputs(cell)
-        params, rest = eqx.partition((cell, xs, state), eqx.is_inexact_array)
-        tangent = direction(params, 5)
-
-        def f(params):
-            return summed(params, rest, keywords)
-
-        @jax.jit
-        def both_modes(params, tangent):
-            return jax.jvp(f, (params,), (tangent,))[1], jax.grad(f)(params)
-
-        forward, grads = both_modes(params, tangent)
-        pairs = zip(jax.tree.leaves(grads), jax.tree.leaves(tangent))
-        reverse = sum(np.sum((np.asarray(g) * t).real) for g, t in pairs)
-        np.testing.assert_allclose(forward, reverse, rtol=1e-9)
-        f = jax.jit(f)
-        step = 1e-6
-        ahead, behind = (
-            f(jax.tree.map(lambda p, t, s=s: np.asarray(p) + s * step * t, params, tangent))
-            for s in (1, -1)
-        )
-        np.testing.assert_allclose(forward, (ahead - behind) / (2 * step), rtol=1e-5, atol=1e-7)
+    deriving.reverse_forward_and_finite_differences_agree(subject(case))
 
 
 @pytest.mark.parametrize(**ids(LINEAR, kinds=True))
 def test_forward_mode_of_the_parallel_form(case):
-    with float64() as dtype:
-        cell = build(case, dtype)
-        xs, state, keywords = inputs(cell)
-        params, rest = eqx.partition((cell, xs, state), eqx.is_inexact_array)
-        tangent = direction(params, 5)
-
-        @jax.jit
-        def derivatives(params, tangent):
-            return [
-                jax.jvp(lambda p, m=m: summed(p, rest, keywords, m), (params,), (tangent,))[1]
-                for m in methods(cell)
-            ]
-
-        tangents = np.asarray(derivatives(params, tangent))
-        np.testing.assert_allclose(tangents, tangents[:1].repeat(len(tangents)), rtol=1e-10)
+    deriving.forward_mode_of_the_parallel_form(subject(case))
 
 
 @pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 def test_hessians_work(case):
-    cell = build(case)
-    xs = inputs(cell)[0][:2]
-    hessian = jax.jit(jax.hessian(lambda xs: jnp.sum(jnp.sin(unroll(cell, xs)[1]))))(xs)
-    assert np.isfinite(hessian).all()
-
-
-# No unit of a phased LSTM opens within so few steps; test_timed_cells.py has one that does.
-IDLE = {("phased_lstm", "ratio")}
+    deriving.hessians_work(subject(case))
 
 
 @pytest.mark.parametrize(**ids(ALL))
 def test_every_parameter_has_a_finite_live_gradient(case):
-    """Of the outputs of the first steps; what pads them is silence, over which no time passes."""
-    cell = build(case)
-    xs, _, keywords = inputs(cell)
-    if getattr(cell, "takes_missing", False):  # what fills a gap in has a gradient where one is
-        xs = xs.at[2:5, 0].set(jnp.nan).at[7, 1:].set(jnp.nan)
-    rest = SEGMENT - T if case in DEFAULTS else 0
-    own = {k: v if k == "key" else np.pad(v, (0, rest)) for k, v in only(keywords, "dt").items()}
+    subject(case).cell()
     with strict():
-        xs, sines = np.pad(xs, ((0, rest), (0, 0))), np.pad(np.ones(T, np.float32), (0, rest))
-        grads = gradients(cell, xs, sines=sines, **own)[1]
-    for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
-        assert np.isfinite(leaf).all(), path
-        idle = (case.name, path[-1].name) in IDLE if hasattr(path[-1], "name") else False
-        assert idle or leaf.size == 0 or (np.asarray(leaf) != 0).any(), path
+        deriving.every_parameter_has_a_finite_live_gradient(subject(case))
 
 
 @pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_gradients_are_finite_at_zero(case):
-    cell = plain(case)
-    keywords = {"key": jr.key(1)} if cell.stochastic else {}
-    if cell.timed:
-        keywords["dt"] = jnp.zeros(T)
-
-    @eqx.filter_jit
-    @eqx.filter_grad
-    def gradient(trained):
-        cell, xs, dt = trained
-        time = {} if dt is None else {"dt": dt}
-        return jnp.sum(unroll(cell, xs, **{**keywords, **time})[1])
-
-    grads = gradient((cell, jnp.zeros((T, I)), keywords.get("dt")))
-    assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+    deriving.gradients_are_finite_at_zero(subject(case))
 
 
 @pytest.mark.parametrize(**ids(ALL, kinds=True))

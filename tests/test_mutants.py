@@ -242,7 +242,7 @@ MUTANTS = {
     "mamba block without its gate": ("layers/gated_block.py", "self.project_out(self.gated(v, g))", "self.project_out(v)", "test_ssm.py -k mamba_block"),
     "mamba's rank of its inner width": ("layers/mamba_block.py", "rank = -(-size // 16)", "rank = -(-expand * size // 16)", "test_blocks.py -k mamba_has"),
     "mamba's last projection as large in every depth": ("layers/published.py", "made.project_out.weight / math.sqrt(num_layers)", "made.project_out.weight / 1", "test_blocks.py -k adds_them"),
-    "mamba by name is the cell alone": ("models/sequence.py", "(published(info.name, info.block) if info.block else functools.partial(deep, make))(", "functools.partial(deep, make)(", "test_blocks.py -k model_named_mamba"),
+    "mamba by name is the cell alone": ("models/sequence.py", "(published(info.name, info.block) if info.block else plainly)(", "plainly(", "test_blocks.py -k model_named_mamba"),
     "mamba's convolution from the oldest": ("interop/blocks.py", "weight=kernel[:, 0, ::-1].T", "weight=kernel[:, 0].T", "test_blocks.py -k 'published and mamba'"),
     "griffin's gates swapped": ("interop/arrays.py", 'given.take(f"{part}{name}.w", None, None, None) for name in ("a_gate", "input_gate")', 'given.take(f"{part}{name}.w", None, None, None) for name in ("input_gate", "a_gate")', "test_blocks.py -k 'published and griffin'"),
     "griffin's scales as they stand": ("interop/blocks.py", "weight=1 + scale", "weight=scale", "test_blocks.py -k 'published and griffin'"),

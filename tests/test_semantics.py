@@ -1,7 +1,5 @@
 """Masks, resets and gaps mean what they say, in values and in gradients."""
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -16,128 +14,49 @@ from cases import (
     build,
     ids,
     inputs,
-    loop,
-    methods,
     of_kinds,
     only,
+    subject,
 )
 
 import rnn_zoo as rz
-from rnn_zoo.scan import trajectory, unroll
+from rnn_zoo.scan import unroll
+from rnn_zoo.testing import masking
+from rnn_zoo.testing.masking import take
 
 
 # A stochastic cell draws by position, so what is moved in time draws anew.
 STEADY = [case for case in ALL if not case.stochastic]
 
 
-def take(keywords, index):
-    """Those of the steps at an index; taken by NumPy, which compiles nothing."""
-    own = {k: v for k, v in keywords.items() if k not in ("mask", "reset")}
-    return {k: jnp.asarray(np.asarray(v)[index]) for k, v in own.items()}
-
-
 @pytest.mark.parametrize(**ids(of_kinds(STEADY), kinds=True))
 def test_gaps_equal_the_sequence_without_those_steps(case):
-    cell = build(case)
-    xs, state, keywords = inputs(cell)
-    mask, dt = jnp.asarray(MASK), only(keywords, "dt")
-    short, own = np.asarray(xs)[MASK], take(keywords, MASK)
-    for reverse in (False, True):
-        final, _, ys_short = loop(cell, short, state, reverse=reverse, **own)
-        for method in methods(cell):
-            run = {"reverse": reverse, "method": method, **dt}
-            after, ys = unroll(cell, xs, state, mask=mask, **run)
-            ys = np.asarray(ys)
-            assert_close((after, ys[MASK]), (final, ys_short), 1e-5)
-            np.testing.assert_array_equal(ys[~MASK], 0)
+    masking.gaps_equal_the_sequence_without_those_steps(subject(case))
 
 
 @pytest.mark.parametrize(**ids(of_kinds(STEADY), kinds=True))
 def test_padded_equals_unpadded(case):
-    cell = build(case)
-    xs, state, keywords = inputs(cell)
-    right = np.arange(T) < 6
-    xs = np.asarray(xs)
-    for mask in (right, right[::-1]):
-        own = take(keywords, mask)
-        padded = jnp.asarray(np.where(mask[:, None], xs, np.float32(np.nan)))
-        dt = {k: jnp.where(mask, v, jnp.nan) for k, v in only(keywords, "dt").items()}
-        for reverse in (False, True):
-            final, _, ys = loop(cell, xs[mask], state, reverse=reverse, **own)
-            given = jnp.asarray(mask)
-            after, ys_padded = unroll(cell, padded, state, mask=given, reverse=reverse, **dt)
-            assert_close((after, np.asarray(ys_padded)[mask]), (final, ys), 1e-5)
+    masking.padded_equals_unpadded(subject(case))
 
 
 @pytest.mark.parametrize(**ids(of_kinds(STEADY), kinds=True))
 def test_resets_equal_separate_sequences(case):
-    cell = build(case)
-    xs, state, keywords = inputs(cell)
-    reset = jnp.zeros(T, bool).at[jnp.array([4, 6])].set(True)
-    parts, last = [], None
-    for start, stop, first in [(0, 4, state), (4, 6, None), (6, T, None)]:
-        piece = take(keywords, slice(start, stop))
-        last, _, y = loop(cell, np.asarray(xs)[start:stop], first, **piece)
-        parts.append(y)
-    for method in methods(cell):
-        run = {"method": method, **only(keywords, "dt")}
-        final, ys = unroll(cell, xs, state, reset=reset, **run)
-        assert_close((final, ys), (last, np.concatenate(parts)), 1e-5)
+    masking.resets_equal_separate_sequences(subject(case))
 
 
 @pytest.mark.parametrize(**ids(of_kinds(ALL), kinds=True))
 def test_reset_acts_first_even_on_a_masked_step(case):
-    cell = build(case)
-    xs, state, keywords = inputs(cell)
-    keywords = only(keywords)
-    mask = jnp.ones(T, bool).at[2].set(False)
-    reset = jnp.zeros(T, bool).at[2].set(True)
-    for method in methods(cell):
-        states, _ = trajectory(cell, xs, state, mask=mask, reset=reset, method=method, **keywords)
-        initial = cell.init_state()
-        assert_close(jax.tree.map(lambda s: s[2], states), initial, 1e-7)
+    masking.reset_acts_first_even_on_a_masked_step(subject(case))
 
 
 @pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_nan_in_masked_steps_reaches_no_gradient(case):
-    cell = build(case)
-    xs, state, keywords = inputs(cell)
-    keywords.pop("reset")
-    mask = keywords["mask"]
-    broken = jnp.where(mask[:, None], xs, jnp.nan)
-    if "dt" in keywords:
-        keywords["dt"] = jnp.where(mask, keywords["dt"], jnp.nan)
-
-    @eqx.filter_grad
-    def gradient(trained, method):
-        cell, xs, dt = trained
-        time = {} if dt is None else {"dt": dt}
-        return jnp.sum(unroll(cell, xs, state, method=method, **{**keywords, **time})[1] ** 2)
-
-    gradients = eqx.filter_jit(lambda trained: [gradient(trained, m) for m in methods(cell)])
-    for grads in gradients((cell, broken, keywords.get("dt"))):
-        assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
-        np.testing.assert_array_equal(grads[1][~MASK], 0)
+    masking.nan_in_masked_steps_reaches_no_gradient(subject(case))
 
 
 @pytest.mark.parametrize(**ids(of_kinds(ALL), kinds=True))
 def test_nan_state_that_is_reset_at_once_reaches_no_gradient(case):
-    cell = build(case)
-    xs, state, keywords = inputs(cell)
-    keywords = only(keywords, "dt")
-    reset = jnp.zeros(T, bool).at[0].set(True)
-    inexact, rest = eqx.partition(state, eqx.is_inexact_array)
-    broken = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), inexact)
-
-    @eqx.filter_grad
-    def gradient(trained, method):
-        cell, inexact = trained
-        state = eqx.combine(inexact, rest)
-        return jnp.sum(unroll(cell, xs, state, reset=reset, method=method, **keywords)[1] ** 2)
-
-    gradients = eqx.filter_jit(lambda trained: [gradient(trained, m) for m in methods(cell)])
-    for grads in gradients((cell, broken)):
-        assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+    masking.nan_state_that_is_reset_at_once_reaches_no_gradient(subject(case))
 
 
 @pytest.mark.parametrize(**ids(of_kinds(DEFAULTS), kinds=True))

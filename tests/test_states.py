@@ -13,41 +13,26 @@ from cases import (
     SMALLEST,
     H,
     I,
-    T,
-    assert_close,
     build,
     float64,
     gradients,
     ids,
     inputs,
     plain,
-    random_state,
-    same,
     step,
     strict,
+    subject,
 )
 
 import rnn_zoo as rz
-from rnn_zoo.scan import unroll
-
-
-def keyed(cell):
-    return {"key": jr.key(3)} if cell.stochastic else {}
+from rnn_zoo.testing import evaluating, precision, promises
 
 
 @pytest.mark.parametrize(**ids(EVERYTHING))
 def test_step_keeps_the_state_and_tells_the_truth_about_its_output(case):
     cell = build(case)
-    initial = jax.eval_shape(cell.init_state)
-    x = jax.ShapeDtypeStruct((I,), jnp.float32)
-    state, y = jax.eval_shape(lambda s, x: cell.step(s, x, **keyed(cell)), initial, x)
-    assert jax.tree.structure(state) == jax.tree.structure(initial)
-    for new, old in zip(jax.tree.leaves(state), jax.tree.leaves(initial)):
-        assert (new.shape, new.dtype) == (old.shape, old.dtype)
-        assert not new.weak_type
-        assert not old.weak_type
-    assert y.shape == (cell.output_size,)
-    assert y.dtype == jnp.float32
+    promises.a_step_gives_a_state_like_the_one_before(subject(case))
+    promises.output_size_is_true(subject(case))
     assert cell.input_size == I
     fixed = isinstance(cell, rz.Block | rz.Residual | rz.cells.ShortConv)
     assert cell.output_size == (I if fixed else case.outputs(H))
@@ -55,73 +40,34 @@ def test_step_keeps_the_state_and_tells_the_truth_about_its_output(case):
 
 @pytest.mark.parametrize(**ids(ALL, kinds=True))
 def test_working_dtype(case):
-    cell = build(case)
-    state = random_state(cell, 0)
-    x = jnp.linspace(-1.0, 1.0, I)
-    expected, y = step(cell, state, x.astype(jnp.bfloat16), **keyed(cell))
-    assert y.dtype == jnp.bfloat16
-    assert step(cell, state, x.astype(jnp.float16), **keyed(cell))[1].dtype == jnp.float16
-    assert step(cell, state, jnp.arange(I), **keyed(cell))[1].dtype == jnp.float32
-    for leaf, old in zip(jax.tree.leaves(expected), jax.tree.leaves(state)):
-        assert leaf.dtype == old.dtype
-    xs = jr.normal(jr.key(1), (T, I), jnp.bfloat16)
-    final, ys = unroll(cell, xs, **keyed(cell))
-    assert ys.dtype == jnp.bfloat16
-    assert jax.tree.leaves(final)[0].dtype in (jnp.float32, jnp.complex64)
-    full = unroll(cell, xs.astype(jnp.float32), **keyed(cell))[1]
-    np.testing.assert_allclose(ys.astype(jnp.float32), full, rtol=0.02, atol=0.02)
+    precision.working_dtype(subject(case))
 
 
 @pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 def test_float32_cell_stays_float32_under_x64(case):
-    cell = build(case)
-    with jax.enable_x64(True):
-        xs = jr.normal(jr.key(1), (T, I), jnp.float64)
-        time = {"dt": jnp.ones(T, jnp.float64)} if cell.timed else {}
-        final, ys = unroll(cell, xs, **time)
-        assert ys.dtype == jnp.float32
-        assert jax.tree.leaves(final)[0].dtype in (jnp.float32, jnp.complex64)
+    precision.float32_cell_stays_float32_under_x64(subject(case))
 
 
 @pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 def test_float64_cell_is_float64(case):
-    with float64() as dtype:
-        cell = plain(case, dtype)
-        parameters = jax.tree.leaves(eqx.filter(cell, eqx.is_inexact_array))
-        trained = set() if isinstance(cell, rz.cells.EchoStateCell) else {jnp.dtype(dtype)}
-        assert {p.dtype for p in parameters} == trained
-        final, ys = unroll(cell, jr.normal(jr.key(1), (T, I)))
-        assert ys.dtype == jnp.float64
-        assert jax.tree.leaves(final)[0].dtype in (jnp.float64, jnp.complex128)
+    precision.float64_cell_is_float64(subject(case))
+    trains = not isinstance(plain(case), rz.cells.EchoStateCell)
+    assert bool(jax.tree.leaves(eqx.filter(plain(case), eqx.is_inexact_array))) == trains
 
 
 @pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 def test_cells_are_built_in_bfloat16(case):
-    cell = plain(case, jnp.bfloat16)
-    for leaf in jax.tree.leaves(eqx.filter(cell, eqx.is_inexact_array)):
-        assert leaf.dtype == jnp.bfloat16
-        assert np.isfinite(leaf.astype(jnp.float32)).all()
-    final, ys = unroll(cell, jnp.ones((3, I)))
-    assert np.isfinite(ys).all()
-    assert jax.tree.leaves(final)[0].dtype in (jnp.float32, jnp.complex64)
+    precision.cells_are_built_in_bfloat16(subject(case))
 
 
 @pytest.mark.parametrize(**ids([case for case in ALL if not case.stochastic], kinds=True))
 def test_bfloat16_parameters_keep_a_float32_carry(case):
-    cell = build(case)
-    half = jax.tree.map(
-        lambda p: jnp.asarray(np.asarray(p), jnp.bfloat16) if eqx.is_inexact_array(p) else p, cell
-    )
-    state, _ = step(half, half.init_state(), jnp.ones(I))
-    assert jax.tree.leaves(state)[0].dtype in (jnp.float32, jnp.complex64)
+    precision.bfloat16_parameters_keep_a_float32_carry(subject(case))
 
 
 @pytest.mark.parametrize(**ids(DEFAULTS))
 def test_parameters_are_real_arrays_and_nothing_else_is_a_leaf(case):
-    cell = plain(case)
-    for leaf in jax.tree.leaves(cell):
-        assert isinstance(leaf, jax.Array)
-        assert not jnp.iscomplexobj(leaf)
+    promises.parameters_are_real_arrays(subject(case))
 
 
 @pytest.mark.parametrize(
@@ -150,13 +96,7 @@ def test_impossible_sizes_are_named(case, sizes):
 
 @pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 def test_ensembles_are_one_vmap(case):
-    keys = jr.split(jr.key(0), 3)
-    cells = eqx.filter_vmap(lambda k: rz.make_cell(case.name, I, H, key=k))(keys)
-    xs = jr.normal(jr.key(1), (T, I))
-    ys = eqx.filter_vmap(lambda cell: unroll(cell, xs)[1])(cells)
-    one = unroll(rz.make_cell(case.name, I, H, key=keys[1]), xs)[1]
-    assert_close(ys[1], one, 1e-5)
-    assert not np.allclose(ys[0], ys[1])
+    evaluating.ensembles_are_one_vmap(subject(case))
 
 
 @pytest.mark.parametrize(**ids(DEFAULTS))
@@ -185,6 +125,4 @@ def test_inputs_reach_the_output_of_the_same_step(case):
 
 @pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
 def test_two_keys_give_two_cells_and_one_key_one(case):
-    one, again, other = (case.build(jr.key(seed)) for seed in (0, 0, 1))
-    assert same(one, again)
-    assert not same(one, other)
+    promises.two_keys_give_two_cells_and_one_key_one(subject(case))

@@ -36,7 +36,7 @@ RANKS = {
             ("interop",),
             ("models",),
             ("reservoir",),
-            ("metrics", "streaming", "summaries"),
+            ("metrics", "streaming", "summaries", "testing"),
             ("data",),
             ("train",),
             ("viz",),

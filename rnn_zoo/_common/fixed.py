@@ -10,11 +10,27 @@ from jaxtyping import Array, PyTree
 
 
 class Fixed(eqx.Module):
-    """A floating-point or complex array kept as the integers that spell it.
+    """An array of a cell that must never train: floating-point or complex numbers, kept as the
+    integers that spell them.
 
-    `eqx.is_inexact_array` does not see it, so neither gradients nor weight decay reach it;
-    it passes through jit, vmap and serialisation like any other leaf. Reading `value` is a
-    bitcast, which costs nothing.
+        class MyCell(rz.AbstractCell):
+            signs: rz.Fixed
+            ...
+            def step(self, state, x):
+                weight = jnp.abs(self.weight) * self.signs.value
+
+    A field that is a plain array trains: optimisers, weight decay and `eqx.filter_grad` take every
+    array for which `eqx.is_inexact_array` holds. That is wrong for what the model is, rather than
+    what it has learned: the signs of Dale's law in `rz.cells.EIRNNCell`, which say which units
+    excite and which inhibit, a random reservoir, the mask of a wiring, the mean of the data. Such
+    an array stands in a `Fixed`. `eqx.is_inexact_array` does not see the integers, so no gradient
+    and no decay reaches them; jit, vmap, copies and files take them like any other leaf; and
+    `value` is the array again, by a bitcast, which costs nothing. `jax.lax.stop_gradient` is not
+    the same: it stops the gradient, and weight decay still shrinks what it stops. Numbers that
+    are known when the class is made, such as a leak of 0.1, need no `Fixed`: a static field holds
+    them.
+
+    ValueError for what is neither floating-point nor complex.
     """
 
     bits: Array

@@ -1,7 +1,7 @@
 """A recurrent stack with an optional encoder, a pooling and a linear head."""
 
 import functools
-import inspect
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -25,10 +25,11 @@ from ..base import State
 from ..layers.base import AbstractLayer, Directions, hide, mixed, require_step
 from ..layers.deep import deep
 from ..layers.pooling import check_pool, pool_over_time, pooled_size
-from ..layers.published import BLOCKS, published
+from ..layers.published import published
 from ..layers.sequence_dropout import drop_steps
 from ..layers.stacked import as_layer
-from ..registry import cell_info, cell_options, make_cell
+from ..wiring.base import NeuronMap
+from .choosing import choose
 from .missing_inputs import check_encoder
 
 
@@ -218,25 +219,12 @@ def _encoder_sizes(encoder: Any) -> tuple[int, int]:
     )
 
 
-def _options(name: str) -> tuple[str, ...]:
-    """The names of the options that a model of this cell takes for it."""
-    options = cell_options(name)
-    if not cell_info(name).block:
-        return options
-    block = inspect.signature(BLOCKS[cell_info(name).block]).parameters.values()
-    if all(p.kind is not inspect.Parameter.VAR_KEYWORD for p in block):
-        options = ()  # the block hands none on
-    own = (p.name for p in block if p.kind is inspect.Parameter.KEYWORD_ONLY)
-    options += tuple(option for option in own if option not in (*options, "key", "place"))
-    return tuple(option for option in options if option != "input_map")
-
-
 def make_model(
-    name: str,
+    name: str | Callable[..., Any] | NeuronMap,
     input_size: int,
     output_size: int,
     *,
-    hidden_size: int = 64,
+    hidden_size: int | NeuronMap = 64,
     num_layers: int = 1,
     pool: str | None = "last",
     bidirectional: bool = False,
@@ -247,7 +235,13 @@ def make_model(
     key: PRNGKeyArray,
     **options: Any,
 ) -> SequenceModel:
-    """A `SequenceModel` from the name of a cell; `options` are those of the cell.
+    """A `SequenceModel` of a cell; `options` are those of the cell.
+
+    `name` is the name of a registered cell; or a class, or a function that makes a cell, called as
+    `name(input_size, hidden_size, key=key, **options)`; or a neuron map (`rz.wiring`), for a
+    `WiredCfCCell` on it. A neuron map in the place of `hidden_size` is for the cells that take one,
+    "ltc", "cfc" and "wired_cfc". A model of a cell that is not registered is read from a file by
+    `rz.train.load(path, like=model)`.
 
     Non-linear cells are stacked plainly, and linear ones become residual blocks behind a linear
     map (`rz.layers.deep`). Cells whose paper has a block of its own give the network of that paper
@@ -261,20 +255,22 @@ def make_model(
     of so many features, drawn from a standard normal. With `mesh_axis` the time of one sequence is
     spread over that axis of the mesh in use (`rz.scan.over_devices`): for linear cells;
     `method="chunks"`, or a `rz.scan.Chunks`, runs other cells in chunks side by side. A file keeps
-    neither. ValueError for an unknown name or a size below 1, TypeError for an unknown option.
+    neither. ValueError for an unknown name or a size below 1, TypeError for an unknown option and
+    for what makes no cell.
     """
-    info = cell_info(name)
+    chosen = choose(name, hidden_size)
+    info, allowed = chosen.info, chosen.options()
     for option in options:
-        if option not in _options(name):
+        if allowed is not None and option not in allowed:
             known = ("hidden_size", "num_layers", "pool", "bidirectional", "dropout")
             known += ("embedding_size", "mesh_axis", "method", "key")
-            hint = option_hint(option, known + _options(name))
-            raise TypeError(f"make_model({name!r}) has no option {option!r}{hint}")
+            hint = option_hint(option, known + allowed)
+            raise TypeError(f"make_model({chosen.shown}) has no option {option!r}{hint}")
     recipe = {
-        "name": name,
+        "name": info.name,
         "input_size": input_size,
         "output_size": output_size,
-        "hidden_size": hidden_size,
+        "hidden_size": chosen.size,
         "num_layers": num_layers,
         "pool": pool,
         "bidirectional": bidirectional,
@@ -289,12 +285,10 @@ def make_model(
         key_tokens = jr.fold_in(key, 0)
         encoder = eqx.nn.Embedding(input_size, embedding_size, dtype=dtype, key=key_tokens)
 
-    def make(input_size: int, hidden_size: int, *, key: PRNGKeyArray, **options: Any):
-        return make_cell(name, input_size, hidden_size, key=key, **options)
-
-    layer = (published(info.name, info.block) if info.block else functools.partial(deep, make))(
+    plainly = functools.partial(deep, chosen.make)
+    layer = (published(info.name, info.block) if info.block else plainly)(
         input_size if embedding_size is None else embedding_size,
-        hidden_size,
+        chosen.units,
         num_layers=num_layers,
         bidirectional=bidirectional,
         dropout=dropout if info.linear or info.block or num_layers > 1 else 0.0,
@@ -310,6 +304,6 @@ def make_model(
         dtype=dtype,
         mesh_axis=mesh_axis,
         method=method,
-        recipe=tuple((option, portable(value)) for option, value in recipe.items()),
+        recipe=tuple((o, portable(value)) for o, value in recipe.items()) if info.name else None,
         key=key_head,
     )
