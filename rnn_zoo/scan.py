@@ -25,6 +25,7 @@ from ._evaluators import (
     Chunks,
     How,
     Report,
+    channels,
     check_strict,
     choose_chunks,
     chosen_inside,
@@ -34,6 +35,7 @@ from ._evaluators import (
     options_inside,
     sequential,
     side_by_side,
+    step_by_step,
 )
 from .base import AbstractCell, State, check_cell, runs_in_chunks
 
@@ -250,7 +252,8 @@ def _evaluate(cell, steps: Steps, state, method: str | Chunks, remat, how: How):
     if algorithm == MATRIX:
         return matrix(cell, state, steps, how)
     if algorithm != "sequential":
-        return linear(cell, state, steps, how)
+        one_by_one = step_by_step(cell, state, how)
+        return (channels if one_by_one else linear)(cell, state, steps, how)
     return _stepwise(cell, state, steps, remat, how)
 
 

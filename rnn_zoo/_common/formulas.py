@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-FORMULAS = ("parts", "transition", "equation", "step")
+FORMULAS = ("parts", "signals", "transition", "equation", "step")
 FLAGS = {"timed": "dt", "stochastic": "key"}
 _STARRED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 

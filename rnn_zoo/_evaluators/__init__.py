@@ -17,6 +17,7 @@ What closes them is tried in this order (`levels.py`):
 4. what does not fit yet runs from chunk to chunk, as the loop does.
 """
 
+from .channels import channels, step_by_step
 from .common import How
 from .foresight import Plan, plan
 from .options import Chunks, Report, check_method, chosen_inside, one_chunk, options_inside
@@ -31,6 +32,7 @@ __all__ = [
     "How",
     "Plan",
     "Report",
+    "channels",
     "check_method",
     "check_strict",
     "choose_chunks",
@@ -42,4 +44,5 @@ __all__ = [
     "plan",
     "sequential",
     "side_by_side",
+    "step_by_step",
 ]

@@ -13,6 +13,7 @@ from jaxtyping import Array
 from .._common.checks import Steps
 from .._common.dtypes import working_dtype
 from .._engine.mesh import vary
+from .._engine.rows import by_rows
 from .._engine.unstable import varying
 from ..linear import select
 from .options import Chunks
@@ -72,3 +73,21 @@ def _vary_as(tree: Any, beside: Any) -> Any:
     arrays = jax.tree.leaves(eqx.filter(beside, eqx.is_array))
     axes = frozenset().union(*(varying(jax.typeof(array)) for array in arrays))
     return jax.tree.map(lambda leaf: vary(leaf, axes), tree) if axes else tree
+
+
+def over_time(function: Callable, inputs: list[Array], *, plain: bool = False) -> tuple[Any, Any]:
+    """How `function` of the inputs of one step runs over all steps, and what it gives at one step.
+
+    What depends on no input of a step, a scalar dt among them, gets no axis of time.
+    """
+    in_axes = [0 if array.ndim else None for array in inputs]  # a scalar dt is not per step
+    at_one_step = [array[0] if array.ndim else array for array in inputs]
+    jaxpr, shapes = jax.make_jaxpr(function, return_shape=True)(*at_one_step)
+    dependent = {id(v) for v, axis in zip(jaxpr.jaxpr.invars, in_axes) if axis == 0}
+    for equation in jaxpr.eqns:
+        if any(id(v) in dependent for v in equation.invars):
+            dependent.update(id(v) for v in equation.outvars)
+    out_axes = [0 if id(v) in dependent else None for v in jaxpr.jaxpr.outvars]
+    out_axes = jax.tree.unflatten(jax.tree.structure(shapes), out_axes)
+    of_one = function if plain else by_rows(function)
+    return functools.partial(jax.vmap(of_one, in_axes=in_axes, out_axes=out_axes), *inputs), shapes

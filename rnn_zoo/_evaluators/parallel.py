@@ -17,7 +17,7 @@ from .._engine.recurrence import solve
 from .._engine.rows import by_rows
 from ..base import check_parts, check_transition
 from ..linear import AffineMap, select
-from .common import How, as_floats, visible
+from .common import How, as_floats, over_time, visible
 
 
 PLAIN = "plain"
@@ -93,16 +93,6 @@ def _map_over_time(
     cell: Any, c: Any, state: Array, inputs: list[Array], is_plain: bool
 ) -> AffineMap:
     """The elements of all steps; what depends on no per-step input gets no time axis."""
-    transition = functools.partial(cell.transition, c)
-    in_axes = [0 if array.ndim else None for array in inputs]  # a scalar dt is not per step
-    at_one_step = [array[0] if array.ndim else array for array in inputs]
-    jaxpr, out_shape = jax.make_jaxpr(transition, return_shape=True)(*at_one_step)
-    check_transition(cell, out_shape, state)
-    dependent = {id(v) for v, axis in zip(jaxpr.jaxpr.invars, in_axes) if axis == 0}
-    for equation in jaxpr.eqns:
-        if any(id(v) in dependent for v in equation.invars):
-            dependent.update(id(v) for v in equation.outvars)
-    out_axes = [0 if id(v) in dependent else None for v in jaxpr.jaxpr.outvars]
-    out_axes = jax.tree.unflatten(jax.tree.structure(out_shape), out_axes)
-    mapped = transition if is_plain else by_rows(transition)
-    return jax.vmap(mapped, in_axes=in_axes, out_axes=out_axes)(*inputs)
+    maps, shapes = over_time(functools.partial(cell.transition, c), inputs, plain=is_plain)
+    check_transition(cell, shapes, state)
+    return maps()

@@ -1,7 +1,7 @@
 """The selective state space of Mamba."""
 
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,6 @@ from jaxtyping import Array, ArrayLike, Float, Inexact
 
 from .._common.dtypes import zero_state
 from .._common.terms import affine
-from ..base import AbstractLinearCell
 from ..declared import (
     AbstractDeclaredCell,
     Given,
@@ -25,8 +24,8 @@ from ..declared import (
     said,
 )
 from ..init import fan_in_uniform, log_uniform
-from ..linear import AffineMap, Diagonal
 from ..registry import register
+from .by_channel import AbstractChannelCell
 from .discretise import exponential_euler, zoh
 from .modes import has_map, has_map_bias, mapped, not_both, step_bounds, wide, zero_modes
 
@@ -78,6 +77,15 @@ def _turns(given: Given, shape: tuple[int, ...]) -> Array:
     return jnp.broadcast_to(_numbers(given).astype(given.dtype), shape)
 
 
+class Signals(NamedTuple):
+    """What `MambaCell` makes of its input: it chooses its step, what it writes and what it reads."""
+
+    u: Float[Array, " hidden"]
+    step: Float[Array, " hidden"]
+    B: Inexact[Array, " state"]
+    C: Inexact[Array, " state"]
+
+
 @register(
     "mamba",
     family="state-space",
@@ -107,7 +115,7 @@ def _turns(given: Given, shape: tuple[int, ...]) -> Array:
               complex_eigenvalues = given(A_imag); H = by_channel(state)
     """,
 )
-class MambaCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
+class MambaCell(AbstractDeclaredCell, AbstractChannelCell, init=False):
     r"""Selective state space, S6 (Mamba; Gu & Dao 2023, arXiv:2312.00752).
 
     $$u = W x + b, \qquad \Delta = \mathrm{softplus}(W_\Delta W_r u + b_\Delta), \qquad
@@ -162,38 +170,41 @@ class MambaCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
         zeros = zero_modes if self.A_imag is not None else zero_state
         return zeros(self.A_log.size, self.A_log)
 
-    def constants(self) -> Inexact[Array, "hidden state"]:
-        """A."""
+    def constants(self) -> Inexact[Array, "state hidden"]:
+        """A, with the modes in front."""
         if self.A_imag is None:
-            return -jnp.exp(wide(self.A_log)[0])
+            return -jnp.exp(wide(self.A_log)[0]).T
         alpha, beta = wide(self.A_log, self.A_imag)
-        return lax.complex(-jnp.exp(alpha), beta)
+        return lax.complex(-jnp.exp(alpha), beta).T
 
-    def transition(
+    def signals(
         self,
-        c: Inexact[Array, "hidden state"],
+        c: Inexact[Array, "state hidden"],
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] = 1.0,
-    ) -> AffineMap:
+    ) -> Signals:
         u = affine(self.weight_ih, x, self.bias)
         rank = self.weight_dt.shape[1]
-        small, B = jnp.split(self.weight_x[: rank + self._width] @ u, [rank])
+        small, B, C = jnp.split(self.weight_x @ u, [rank, rank + self._width])
         step = jnp.asarray(dt) * jax.nn.softplus(self.weight_dt @ small + self.bias_dt)
-        decay, gain = DISCRETISATIONS[self.discretisation](c, step[:, None])
-        decay = 2 * decay - 1 if self.negative_eigenvalues else decay
-        written = gain * self._joined(B)[None] * u[:, None].astype(gain.dtype)
-        return AffineMap(Diagonal(decay.ravel()), written.ravel())
+        return Signals(u, step, self._joined(B), self._joined(C))
 
-    def readout(
+    def change(
+        self, c: Inexact[Array, "state hidden"], signals: Signals
+    ) -> tuple[Inexact[Array, "state hidden"], Inexact[Array, "state hidden"]]:
+        u, step, B, _ = signals
+        decay, gain = DISCRETISATIONS[self.discretisation](c, step)
+        decay = 2 * decay - 1 if self.negative_eigenvalues else decay
+        return decay, gain * B[:, None] * u.astype(gain.dtype)
+
+    def read(
         self,
-        c: Inexact[Array, "hidden state"],
-        state: Inexact[Array, " modes"],
-        x: Float[Array, " {self.input_size}"],
+        c: Inexact[Array, "state hidden"],
+        H: Inexact[Array, "state hidden"],
+        signals: Signals,
     ) -> Float[Array, " {self.output_size}"]:
-        u = affine(self.weight_ih, x, self.bias)
-        C = self._joined(self.weight_x[-self._width :] @ u)
-        read = state.reshape(self.A_log.shape) @ C
-        return (read if self.A_imag is None else 2 * read.real) + self.D * u
+        read = signals.C @ H
+        return (read if self.A_imag is None else 2 * read.real) + self.D * signals.u
 
     @property
     def _width(self) -> int:

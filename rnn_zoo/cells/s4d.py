@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from .._common.checks import check_choice
 from .._common.terms import affine
-from ..base import AbstractLinearCell
 from ..declared import (
     AbstractDeclaredCell,
     Given,
@@ -24,8 +23,8 @@ from ..declared import (
     option,
 )
 from ..init import fan_in_uniform, hippo_legs, normal
-from ..linear import AffineMap, Diagonal
 from ..registry import register
+from .by_channel import AbstractChannelCell
 from .discretise import DiagonalSystem, discretised, over
 from .modes import (
     discretisation,
@@ -104,7 +103,7 @@ def _output(given: Given, shape: tuple[int, ...], key: Any) -> Array:
               C = complex(C); H = by_channel(state)
     """,
 )
-class S4DCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
+class S4DCell(AbstractDeclaredCell, AbstractChannelCell, init=False):
     r"""Diagonal state spaces, one for each channel (S4D; Gu et al. 2022, arXiv:2206.11893).
 
     $$u = W x + b, \qquad h_{cn}' = \bar\lambda_{cn} h_{cn} + \bar b_{cn} u_c, \qquad
@@ -146,27 +145,34 @@ class S4DCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
     def constants(self) -> DiagonalSystem:
         frequency, rho, log_step = wide(self.frequency, self.log_decay, self.log_step)
         eigenvalues = lax.complex(-jnp.exp(rho), frequency)
-        return discretised(self.discretisation, eigenvalues, jnp.exp(log_step)[:, None])
+        return discretised(self.discretisation, eigenvalues.T, jnp.exp(log_step))
 
-    def transition(
+    def signals(
         self,
         c: DiagonalSystem,
         x: Float[Array, " {self.input_size}"],
         dt: Float[ArrayLike, ""] | None = None,
-    ) -> AffineMap:
-        decay, gain = over(self.discretisation, c, dt)
-        u = affine(self.weight_ih, x, self.bias).astype(gain.dtype)
-        return AffineMap(Diagonal(decay.ravel()), (gain * u[:, None]).ravel())
+    ) -> tuple[Float[Array, " hidden"], Float[ArrayLike, ""] | None]:
+        return affine(self.weight_ih, x, self.bias), dt
 
-    def readout(
+    def change(
         self,
         c: DiagonalSystem,
-        state: Complex[Array, " state"],
-        x: Float[Array, " {self.input_size}"],
+        signals: tuple[Float[Array, " hidden"], Float[ArrayLike, ""] | None],
+    ) -> tuple[Complex[Array, "modes hidden"], Complex[Array, "modes hidden"]]:
+        u, dt = signals
+        decay, gain = over(self.discretisation, c, dt)
+        return decay, gain * u.astype(gain.dtype)
+
+    def read(
+        self,
+        c: DiagonalSystem,
+        H: Complex[Array, "modes hidden"],
+        signals: tuple[Float[Array, " hidden"], Float[ArrayLike, ""] | None],
     ) -> Float[Array, " {self.output_size}"]:
-        h = state.reshape(self.frequency.shape)
-        from_h = jnp.sum(self.C[0] * h.real - self.C[1] * h.imag, axis=-1)
-        return 2 * from_h + self.D * affine(self.weight_ih, x, self.bias)
+        u, _ = signals
+        from_h = jnp.sum(self.C[0].T * H.real - self.C[1].T * H.imag, axis=0)
+        return 2 * from_h + self.D * u
 
 
 def legs_input(state_size: int) -> NDArray[np.complexfloating]:
