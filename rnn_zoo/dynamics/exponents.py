@@ -117,7 +117,7 @@ def lyapunov(
     return LyapunovSpectrum(exponents[order], errors[order])
 
 
-def kaplan_yorke(exponents: ArrayLike) -> float:
+def kaplan_yorke(exponents: Any) -> float:
     r"""The dimension of an attractor from its Lyapunov exponents.
 
     $$D = k + \frac{\lambda_1 + \dots + \lambda_k}{|\lambda_{k+1}|}$$

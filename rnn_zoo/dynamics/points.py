@@ -32,7 +32,7 @@ class FixedPoints:
     - `unstable`, `neutral` (points,): how many directions grow, and along how many nothing changes
       (an eigenvalue of 1 within the tolerance).
     - `sets` (points,): a number for each isolated point and one for all points of a continuous
-      set, a line or ring attractor, whose neutral directions lead from one to the next.
+      set, a line or a ring: between two neighbours of it lies a third such point.
     - `owners` (starts,): the point that the search from each start arrived at, -1 for none.
     """
 
@@ -298,5 +298,5 @@ def _asked(cell: Any, x: Any, starts: Any, dt: Any) -> tuple[System, Array]:
         vectors = jax.vmap(state_vector)(starts)
     if not len(vectors):
         raise ValueError(f"expected starts, (starts, {len(first)}), got none")
-    time = None if steps.dt is None else steps.dt[0]
-    return System(hold(cell), steps.x[0], time, template), vectors.astype(first.dtype)
+    at = jax.tree.map(lambda leaf: leaf[0], steps)
+    return System(hold(cell), at, template), vectors.astype(first.dtype)

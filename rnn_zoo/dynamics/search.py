@@ -11,6 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from .._common.checks import Steps
 from ..base import AbstractCell
 from .along import spectrum
 from .maps import step_of
@@ -21,17 +22,15 @@ BATCH = 256  # starts searched side by side: their Jacobians are held at once
 
 
 class System(eqx.Module):
-    """A cell, held, with a constant input: what a step does to vectors. `template` is a state."""
+    """A cell, held, with the same input at every step `at`. `template` is one of its states."""
 
     cell: AbstractCell
-    x: Array
-    dt: Array | None
+    at: Steps
     template: Any
-    key: None = None
 
     def after(self, period: int = 1) -> Callable[[Array], Array]:
         """h -> the vector after `period` steps."""
-        step = step_of(self.cell, self.template, self)
+        step = step_of(self.cell, self.template, self.at)
         return lambda h: lax.fori_loop(0, period, lambda _, h: step(h)[0], h)
 
 
@@ -79,7 +78,7 @@ def search(
         values,
         np.sum((np.abs(values) > 1) & ~still, axis=1),
         still.sum(axis=1),
-        _sets(ends[kept], matrices, still.sum(axis=1)),
+        _sets(system, ends[kept], still.sum(axis=1), tolerances, period),
         owners,
     )
 
@@ -91,7 +90,7 @@ def slopes(system: System, vectors: Array, period: int = 1) -> Float[Array, "poi
 
 
 @eqx.filter_jit
-def after(system: System, vectors: Array, steps: int) -> Float[Array, "starts n"]:
+def after(system: System, vectors: Any, steps: int) -> Float[Array, "starts n"]:
     """Where each vector is after these steps."""
     return jax.vmap(system.after(steps))(vectors)
 
@@ -170,28 +169,42 @@ def _distinct(
     return np.array(kept, int), owners
 
 
-def _sets(vectors: np.ndarray, jacobians: np.ndarray, neutral: np.ndarray) -> np.ndarray:
-    """A label for each isolated point, and one for all that neutral directions join.
+def _sets(
+    system: System, vectors: np.ndarray, neutral: np.ndarray, tolerances: Tolerances, period: int
+) -> np.ndarray:
+    """A label for each isolated point, and one for all points of a continuous set.
 
-    Two points belong together if each of both lies along the other's neutral directions (within 45
-    degrees), no farther than four times what is usual between neighbours, the median.
+    Two points belong together where a search from between them ends between them, at a point with
+    a neutral direction as well: asked for the edges of the shortest tree through such points.
     """
     labels = np.arange(len(vectors))
     some = np.flatnonzero(neutral)
     if len(some) > 1:
-        gaps = np.linalg.norm(vectors[some][:, None] - vectors[some][None], axis=-1)
-        np.fill_diagonal(gaps, np.inf)
-        reach = 4 * np.median(gaps.min(axis=1))
-        planes = [_still(jacobians[i], neutral[i]) for i in some]
-        for a, b in zip(*np.nonzero(gaps <= reach)):
-            way = (vectors[some[b]] - vectors[some[a]]) / gaps[a, b]
-            if min(np.linalg.norm(planes[a].T @ way), np.linalg.norm(planes[b].T @ way)) > 0.7:
-                one, other = labels[some[a]], labels[some[b]]
-                labels[labels == max(one, other)] = min(one, other)
+        a, b = some[_shortest_tree(vectors[some])].T
+        gaps = np.linalg.norm(vectors[a] - vectors[b], axis=1)
+        between = _searched(system, jnp.asarray((vectors[a] + vectors[b]) / 2), period, 2 * ROUND)
+        speeds = np.linalg.norm(np.asarray(after(system, between, period)) - between, axis=1)
+        values = spectrum(np.asarray(slopes(system, jnp.asarray(between), period)))
+        joined = (speeds <= tolerances.tol) & (np.abs(values - 1) <= tolerances.neutral).any(axis=1)
+        for end in (a, b):
+            joined &= np.abs(np.linalg.norm(between - vectors[end], axis=1) / gaps - 0.5) < 0.25
+        for one, other in zip(a[joined], b[joined]):
+            labels[labels == labels[one]] = labels[other]
     return np.unique(labels, return_inverse=True)[1]
 
 
-def _still(jacobian: np.ndarray, count: int) -> np.ndarray:
-    """An orthonormal base of what a step leaves unchanged: least singular vectors of J - 1."""
-    change = jacobian.astype(np.float64) - np.eye(len(jacobian))
-    return np.linalg.svd(change)[2][-count:].T
+def _shortest_tree(points: np.ndarray) -> np.ndarray:
+    """The edges of a minimum spanning tree, (points - 1, 2), by Prim's method."""
+    away = np.linalg.norm(points - points[0], axis=1)
+    nearest = np.zeros(len(points), int)
+    edges = []
+    for _ in range(1, len(points)):
+        away[nearest == -1] = np.inf
+        away[0] = np.inf
+        new = int(away.argmin())
+        edges.append((nearest[new], new))
+        nearest[new] = -1
+        distance = np.linalg.norm(points - points[new], axis=1)
+        nearer = (distance < away) & (nearest != -1)
+        away[nearer], nearest[nearer] = distance[nearer], new
+    return np.array(edges)
