@@ -51,7 +51,9 @@ def test_every_point_of_two_double_wells():
         found = fixed_points(system(wells), NOTHING, around())
         assert len(found) == 9
         np.testing.assert_array_equal(np.bincount(found.unstable), [4, 4, 1])
-        np.testing.assert_allclose(np.sort(found.vectors[:, 0]), np.repeat([-root(), 0, root()], 3), atol=1e-9)
+        np.testing.assert_allclose(
+            np.sort(found.vectors[:, 0]), np.repeat([-root(), 0, root()], 3), atol=1e-9
+        )
         still, outside = 2.0, 2 * (1 - root() ** 2)
         saddle = found.eigenvalues[found.unstable == 1][0]
         np.testing.assert_allclose(saddle, [still, outside], rtol=1e-9)
@@ -164,9 +166,7 @@ def test_exponents_of_products_of_random_matrices():
     """Newman 1986, doi:10.1007/BF01205781: Gaussian entries of variance g^2 / n."""
     n, g = 4, 1.3
     with float64():
-        cell = rz.adopt(
-            lambda h, x: x.reshape(n, n) @ h, input_size=n * n, init_state=jnp.zeros(n)
-        )
+        cell = rz.adopt(lambda h, x: x.reshape(n, n) @ h, input_size=n * n, init_state=jnp.zeros(n))
         xs = g / math.sqrt(n) * jr.normal(KEY, (60_000, n * n), jnp.float64)
         found = lyapunov(cell, xs, washout=20)
         halves = [jax.scipy.special.digamma((n - i + 1) / 2) for i in range(1, n + 1)]
