@@ -1,29 +1,21 @@
-"""What a cell does to a small change of its state: Jacobians, exponents, gradients over time.
+"""What a cell does to a small change of its state along a sequence: Jacobians and gradients."""
 
-A state acts as one real vector h of n numbers (`state_vector`), whatever its structure.
-Everything here takes any cell, or a layer that steps, and a sequence, as `scan.unroll`
-does; `viz.eigenvalues`, `viz.gradient_lag`, `viz.kernels` and others draw the results.
-"""
-
-import operator
-from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common.checks import Steps, check_positive, check_sizes, check_state, check_steps
-from ._common.moved import listing as _listing
-from ._common.vectors import state_vector, with_vector
-from ._evaluators import Chunks, Plan, choose_chunks, plan
-from .base import AbstractCell, State, check_cell, runs_in_chunks
-from .scan import unroll
-from .wrappers.held import hold
+from .._common.checks import Steps, check_positive, check_sizes, check_state, check_steps
+from .._common.vectors import state_vector
+from .._evaluators import Chunks, Plan, choose_chunks, plan
+from ..base import AbstractCell, State, check_cell, runs_in_chunks
+from ..scan import unroll
+from ..wrappers.held import hold
+from .maps import checked, push
 
 
 def jacobians(
@@ -42,7 +34,7 @@ def jacobians(
     the state are carried on and held constant in the derivative. To follow an autonomous
     system, give zeros as `xs`. Differentiable, for penalties on J.
     """
-    steps, state = _check(cell, xs, state, dt, key)
+    steps, state = checked(cell, xs, state, dt, key)
     return _jacobians(cell, state, steps)
 
 
@@ -58,55 +50,6 @@ def spectrum(jacobian: ArrayLike) -> np.ndarray:
     values = np.linalg.eigvals(matrices.astype(np.result_type(matrices, np.float64)))
     values = values.astype(np.complex128)
     return np.take_along_axis(values, np.argsort(-np.abs(values), axis=-1, kind="stable"), -1)
-
-
-def lyapunov_spectrum(
-    cell: Any,
-    xs: ArrayLike,
-    state: Any = None,
-    *,
-    dt: ArrayLike | None = None,
-    count: int | None = None,
-    washout: int = 0,
-    key: Any = None,
-) -> Array:
-    r"""The `count` largest Lyapunov exponents along a trajectory, largest first.
-
-    $$J_t Q_{t-1} = Q_t R_t, \qquad
-    \lambda_i = \frac{1}{\sum_t \Delta t_t} \sum_t \log |(R_t)_{ii}|$$
-
-    The QR method of Benettin et al. (1980, doi:10.1007/BF02128236): an orthonormal frame
-    follows the derivative of the flow and is made orthonormal again after every step. A
-    positive exponent is chaos; all negative: the state forgets where it began, at
-    least as fast as exp(lambda_1 t).
-
-    **Arguments:** those of `scan.unroll` (for an autonomous system zeros as `xs`), and
-
-    - `count`: how many exponents, all n by default; fewer never form the Jacobian.
-    - `washout`: steps at the start that are run and not averaged, in which the state comes
-      to the attractor and the frame, random at first, to its directions.
-
-    The unit is that of `dt`: exponents are per elapsed time for a timed cell, per step
-    for the others. The error falls like 1 / time for regular motion and 1 / sqrt(time)
-    for chaos: double the length to see it. A direction that one step shrinks, against the
-    largest, beyond the precision of the dtype has an exponent of rounding only: very
-    negative, or -inf. `jax.enable_x64(True)` around the making and the running of the cell
-    gives float64.
-
-    **Raises:** as `scan.unroll`; ValueError for a `count` not in [1, n] or a `washout`
-    that leaves no step. A `dt` whose sum is not positive is a runtime error.
-    """
-    steps, state = _check(cell, xs, state, dt, key)
-    size = state_vector(state).shape[0]
-    count = size if count is None else operator.index(count)
-    washout = operator.index(washout)
-    if not 1 <= count <= size:
-        raise ValueError(f"expected count in [1, {size}], the size of the state, got {count}")
-    if not 0 <= washout < steps.length:
-        raise ValueError(
-            f"expected washout in [0, {steps.length}), less than the steps of xs, got {washout}"
-        )
-    return _lyapunov(cell, state, steps, count, washout)
 
 
 def gradient_norms(
@@ -129,7 +72,7 @@ def gradient_norms(
 
     Arguments and errors as in `scan.unroll`.
     """
-    steps, state = _check(cell, xs, state, dt, key)
+    steps, state = checked(cell, xs, state, dt, key)
     return _gradient_norms(cell, state, steps)
 
 
@@ -206,45 +149,12 @@ def parallel_plan(
     return plan(cell, check_state(cell, state), steps, options)
 
 
-def _check(cell: Any, xs, state, dt, key) -> tuple[Steps, State]:
-    check_cell(cell)
-    steps = check_steps(cell, xs, dt, None, None, key)
-    if steps.dt is not None:
-        steps = steps._replace(dt=jnp.broadcast_to(steps.dt, (steps.length,)))
-    return steps, check_state(cell, state)
-
-
 @eqx.filter_jit
 def _jacobians(cell: AbstractCell, state: State, steps: Steps) -> Float[Array, "time n n"]:
     cell = hold(cell)
     size = state_vector(state).shape[0]
-    _, found = lax.scan(lambda s, at: _push(cell, s, jnp.eye(size), at), state, steps)
+    _, found = lax.scan(lambda s, at: push(cell, s, jnp.eye(size), at), state, steps)
     return found
-
-
-@eqx.filter_jit
-def _lyapunov(cell, state, steps: Steps, count: int, washout: int) -> Float[Array, " count"]:
-    cell = hold(cell)
-
-    def body(carry, at: Steps):
-        state, frame = carry
-        after, pushed = _push(cell, state, frame, at)
-        frame, r = jnp.linalg.qr(pushed)
-        return (after, frame), jnp.log(jnp.abs(jnp.diagonal(r)))
-
-    vector = state_vector(state)
-    # Axes as the frame would never leave the subspaces of a cell with independent units.
-    frame = jnp.linalg.qr(jr.normal(jr.key(0), (vector.shape[0], count), vector.dtype))[0]
-    _, growth = lax.scan(body, (state, frame), steps)
-    exponents = growth[washout:].sum(axis=0) / _elapsed(steps, washout)
-    return jnp.sort(exponents)[::-1]
-
-
-def _elapsed(steps: Steps, washout: int) -> ArrayLike:
-    if steps.dt is None:
-        return steps.length - washout
-    time = steps.dt[washout:].sum()
-    return eqx.error_if(time, ~(time > 0), "exponents per time need a dt with a positive sum")
 
 
 @eqx.filter_jit
@@ -259,24 +169,3 @@ def _gradient_norms(cell, state, steps: Steps) -> Float[Array, " lags"]:
     start = jnp.eye(size, dtype=matrices.dtype)
     _, norms = lax.scan(body, start, matrices, reverse=True)
     return jnp.concatenate([jnp.linalg.norm(start)[None], norms[::-1]]) / size**0.5
-
-
-def _push(cell: AbstractCell, state: State, frame: Float[Array, "n k"], at: Steps):
-    """The state after this step, and what the step's derivative makes of the frame."""
-    vector = state_vector(state)
-    _, derivative, after = jax.linearize(_step_of(cell, state, at), vector, has_aux=True)
-    columns = jax.vmap(derivative, in_axes=1, out_axes=1)
-    return after, columns(frame.astype(vector.dtype))
-
-
-def _step_of(cell: AbstractCell, state: State, at: Steps) -> Callable:
-    """The step h -> h' of state vectors, with the state after it beside."""
-
-    def step(vector):
-        after, _ = cell.advance(cell.constants(), with_vector(state, vector), at.x, at.dt, at.key)
-        return state_vector(after), after
-
-    return step
-
-
-__dir__ = _listing(__name__, "Plan", "state_vector")
