@@ -23,7 +23,7 @@ import optax
 
 import rnn_zoo as rz
 from rnn_zoo.cli import recipes
-from rnn_zoo.summary import count_numbers
+from rnn_zoo.summaries import count_numbers
 
 from .. import call
 from ..tables import ROOT, versions

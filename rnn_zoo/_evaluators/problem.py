@@ -12,8 +12,8 @@ from jax import lax
 from jaxtyping import Array
 
 from .._common.checks import Steps
-from ..base import replace
 from .._common.vectors import state_vector, with_vector
+from ..base import replace
 from .clocks import fixed_parts
 from .line import Line
 
