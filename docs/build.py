@@ -105,7 +105,8 @@ def navigation(by_hand: list[str]) -> list[Any]:
         "More": [page for page in top if page not in first],
     }
     # The home page has to stand at the top: that is where the name of the site leads.
-    return [*first, *({title: pages} for title, pages in tabs.items() if pages)]
+    home = [{"Home": page} if page == "index.md" else page for page in first]
+    return [*home, *({title: pages} for title, pages in tabs.items() if pages)]
 
 
 def build(nav: list[Any]) -> None:
@@ -125,8 +126,8 @@ def build(nav: list[Any]) -> None:
 
 def main() -> int:
     start = time.perf_counter()
-    jax.config.update("jax_compilation_cache_dir", str(BUILT / "programs"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    # The cells are small, and each program of theirs runs once.
+    jax.config.update("jax_disable_most_optimizations", True)
 
     def say(what: str) -> None:
         print(f"{time.perf_counter() - start:5.0f} s  {what}", flush=True)

@@ -55,7 +55,7 @@ def write(notebooks: Path, folder: Path) -> None:
 def _card(stem: str, text: str, pictures: list[Any]) -> str:
     """The title, the first sentence and the last picture."""
     title = re.search(r"^# (.+)$", text, re.M)
-    lines = [block for block in text.split("\n\n")[1:] if re.match(r"[A-Z]", block)]
+    lines = [block for block in re.split(r"\n{2,}", text) if re.match(r"[A-Z]", block)]
     if not title or not lines:
         raise ValueError(f"expected a title and a paragraph at the head of {stem}.ipynb")
     first = re.split(r"(?<=[.?:]) ", " ".join(lines[0].split()))[0].rstrip(":")

@@ -73,16 +73,27 @@ def entries() -> dict[str, Entry]:
 def _room(value: Any) -> str:
     if getattr(value, "__name__", "") in FIRST:
         return FIRST[value.__name__]
-    rooms = [prefix for prefix in ROOMS if (value.__module__ + ".").startswith(prefix + ".")]
+    rooms = [prefix for prefix in ROOMS if _inside(value, prefix)]
     if not rooms:
         raise ValueError(f"no page for {value!r} of {value.__module__}: give ROOMS a row")
     return ROOMS[max(rooms, key=len)]
 
 
 def on_page(page: str) -> list[Entry]:
-    """The names of the root before those of rooms; functions, classes, abstract classes."""
+    """The names of the root, then room by room; functions, classes, abstract classes."""
     here = [entry for entry in entries().values() if entry.page == page]
-    return sorted(here, key=lambda entry: ("." in entry.path, _kind(entry.value)))
+    prefixes = list(ROOMS)
+
+    def place(entry: Entry) -> tuple[bool, int, int]:
+        room = max((p for p in prefixes if _inside(entry.value, p)), key=len, default="")
+        inner = "." in entry.path
+        return inner, prefixes.index(room) if inner and room else 0, _kind(entry.value)
+
+    return sorted(here, key=place)
+
+
+def _inside(value: Any, prefix: str) -> bool:
+    return (value.__module__ + ".").startswith(prefix + ".")
 
 
 def _kind(value: Any) -> int:
