@@ -1,23 +1,24 @@
-"""The full equations of cells, plain text, to MathML: a row for each line, fields as code.
+"""The full equations of cells, plain text, to LaTeX in HTML: a row for each line, fields as code.
 
-What the text means is said in `rnn_zoo/_common/notation.py`; symbols and calls become LaTeX here,
-which `mathml` turns into MathML.
+What the text means is said in `rnn_zoo/_common/notation.py`.
 """
 
 import re
 from html import escape
 
-import mathml
-
 
 TOKEN = re.compile(r"\^-?\w+|\d+(?:\.\d+)?(?:e-?\d+)?|[A-Za-z][\w.]*'?\(?|[-+*/^()\[\],=]")
 LINE = re.compile(r"(?P<left>[^=]+) = (?P<right>.+?)(?:  +(?P<case>if .+|otherwise))?$")
-GREEK = {*mathml.LETTERS, *mathml.CAPITALS}
+GREEK = frozenset(
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta kappa lambda mu nu xi pi rho sigma "
+    "tau phi varphi omega Gamma Delta Theta Lambda Pi Sigma Phi Omega".split()
+)
+FUNCTIONS = ("tanh", "sinh", "sin", "cos", "exp", "log", "min", "max")
 # Calls that are written otherwise than name(...): what stands before and after the argument.
 CALLS = {
     "sqrt": (r"\sqrt{", "}"),
-    "abs": ("|", "|"),
-    "norm": (r"\|", r"\|"),
+    "abs": (r"\lvert ", r"\rvert "),
+    "norm": (r"\lVert ", r"\rVert "),
     "sig": (r"\sigma(", ")"),
     "re": (r"\mathrm{Re}(", ")"),
     "im": (r"\mathrm{Im}(", ")"),
@@ -43,21 +44,26 @@ def _row(line: str) -> str:
     found = LINE.match(line)
     if not found:
         raise ValueError(f"expected symbol = expression, got {line!r}")
-    formula = mathml.inline(f"{latex(found['left'])} = {latex(found['right'])}")
-    return f"<tr><td>{formula}</td><td>{_case(found['case'] or '')}</td></tr>"
+    shown = formula(f"{latex(found['left'])} = {latex(found['right'])}")
+    return f"<tr><td>{shown}</td><td>{_case(found['case'] or '')}</td></tr>"
 
 
 def _case(case: str) -> str:
     condition = case.removeprefix("if ")
     if " mod " in condition:
-        return f"if {mathml.inline(latex(condition))}"
+        return f"if {formula(latex(condition))}"
     return f"if <code>{escape(condition)}</code>" if condition != case else case
 
 
 def _field(part: str) -> str:
     names, _, value = part.partition(" = ")
-    symbols = ", ".join(mathml.inline(latex(name)) for name in names.split(", "))
+    symbols = ", ".join(formula(latex(name)) for name in names.split(", "))
     return f"{symbols} = <code>{escape(value)}</code>"
+
+
+def formula(text: str) -> str:
+    """LaTeX where the site looks for it."""
+    return f'<span class="arithmatex">\\({escape(text, quote=False)}\\)</span>'
 
 
 def latex(text: str) -> str:
@@ -97,7 +103,7 @@ def symbol(name: str) -> str:
     base, _, index = name.removesuffix("'").partition("_")
     if name == "dt":
         return "{dt}"
-    if name in mathml.FUNCTIONS:
+    if name in FUNCTIONS:
         return f"\\{name}"
     if len(base) > 1 and base not in GREEK:
         return r"\mathrm{" + name.removesuffix("'").replace("_", r"\_") + "}" + prime

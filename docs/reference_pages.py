@@ -1,6 +1,6 @@
-"""What stands on which page of the reference, and the examples; see `docs/reference.py`.
+"""What stands on which page of the reference, and the examples; see `docs/room_pages.py`.
 
-A cell needs no row here: the registry has its family, and its example is made from its row.
+A cell needs no row here: it has a page of its own, and its example is made from the registry.
 """
 
 FAMILIES = {
@@ -14,7 +14,7 @@ FAMILIES = {
     "liquid": ("Liquid cells", "Continuous-time networks of ODEs and their closed forms."),
     "state-space": (
         "State-space cells",
-        "Linear in the state, so they run in parallel over time; put them in a <code>Block</code>.",
+        "Linear in the state, so they run in parallel over time; put them in a `Block`.",
     ),
     "matrix": (
         "Matrix-state cells",
@@ -29,6 +29,11 @@ PAGES = {
         "Contract, registry, evaluators",
         "What a cell is, cells by name, and the functions that run one over a sequence.",
     ),
+    "parts": (
+        "Parts of cells",
+        "The states of cells by name, and what else their files offer. The cells themselves have "
+        "a page each.",
+    ),
     "spatial": (
         "Spatial cells",
         "States on a grid: convolutions in the place of matrices. They are made by their class, "
@@ -40,8 +45,8 @@ PAGES = {
     ),
     "layers": (
         "Layers",
-        "Cells over sequences. A layer is <code>f(xs, state=None, *, dt, mask, reset, key) "
-        "-&gt; ys</code>, and <code>f.scan(...)</code> gives <code>(state, ys)</code>.",
+        "Cells over sequences. A layer is `f(xs, state=None, *, dt, mask, reset, key) -> ys`, and "
+        "`f.scan(...)` gives `(state, ys)`.",
     ),
     "models": ("Models and readouts", "A stack of layers with what comes before and after it."),
     "training": (
@@ -62,8 +67,7 @@ PAGES = {
     ),
 }
 
-# Where the names of a module stand; the longest prefix counts. A registered cell stands in its
-# family, and so does what its file offers beside it.
+# Where the names of a module stand; the longest prefix counts. A registered cell has its own page.
 ROOMS = {
     "rnn_zoo.base": "own",
     "rnn_zoo.declared": "own",
@@ -80,10 +84,9 @@ ROOMS = {
     "rnn_zoo._common.vectors": "tools",
     "rnn_zoo.wrappers": "wrappers",
     "rnn_zoo.graphs": "wrappers",
-    "rnn_zoo.cells.wired_elman": "liquid",
     "rnn_zoo.cells.discretise": "own",
     "rnn_zoo.cells.convolutional": "spatial",
-    "rnn_zoo.cells": "state-space",
+    "rnn_zoo.cells": "parts",
     "rnn_zoo._common.dropout": "layers",
     "rnn_zoo.layers": "layers",
     "rnn_zoo.models": "models",
