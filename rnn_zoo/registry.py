@@ -1,4 +1,4 @@
-"""Every cell, by name: what drives the tests, the README's table, the command line.
+"""Every cell, by name: what drives the tests, the tables of the pages, the command line.
 
 A cell stands here by `@register` above its class, and nowhere else.
 """
