@@ -18,9 +18,10 @@ import rnn_zoo as rz
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
+from reference_pages import FAMILIES
+
 from benchmarks.quality.scores import pace, score
 from benchmarks.tables import ROWS, read
-from reference_pages import FAMILIES
 
 
 PAGES = ROOT / "docs" / "pages"
@@ -89,7 +90,7 @@ def cells() -> str:
     lines = []
     for family, (title, what) in FAMILIES.items():
         lines += [f"## {title}", "", plain(what), ""]
-        lines += ["| name | class | equation | paper | linear | timed |", "|---|---|---|---|---|---|"]
+        lines += ["| name | class | equation | paper | linear | timed |", "|---" * 6 + "|"]
         lines += [*map(_row, _of(family)), ""]
     return "\n".join(lines)
 

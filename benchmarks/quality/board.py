@@ -114,7 +114,7 @@ KEPT = Kept("board", ("task", "cell"), itertools.product(TASKS, rz.list_cells())
 
 
 def main(arguments: list[str]) -> None:
-    parser = call.parser(__name__, KEPT, f"The picture is {shown(PICTURE)}, or beside the rows of --out.")
+    parser = call.parser(__name__, KEPT, f"The picture is {shown(PICTURE)}, or lies in --out.")
     call.add_names(parser, "task", TASKS)
     call.add_names(parser, "--cell", rz.list_cells())
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of a run; 60 by default")
