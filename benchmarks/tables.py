@@ -16,6 +16,7 @@ import jax
 
 FOLDER = Path(__file__).parent
 ROOT, ROWS = FOLDER.parent, FOLDER / "rows"
+PICTURES = ROOT / "docs" / "pages" / "pictures"
 
 
 def versions() -> dict[str, str]:

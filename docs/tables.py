@@ -1,9 +1,10 @@
-"""The README's tables, from the registry and the data sets.
+"""The tables of README and pages, from the registry, the data sets and the rows of benchmarks.
 
-python docs/tables.py            rewrites the tables between their markers in README.md
-python docs/tables.py --check    exits with 1 if the README differs
+python docs/tables.py            rewrites the tables between their markers
+python docs/tables.py --check    exits with 1 if a page differs
 """
 
+import html
 import re
 import sys
 from collections.abc import Iterable, Mapping
@@ -17,11 +18,13 @@ import rnn_zoo as rz
 
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
+from reference_pages import FAMILIES
+
 from benchmarks.quality.scores import pace, score
 from benchmarks.tables import ROWS, read
 
 
-README = ROOT / "README.md"
+PAGES = ROOT / "docs" / "pages"
 
 
 ELSEWHERE = {
@@ -74,17 +77,47 @@ BOARD = {
 }
 
 
-def cells() -> str:
-    lines = ["| name | class | equation | paper | linear | timed |", "|---|---|---|---|---|---|"]
-    for name in rz.list_cells():
-        info = rz.cell_info(name)
-        flags = ["yes" if flag else "" for flag in (info.linear, info.timed)]
-        paper = re.sub(r"arXiv:(\d+\.\d+)", r"[arXiv:\1](https://arxiv.org/abs/\1)", info.paper)
-        made = f"`{info.cls.__name__}`" + (f", models `{info.block}`" if info.block else "")
-        made += "".join(f"; {_other(*row)}" for row in info.covers.items())
-        row = [f"`{name}`", made, f"`{info.equation}`", paper, *flags]
-        lines.append("| " + " | ".join(cell.replace("|u|", "\\|u\\|") for cell in row) + " |")
+def families() -> str:
+    lines = ["| family | what they are | cells |", "|---|---|---|"]
+    for family, (title, what) in FAMILIES.items():
+        anchor = title.lower().replace(" ", "-")
+        names = ", ".join(f"`{name}`" for name in _of(family))
+        lines.append(f"| [{title}](docs/pages/all_cells.md#{anchor}) | {plain(what)} | {names} |")
     return "\n".join(lines)
+
+
+def cells() -> str:
+    lines = []
+    for family, (title, what) in FAMILIES.items():
+        lines += [f"## {title}", "", plain(what), ""]
+        lines += ["| name | class | equation | paper | linear | timed |", "|---" * 6 + "|"]
+        lines += [*map(_row, _of(family)), ""]
+    return "\n".join(lines)
+
+
+def plain(text: str) -> str:
+    """Markdown of the few tags that a family's text has."""
+    return re.sub(r"</?code>", "`", text)
+
+
+def _of(family: str) -> list[str]:
+    return [name for name in rz.list_cells() if rz.cell_info(name).family == family]
+
+
+def _row(name: str) -> str:
+    info = rz.cell_info(name)
+    flags = ["yes" if flag else "" for flag in (info.linear, info.timed)]
+    paper = re.sub(r"arXiv:(\d+\.\d+)", r"[arXiv:\1](https://arxiv.org/abs/\1)", info.paper)
+    made = f"`{info.cls.__name__}`" + (f", models `{info.block}`" if info.block else "")
+    made += "".join(f"; {_other(*row)}" for row in info.covers.items())
+    return "| " + " | ".join([f"`{name}`", made, code(info.equation), paper, *flags]) + " |"
+
+
+def code(text: str) -> str:
+    """A bar would end the column, and readers of Markdown do not agree on how to escape it."""
+    if "|" not in text:
+        return f"`{text}`"
+    return f"<code>{html.escape(text, quote=False).replace('|', '&#124;')}</code>"
 
 
 def _other(name: str, options: Mapping[str, Any]) -> str:
@@ -251,12 +284,12 @@ def error(row: dict[str, str]) -> str:
     return f"**{figure}**" if float(row["figure"]) < 0.02 else figure
 
 
-def main() -> int:
-    old = README.read_text()
-    new = old
-    for name, make in {
-        "cells": cells,
-        "data": data,
+TABLES = {
+    ROOT / "README.md": {"families": families},
+    PAGES / "all_cells.md": {"cells": cells},
+    PAGES / "data_sets.md": {"data": data},
+    PAGES / "which_cell.md": {"board": leaderboard},
+    PAGES / "published.md": {
         "zoo": zoo,
         "memory": memory,
         "irregular": irregular,
@@ -264,16 +297,23 @@ def main() -> int:
         "state_spaces": state_spaces,
         "reservoirs": reservoirs,
         "reconstructions": reconstructions,
-        "board": leaderboard,
         "languages": languages,
-    }.items():
-        start, end = f"<!-- {name}: made by docs/tables.py -->\n", f"<!-- end of {name} -->"
-        before, rest = new.split(start)
-        new = before + start + make() + "\n" + end + rest.split(end, 1)[1]
-    if "--check" in sys.argv:
-        return int(new != old)
-    README.write_text(new)
-    return 0
+    },
+}
+
+
+def main() -> int:
+    differs = False
+    for path, tables in TABLES.items():
+        old = new = path.read_text()
+        for name, make in tables.items():
+            start, end = f"<!-- {name}: made by docs/tables.py -->\n", f"<!-- end of {name} -->"
+            before, rest = new.split(start)
+            new = before + start + make() + "\n" + end + rest.split(end, 1)[1]
+        differs |= new != old
+        if "--check" not in sys.argv:
+            path.write_text(new)
+    return int(differs and "--check" in sys.argv)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every cell, by name: what drives the tests, the README's table, the command line.
+"""Every cell, by name: what drives the tests, the tables of the pages, the command line.
 
 A cell stands here by `@register` above its class, and nowhere else. The cells of this library do
 so when their files are read, which is when somebody first asks for a cell by name.

@@ -426,7 +426,7 @@ def test_a_file_keeps_no_mesh(tmp_path):
     )
 
 
-# --- what the README says -------------------------------------------------------------------------
+# --- what the page says ---------------------------------------------------------------------------
 
 
 FIGURES = "bytes in collectives", "gradients apart"
@@ -434,10 +434,11 @@ FIGURES = "bytes in collectives", "gradients apart"
 
 @pytest.mark.slow
 @pytest.mark.skipif(HERE != 2, reason="once is enough")
-def test_the_readme_and_the_benchmark_run_on_forced_devices(tmp_path):
-    text = (Path(__file__).parent.parent / "README.md").read_text()
-    section = text.split("### One sequence over devices")[1].split("\n## ")[0]
-    flags = re.search(r"^XLA_FLAGS=(\S+) python train.py$", section, re.M)[1]
+def test_the_page_and_the_benchmark_run_on_forced_devices(tmp_path):
+    pages = Path(__file__).parent.parent / "docs" / "pages"
+    text = (pages / "howto" / "long_sequences.md").read_text()
+    section = text.split("## One sequence over devices")[1].split("\n## ")[0]
+    flags = re.search(r"^    XLA_FLAGS=(\S+) python train.py$", section, re.M)[1]
     code = "import jax, jax.numpy as jnp, rnn_zoo as rz\nkey = jax.random.key(0)\n"
     code += re.search(r"```python\n(.*?)```", section, re.S)[1]
     code += "print(parts.sharding.spec[0], len(parts.addressable_shards))\n"

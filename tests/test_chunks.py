@@ -420,7 +420,7 @@ def test_layers_and_models_take_it():
 
 
 def test_the_page_runs(capsys):
-    page = (Path(__file__).parent.parent / "docs" / "chunks.md").read_text()
+    page = (Path(__file__).parent.parent / "docs" / "pages" / "howto" / "chunks.md").read_text()
     exec(page.split("```python\n")[1].split("```")[0], {})
     assert capsys.readouterr().out.startswith("0 ")
 

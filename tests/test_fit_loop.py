@@ -290,7 +290,7 @@ class Writer:
 
 def test_the_page_runs(capsys, monkeypatch):
     """Each printed line is the one that the comment beside its print promises."""
-    page = (Path(__file__).parent.parent / "docs" / "training.md").read_text()
+    page = (Path(__file__).parent.parent / "docs" / "pages" / "howto" / "training.md").read_text()
     board = SimpleNamespace(SummaryWriter=Writer)
     monkeypatch.setitem(sys.modules, "tensorboardX", board)
     monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **_: Writer()))

@@ -229,7 +229,7 @@ def test_a_checkpoint_that_one_process_does_not_see(tmp_path):
 @pytest.mark.slow
 def test_the_page_runs(tmp_path):
     """Each command prints what the page promises; the last one what one process would have."""
-    page = (HERE.parent / "docs" / "devices.md").read_text()
+    page = (HERE.parent / "docs" / "pages" / "howto" / "devices.md").read_text()
     (script,) = re.findall(r"```python\n(.*?)```", page, re.S)
     commands = re.findall(r"^    (.*python train\.py .*)$", page, re.M)
     promised = re.findall(r"^    (step \d+, .*)$", page, re.M)

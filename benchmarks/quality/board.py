@@ -33,7 +33,7 @@ from rnn_zoo.models.sequence import SequenceModel
 from rnn_zoo.summaries import count_numbers
 
 from .. import call
-from ..tables import ROWS, Kept, commit, read
+from ..tables import PICTURES, ROWS, Kept, commit, read, shown
 from .scores import MEMBERS, RATES, SEEDS, picture
 
 
@@ -109,11 +109,12 @@ class Job(NamedTuple):
         return self.task, self.cell
 
 
+PICTURE = PICTURES / "board.png"
 KEPT = Kept("board", ("task", "cell"), itertools.product(TASKS, rz.list_cells()))
 
 
 def main(arguments: list[str]) -> None:
-    parser = call.parser(__name__, KEPT, "The picture board.png is drawn beside them.")
+    parser = call.parser(__name__, KEPT, f"The picture is {shown(PICTURE)}, or lies in --out.")
     call.add_names(parser, "task", TASKS)
     call.add_names(parser, "--cell", rz.list_cells())
     parser.add_argument("--seconds", type=float, default=SECONDS, help="of a run; 60 by default")
@@ -134,7 +135,8 @@ def main(arguments: list[str]) -> None:
     for row in _measured([job for job in jobs if job.name in missing], options.jobs):
         say(", ".join(f"{k}={v}" for k, v in row.items()))
         kept.add(row)
-    picture(kept.read()).savefig(options.out / "board.png", dpi=110)
+    drawn = PICTURE if options.out == ROWS else options.out / PICTURE.name
+    picture(kept.read()).savefig(drawn, dpi=110)
 
 
 def planned(options: argparse.Namespace) -> list[Job]:

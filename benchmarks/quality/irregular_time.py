@@ -14,7 +14,7 @@ import optax
 import rnn_zoo as rz
 
 from .. import call
-from ..tables import ROWS, Kept, shown
+from ..tables import PICTURES, Kept, shown
 
 
 SIZE = 64
@@ -41,7 +41,7 @@ def mixed_ltc(inputs, key):
 
 MODELS = {"lstm, no time": lstm, "cfc": cfc, "mixed memory of ltc": mixed_ltc}
 KEPT = Kept("irregular_time", ("model",), zip(MODELS))
-PICTURE = ROWS / "irregular_time.png"
+PICTURE = PICTURES / "irregular_time.png"
 
 
 def build(name, data, pool):

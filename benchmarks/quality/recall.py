@@ -26,7 +26,7 @@ import rnn_zoo as rz
 from rnn_zoo.summaries import count_numbers
 
 from .. import call
-from ..tables import ROWS, Kept, shown
+from ..tables import PICTURES, Kept, shown
 from .rates import accuracy, best_rate
 
 
@@ -41,7 +41,7 @@ class Setting(NamedTuple):
     title: str
 
 
-PICTURE = ROWS / "recall.png"
+PICTURE = PICTURES / "recall.png"
 KEY, RATE, BATCH = jr.key(0), 1e-2, 64
 STATES = 8  # of each feature of Mamba
 # With the authors' keys of 128 the state of Mamba-2 would be ten times that of all others.

@@ -106,7 +106,7 @@ def fit(
       or a `NamedSharding(mesh, P("data"))` that names the axes. The model is on every device. The
       loss has to be a mean over targets, as those here are and as `evaluate` needs it; the run is
       the one of one device but for rounding, of a `PredictionLoss` with its dropout too. Its
-      devices may be those of several processes: docs/devices.md.
+      devices may be those of several processes: docs/pages/howto/devices.md.
 
     The step is compiled for these very `loss`, `optimizer`, `augment` and `ema` objects: give the
     same ones again and the next run does not compile.
