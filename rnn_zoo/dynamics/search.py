@@ -12,6 +12,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from .._common.checks import Steps
+from .._common.extras import missing
 from ..base import AbstractCell
 from .along import spectrum
 from .maps import step_of
@@ -146,9 +147,7 @@ def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(
-            'fixed points are searched by Optimistix: pip install "rnn-zoo[dynamics]"'
-        ) from error
+        raise missing("fixed points are searched by Optimistix", "dynamics", error) from error
 
 
 def _distinct(

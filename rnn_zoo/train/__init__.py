@@ -16,7 +16,7 @@ from .grid import Grid as Grid, grid as grid
 from .groups import ssm_labels as ssm_labels, ssm_optimizer as ssm_optimizer
 from .losses import PredictionLoss as PredictionLoss, cross_entropy as cross_entropy, mse as mse
 from .members import ensemble as ensemble, member as member
-from .online import OnlineLearner as OnlineLearner, OnlineState as OnlineState
+from .online_learner import OnlineLearner as OnlineLearner, OnlineState as OnlineState
 from .population import fit_population as fit_population
 from .pretrained import PretrainedCard as PretrainedCard, pretrained_card as pretrained_card
 from .save import load as load, save as save
