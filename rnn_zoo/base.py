@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, PyTree
 
-from ._common.checks import no_time_message, show
+from ._common.checks import no_time_message, refuse_backwards, show
 from ._common.dtypes import dtype_beside, half_as
 from ._common.formulas import (
     advance as advance,
@@ -25,6 +25,7 @@ from ._common.formulas import (
     read_formula,
 )
 from ._common.hints import hint_constructor
+from ._common.numbers import on_host
 from .linear import AffineMap, Parts, Scaled
 
 
@@ -105,8 +106,8 @@ class AbstractCell(eqx.Module):
         16-bit inputs give 16-bit outputs. For a whole sequence use `rz.scan.unroll`, which computes
         the constants once.
 
-        **Raises:** ValueError for an input, a dt or a state of the wrong shape; TypeError for a dt
-        where the cell has no physical time.
+        **Raises:** ValueError for an input, a dt or a state of the wrong shape, and for a dt that
+        is known and below 0; TypeError for a dt where the cell has no physical time.
         """
         if dt is not None and not self.timed:
             raise TypeError(no_time_message(type(self).__name__))
@@ -302,6 +303,8 @@ def _check_step(cell: AbstractCell, state: Any, x: Any, dt: Any) -> None:
         )
     if dt is not None and np.shape(dt) != ():
         raise ValueError(f"expected dt as a scalar, got shape {np.shape(dt)}")
+    if dt is not None and on_host(dt) is not None:
+        refuse_backwards(dt)
     like = jax.eval_shape(cell.init_state)
     if not same_shapes(state, like):
         raise ValueError(
