@@ -26,7 +26,7 @@ from ._common.formulas import (
 )
 from ._common.hints import hint_constructor
 from ._common.numbers import on_host
-from .linear import AffineMap, Parts, Scaled
+from .linear import AffineMap, Parts, Scaled, select
 
 
 State = PyTree[Array]
@@ -97,14 +97,21 @@ class AbstractCell(eqx.Module):
             """
 
     def step(
-        self, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
+        self,
+        state: State,
+        x: Array,
+        dt: ArrayLike | None = None,
+        *,
+        reset: ArrayLike | None = None,
+        key: Any = None,
     ) -> tuple[State, Array]:
         """One step, `(state, x) -> (state, y)`, the order of a `lax.scan` body.
 
         x is (input_size,), the state like `init_state()`; both and `dt` come to the equation in the
         cell's working dtype, so a bfloat16 input never lowers the precision of the state, and
-        16-bit inputs give 16-bit outputs. For a whole sequence use `rz.scan.unroll`, which computes
-        the constants once.
+        16-bit inputs give 16-bit outputs. Where `reset`, a bool, is True the step starts from
+        `init_state()`. For a whole sequence use `rz.scan.unroll`, which computes the constants
+        once.
 
         **Raises:** ValueError for an input, a dt or a state of the wrong shape, and for a dt that
         is known and below 0; TypeError for a dt where the cell has no physical time.
@@ -112,6 +119,7 @@ class AbstractCell(eqx.Module):
         if dt is not None and not self.timed:
             raise TypeError(no_time_message(type(self).__name__))
         _check_step(self, state, x, dt)
+        state = restart(self, state, reset)
         return self.advance(self.constants(), state, x, dt, key)
 
     def advance(
@@ -258,6 +266,21 @@ class StateMatrix(eqx.Module):
     def __getitem__(self, rows: Any) -> "StateMatrix":
         """Some of its rows."""
         return StateMatrix(self.matrix[rows], self.keep, self.share)
+
+
+def restart(part: Any, state: Any, reset: Any) -> Any:
+    """The state before a step: where `reset` is True the initial one, else `state`.
+
+    ValueError or TypeError for what is no single truth.
+    """
+    if reset is None:
+        return state
+    flag = jnp.asarray(reset)
+    if flag.dtype != bool:
+        raise TypeError(f"expected reset of dtype bool, got {flag.dtype}: write reset == 1")
+    if flag.shape != ():
+        raise ValueError(f"expected reset as one bool for one step, got shape {flag.shape}")
+    return select(flag, part.init_state(), state)
 
 
 def has_matrix_state(cell: Any) -> bool:
