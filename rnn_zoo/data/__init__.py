@@ -5,7 +5,6 @@ from .batches import (
     Batch as Batch,
     batches as batches,
     pad_sequences as pad_sequences,
-    windows as windows,
 )
 from .catalogue import list_datasets as list_datasets, load as load
 from .chaos import (
@@ -90,6 +89,7 @@ from .text import (
     shakespeare as shakespeare,
     shakespeare_text as shakespeare_text,
 )
+from .windowing import windows as windows
 
 
 __dir__ = _listing(__name__)
