@@ -9,10 +9,19 @@ import sys
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from cases import assert_close, draw, float64
-from test_chunks import Chaotic, Clock, FlipFlop, Toggle, Turning, everything, outcome, pulses, signs
+from test_chunks import (
+    Chaotic,
+    Clock,
+    FlipFlop,
+    Toggle,
+    Turning,
+    everything,
+    outcome,
+    pulses,
+    signs,
+)
 
 import rnn_zoo as rz
 from rnn_zoo.scan import Chunks, chunk_report, unroll

@@ -6,7 +6,6 @@ States pass between devices, and what is decided of them; the sequence stays whe
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
@@ -71,4 +70,3 @@ class Line(NamedTuple):
         """The values of one number of the devices before this one, (devices,), elsewhere 0."""
         every = self.together(jnp.asarray(value)[None])
         return jnp.where(jnp.arange(self.devices) < self.place, every, jnp.zeros_like(every))
-
