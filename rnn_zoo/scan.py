@@ -149,8 +149,8 @@ def unroll(
     - `engine`: "auto" or "scan", as in `rz.scan.engine`, which reaches layers and models too.
       The first thing to try where a result, a gradient or a transformation surprises.
     - `mesh_axis`: for linear cells, `ShortConv`, and others with `method="chunks"`, the axis of the
-      mesh in use that time is spread over, as in `rz.scan.over_devices`, which reaches layers too. Its devices divide the number of
-      steps.
+      mesh in use that time is spread over, as in `rz.scan.over_devices`, which reaches layers too.
+      Its devices divide the number of steps.
 
     **Returns:** the final state, and the outputs (time, output_size).
 
