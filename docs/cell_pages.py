@@ -60,7 +60,7 @@ def page(name: str) -> str:
 
 def _head(info: rz.CellInfo) -> str:
     title = FAMILIES[info.family][0]
-    marks = [f'[{title}](index.md#{info.family}){{.mark}}'] + [
+    marks = [f"[{title}](index.md#{info.family}){{.mark}}"] + [
         f"{text}{{.mark}}" if text[0] == "[" else f'<span class="mark">{text}</span>'
         for text in flags(info)
     ]

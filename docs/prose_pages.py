@@ -22,7 +22,9 @@ def write(pages: Path, root: Path, folder: Path) -> list[str]:
         aim = folder / path.relative_to(pages)
         aim.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".md":
-            text = LINK.sub(lambda link: _moved(link, path, aim, (pages, root, folder)), _read(path))
+            text = LINK.sub(
+                lambda link: _moved(link, path, aim, (pages, root, folder)), _read(path)
+            )
             aim.write_text(docstrings.page_markdown(text))
         else:
             shutil.copyfile(path, aim)
@@ -33,9 +35,7 @@ def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def _moved(
-    link: re.Match[str], source: Path, page: Path, folders: tuple[Path, Path, Path]
-) -> str:
+def _moved(link: re.Match[str], source: Path, page: Path, folders: tuple[Path, Path, Path]) -> str:
     """The link as it has to be on the site."""
     pages, root, folder = (each.resolve() for each in folders)
     target = (source.parent.resolve() / link["path"]).resolve()
@@ -52,4 +52,6 @@ def _moved(
         aim = folder / "files" / name
         aim.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(target, aim)
-    return os.path.relpath(aim, page.parent.resolve()) + ("" if aim.suffix == ".txt" else link["anchor"] or "")
+    return os.path.relpath(aim, page.parent.resolve()) + (
+        "" if aim.suffix == ".txt" else link["anchor"] or ""
+    )
