@@ -50,7 +50,7 @@ def linked(text: str, page: str = "") -> str:
 def _mark(mark: re.Match[str], page: str) -> str:
     if code := mark["code"]:
         if code in rz.list_cells():
-            return f"[`{code}`][rz.cell.{code}]"
+            return f"[`{code}`][cell-{code}]"
         entry = public_names.meant(" ".join(code.split()), page)
         return f"[`{code}`][{entry.anchor}]" if entry else f"`{code}`"
     if number := mark["arxiv"]:

@@ -112,7 +112,7 @@ def test_docstrings_to_markdown(site):
     assert site("docstrings").markdown(text) == (
         "A sum.\n\n$$\na = b\n$$\n\nof [`rz.make_cell`][rz.make_cell] and `mine`, "
         "[arXiv:1234.56789](https://arxiv.org/abs/1234.56789):\n\n"
-        "- one\n  goes on\n- [`lstm`][rz.cell.lstm]\n\n```python\nx = 1\n\ny = 2\n```"
+        "- one\n  goes on\n- [`lstm`][cell-lstm]\n\n```python\nx = 1\n\ny = 2\n```"
     )
 
 
