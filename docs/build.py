@@ -36,12 +36,14 @@ BUILT, SITE = HERE / "_built", HERE / "_site"
 SOURCES = BUILT / "pages"
 # How the pages of a folder follow each other; others come behind, in the order of the alphabet.
 ORDER = {
-    "": ("index", "start", "which_cell", "published", "faq"),
+    "": ("index", "start", "which_cell", "faq", "published", "data_sets", "all_cells"),
     "howto": (
         "your_data",
         "training",
         "devices",
         "gpu",
+        "long_sequences",
+        "chunks",
         "irregular_time",
         "masks_resets",
         "streaming_deployment",
@@ -49,6 +51,7 @@ ORDER = {
         "dynamics",
         "rl",
         "own_cell",
+        "networks",
     ),
     "from": ("torch", "keras", "flax_haiku", "ncps", "reservoirpy", "rnn_jax", "mamba_s5"),
 }

@@ -43,7 +43,7 @@ def page(name: str) -> str:
     hidden = "".join(f', "!^{method}$"' for method in STEP)
     options = f'      show_root_toc_entry: true\n      filters: ["!^_"{hidden}]\n'
     parts = [
-        f"# {name} {{#rz.cell.{name} data-toc-label='{name}'}}",
+        f"# {name} {{#cell-{name} data-toc-label='{name}'}}",
         _head(info),
         _when(info),
         _pictures(info),
@@ -60,10 +60,8 @@ def page(name: str) -> str:
 
 def _head(info: rz.CellInfo) -> str:
     title = FAMILIES[info.family][0]
-    marks = [f'[{title}](index.md#{info.family}){{.mark}}'] + [
-        f"{text}{{.mark}}" if text[0] == "[" else f'<span class="mark">{text}</span>'
-        for text in flags(info)
-    ]
+    marks = [f"[{title}](index.md#{info.family}){{.mark}}"]
+    marks += [f'<span class="mark">{text}</span>' for text in flags(info)]
     lines = [" ".join(marks), docstrings.linked(info.paper) + "."]
     if info.covers:
         others = (_other(name, options) for name, options in info.covers.items())
@@ -249,18 +247,18 @@ def example(name: str) -> str:
 
 
 def index() -> str:
-    parts = [
-        "# Cells",
+    lead = (
         "A cell is one sample at one time step; `rz.Recurrent` makes a layer of it, "
         "`rz.make_model` a model. The small pictures show what a pulse at one input does to the "
-        f"outputs before training. {BOARD_PAGE.replace('../', '../')} compares them.",
-    ]
+        f"outputs before training. {BOARD_PAGE} compares them."
+    )
+    parts = ["# Cells", docstrings.linked(lead)]
     for family, (title, lead) in FAMILIES.items():
         here = [info for info in map(rz.cell_info, rz.list_cells()) if info.family == family]
         cards = "\n".join(map(_card, here))
         parts.append(f"## {title} {{#{family}}}\n\n{docstrings.linked(lead)}")
         parts.append(f'<div class="cards">\n{cards}\n</div>')
-    return "\n\n".join([*map(str, parts[:1]), docstrings.linked(parts[1]), *parts[2:]]) + "\n"
+    return "\n\n".join(parts) + "\n"
 
 
 def _card(info: rz.CellInfo) -> str:

@@ -70,7 +70,7 @@ def figures(response: Any, norms: Any, jacobian: Any) -> Iterator[tuple[str, Fig
 def _axes() -> tuple[Figure, Any]:
     figure = Figure(figsize=(4.4, 2.9))
     ax = figure.subplots()
-    figure.subplots_adjust(0.17, 0.17, 0.97, 0.97)
+    figure.subplots_adjust(0.21, 0.17, 0.97, 0.97)
     return figure, ax
 
 

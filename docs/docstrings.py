@@ -3,6 +3,8 @@
 import inspect
 import re
 import textwrap
+import urllib.parse
+from html import escape
 
 import public_names
 
@@ -11,7 +13,7 @@ import rnn_zoo as rz
 
 MARKS = re.compile(
     r"(?P<link>!?\[[^\]]*\]\([^)]*\))|`(?P<code>[^`]+)`|(?P<math>\$[^$]+\$)"
-    r"|arXiv:(?P<arxiv>\d{4}\.\d{4,5})|doi:(?P<doi>10\.\d{4,}/[\w./()-]*\w)"
+    r"|arXiv:(?P<arxiv>\d{4}\.\d{4,5})|doi:(?P<doi>10\.\d{4,}/[^\s,]*\w)"
 )
 LIST = re.compile(r"(?:^|\n)(?=- )")
 
@@ -48,13 +50,13 @@ def linked(text: str, page: str = "") -> str:
 def _mark(mark: re.Match[str], page: str) -> str:
     if code := mark["code"]:
         if code in rz.list_cells():
-            return f"[`{code}`][rz.cell.{code}]"
+            return f"[`{code}`][cell-{code}]"
         entry = public_names.meant(" ".join(code.split()), page)
         return f"[`{code}`][{entry.anchor}]" if entry else f"`{code}`"
     if number := mark["arxiv"]:
         return f"[arXiv:{number}](https://arxiv.org/abs/{number})"
     if number := mark["doi"]:
-        return f"[doi:{number}](https://doi.org/{number})"
+        return f"[doi:{escape(number)}](https://doi.org/{urllib.parse.quote(number)})"
     return mark[0]
 
 

@@ -1,8 +1,10 @@
 """What griffe cannot read off the source: constructors that fields declare, and Markdown."""
 
+import ast
 import functools
 import inspect
 import re
+from pathlib import Path
 from typing import Any
 
 import docstrings
@@ -19,6 +21,7 @@ GIVEN = {
     "dtype": "Any",
     "key": "PRNGKeyArray",
 }
+EMPTY = inspect.Parameter.empty
 KEYWORD = griffe.ParameterKind.keyword_only
 POSITIONAL = griffe.ParameterKind.positional_or_keyword
 
@@ -28,7 +31,10 @@ class PublicNames(griffe.Extension):
 
     def on_package(self, *, pkg: griffe.Module, **_: Any) -> None:
         for entry in public_names.entries().values():
-            found = pkg[entry.defined.removeprefix("rnn_zoo.")]
+            path = entry.defined.removeprefix("rnn_zoo.")
+            if pkg[path].is_attribute and inspect.isfunction(inspect.unwrap(entry.value)):
+                pkg.set_member(path, _made(pkg[path], entry.value))
+            found = pkg[path]
             if found.is_class:
                 _construct(found, entry.value)
             for each in (found, *found.members.values()):
@@ -51,6 +57,37 @@ def _construct(cls: Any, value: Any) -> None:
     cls.set_member("__init__", made)
 
 
+def _made(attribute: Any, value: Any) -> griffe.Function:
+    """A function that another one makes, as it is written there, with its own docstring."""
+    code = inspect.unwrap(value).__code__
+    tree = ast.parse(Path(code.co_filename).read_text())
+    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+    node = next(node for node in nodes if node.lineno == code.co_firstlineno)
+    asked = inspect.signature(value).parameters
+    given = [*node.args.args, *node.args.kwonlyargs, *filter(None, [node.args.kwarg])]
+    parameters = [
+        griffe.Parameter(
+            each.arg,
+            annotation=_text(each.annotation),
+            kind=griffe.ParameterKind(asked[each.arg].kind.description),
+            default=None if asked[each.arg].default is EMPTY else repr(asked[each.arg].default),
+        )
+        for each in given
+    ]
+    made = griffe.Function(
+        attribute.name,
+        parameters=griffe.Parameters(*parameters),
+        returns=_text(node.returns),
+        docstring=griffe.Docstring(inspect.cleandoc(value.__doc__)),
+    )
+    made.lineno, made.endlineno = attribute.lineno, attribute.endlineno
+    return made
+
+
+def _text(node: ast.expr | None) -> str | None:
+    return ast.unparse(node) if node else None
+
+
 def is_declared(value: Any) -> bool:
     """Whether the fields of this class declare its constructor."""
     derived = inspect.isclass(value) and issubclass(value, AbstractDeclaredCell)
@@ -63,7 +100,7 @@ def _declared(cls: Any, value: Any) -> list[griffe.Parameter]:
         keyword = parameter.kind is inspect.Parameter.KEYWORD_ONLY
         make = functools.partial(griffe.Parameter, name, kind=KEYWORD if keyword else POSITIONAL)
         if name in GIVEN:
-            known = parameter.default is not inspect.Parameter.empty
+            known = parameter.default is not EMPTY
             default = repr(parameter.default) if known else None
             found.append(make(annotation=GIVEN[name], default=default))
         else:

@@ -41,7 +41,8 @@ def write(notebooks: Path, folder: Path) -> None:
         for name, data in pictures.items():
             (folder / "pictures" / name).write_bytes(data)
         download = f"\n\n[The notebook as a file]({path.name}){{download}}\n"
-        text = docstrings.page_markdown(re.sub(r"^(# .+)$", rf"\1{download}", text, 1, re.M))
+        text = re.sub(r"^(# .+)$", rf"\1{download}", text, count=1, flags=re.M)
+        text = docstrings.page_markdown(text)
         (folder / f"{path.stem}.md").write_text(text)
         (folder / path.name).write_bytes(path.read_bytes())
         cards.append(_card(path.stem, text, list(pictures)))

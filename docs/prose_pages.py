@@ -1,5 +1,6 @@
 """The pages that are written by hand, with what they link to outside of their folder."""
 
+import functools
 import os
 import re
 import shutil
@@ -22,20 +23,15 @@ def write(pages: Path, root: Path, folder: Path) -> list[str]:
         aim = folder / path.relative_to(pages)
         aim.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".md":
-            text = LINK.sub(lambda link: _moved(link, path, aim, (pages, root, folder)), _read(path))
+            moved = functools.partial(_moved, source=path, page=aim, folders=(pages, root, folder))
+            text = LINK.sub(moved, path.read_text(encoding="utf-8"))
             aim.write_text(docstrings.page_markdown(text))
         else:
             shutil.copyfile(path, aim)
     return [path.relative_to(pages).as_posix() for path in found if path.suffix == ".md"]
 
 
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
-
-
-def _moved(
-    link: re.Match[str], source: Path, page: Path, folders: tuple[Path, Path, Path]
-) -> str:
+def _moved(link: re.Match[str], source: Path, page: Path, folders: tuple[Path, Path, Path]) -> str:
     """The link as it has to be on the site."""
     pages, root, folder = (each.resolve() for each in folders)
     target = (source.parent.resolve() / link["path"]).resolve()
@@ -52,4 +48,5 @@ def _moved(
         aim = folder / "files" / name
         aim.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(target, aim)
-    return os.path.relpath(aim, page.parent.resolve()) + ("" if aim.suffix == ".txt" else link["anchor"] or "")
+    anchor = "" if aim.suffix == ".txt" else link["anchor"] or ""
+    return os.path.relpath(aim, page.parent.resolve()) + anchor

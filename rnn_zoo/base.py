@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, PyTree
 
-from ._common.checks import no_time_message, show
+from ._common.checks import no_time_message, refuse_backwards, show
 from ._common.dtypes import dtype_beside, half_as
 from ._common.formulas import (
     advance as advance,
@@ -25,7 +25,8 @@ from ._common.formulas import (
     read_formula,
 )
 from ._common.hints import hint_constructor
-from .linear import AffineMap, Parts, Scaled
+from ._common.numbers import on_host
+from .linear import AffineMap, Parts, Scaled, select
 
 
 State = PyTree[Array]
@@ -102,21 +103,29 @@ class AbstractCell(eqx.Module):
             """
 
     def step(
-        self, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
+        self,
+        state: State,
+        x: Array,
+        dt: ArrayLike | None = None,
+        *,
+        reset: ArrayLike | None = None,
+        key: Any = None,
     ) -> tuple[State, Array]:
         """One step, `(state, x) -> (state, y)`, the order of a `lax.scan` body.
 
         x is (input_size,), the state like `init_state()`; both and `dt` come to the equation in the
         cell's working dtype, so a bfloat16 input never lowers the precision of the state, and
-        16-bit inputs give 16-bit outputs. For a whole sequence use `rz.scan.unroll`, which computes
-        the constants once.
+        16-bit inputs give 16-bit outputs. Where `reset`, a bool, is True the step starts from
+        `init_state()`. For a whole sequence use `rz.scan.unroll`, which computes the constants
+        once.
 
-        **Raises:** ValueError for an input, a dt or a state of the wrong shape; TypeError for a dt
-        where the cell has no physical time.
+        **Raises:** ValueError for an input, a dt or a state of the wrong shape, and for a dt that
+        is known and below 0; TypeError for a dt where the cell has no physical time.
         """
         if dt is not None and not self.timed:
             raise TypeError(no_time_message(type(self).__name__))
         _check_step(self, state, x, dt)
+        state = restart(self, state, reset)
         return self.advance(self.constants(), state, x, dt, key)
 
     def advance(
@@ -265,6 +274,21 @@ class StateMatrix(eqx.Module):
         return StateMatrix(self.matrix[rows], self.keep, self.share)
 
 
+def restart(part: Any, state: Any, reset: Any) -> Any:
+    """The state before a step: where `reset` is True the initial one, else `state`.
+
+    ValueError or TypeError for what is no single truth.
+    """
+    if reset is None:
+        return state
+    flag = jnp.asarray(reset)
+    if flag.dtype != bool:
+        raise TypeError(f"expected reset of dtype bool, got {flag.dtype}: write reset == 1")
+    if flag.shape != ():
+        raise ValueError(f"expected reset as one bool for one step, got shape {flag.shape}")
+    return select(flag, part.init_state(), state)
+
+
 def has_matrix_state(cell: Any) -> bool:
     """Whether this is an `AbstractMatrixCell`, or one that wrappers around it leave as it is."""
     while cell.linear and isinstance(getattr(cell, "cell", None), AbstractCell):
@@ -308,6 +332,8 @@ def _check_step(cell: AbstractCell, state: Any, x: Any, dt: Any) -> None:
         )
     if dt is not None and np.shape(dt) != ():
         raise ValueError(f"expected dt as a scalar, got shape {np.shape(dt)}")
+    if dt is not None and on_host(dt) is not None:
+        refuse_backwards(dt)
     like = jax.eval_shape(cell.init_state)
     if not same_shapes(state, like):
         raise ValueError(

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
-from ._common.checks import Steps, check_state, check_steps
+from ._common.checks import Steps, check_sizes, check_state, check_steps
 from ._common.keys import step_keys
 from ._common.moved import listing as _listing, moved as _moved
 from ._common.old_names import SCAN as _OLD
@@ -148,8 +149,8 @@ def unroll(
     - `engine`: "auto" or "scan", as in `rz.scan.engine`, which reaches layers and models too.
       The first thing to try where a result, a gradient or a transformation surprises.
     - `mesh_axis`: for linear cells, `ShortConv`, and others with `method="chunks"`, the axis of the
-      mesh in use that time is spread over, as in `rz.scan.over_devices`, which reaches layers too. Its devices divide the number of
-      steps.
+      mesh in use that time is spread over, as in `rz.scan.over_devices`, which reaches layers too.
+      Its devices divide the number of steps.
 
     **Returns:** the final state, and the outputs (time, output_size).
 
@@ -310,6 +311,20 @@ def _spread(cell, state, steps: Steps, remat, how: How):
 def _reported(whole: tuple, steps: Steps, how: How) -> tuple[Report, None]:
     cell, state = whole
     return side_by_side(_across.own(cell), state, steps, how)[1], None
+
+
+def init_states(part: Any, batch_size: int) -> State:
+    """`part.init_state()` of a cell, layer or model for so many samples: each array has a leading
+    batch axis, as `rz.batch(part.scan)(xs, states)` takes it.
+
+    A state that is trained gets the gradients of all samples. ValueError for a size below 1.
+    """
+    check_sizes(batch_size=batch_size)
+
+    def spread(leaf: Any) -> Array:
+        return jnp.broadcast_to(leaf, (batch_size, *jnp.shape(leaf)))
+
+    return jax.tree.map(spread, part.init_state())
 
 
 def _part(whole: tuple, steps: Steps, remat, how: How) -> tuple[Any, Any]:

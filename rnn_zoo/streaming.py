@@ -1,5 +1,6 @@
 """Step by step as fast as it goes: constants computed once, the step compiled, no copies."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -7,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
+from ._common.checks import refuse_backwards
 from ._common.numbers import exactly, fits
-from .base import State, check_cell
+from .base import State, check_cell, restart
 from .layers.recurrent import Recurrent
 from .wrappers.held import hold
 
@@ -32,11 +34,14 @@ class Stream:
         state, ys = stream.scan(xs, state)  # xs: (k, input): k steps for the price of one call
 
     The parametrisation is computed here, once; `step` and `scan` are compiled at their first call
-    and again for each new shape. What they compute is what the model's own give. The state that
-    is handed in is given up: its memory holds the new one, and reading it afterwards is an error.
-    The model stays as it is; changes made to it later do not reach the stream.
+    and again for each new shape. What they compute is what the model's own give; lists and NumPy
+    arrays are taken, too. The state that is handed in is given up: its memory holds the new one,
+    and using it afterwards is an error (`jax.tree.map(jnp.copy, state)` keeps one). `reset=True`
+    starts anew before the step. The model stays as it is; changes made to it later do not reach
+    the stream.
 
-    **Raises:** TypeError for what cannot step, and in `step` and `scan` what the model raises.
+    **Raises:** TypeError for what cannot step; in `step` and `scan` what the model raises, and
+    RuntimeError for a state that was given up.
     """
 
     def __init__(self, model: Any):
@@ -54,39 +59,74 @@ class Stream:
         return jax.tree.map(jnp.copy, self._model(self._arrays).init_state())
 
     def step(
-        self, state: State, x: ArrayLike, dt: ArrayLike | None = None, *, key: Any = None
+        self,
+        state: State,
+        x: ArrayLike | Sequence,
+        dt: ArrayLike | None = None,
+        *,
+        reset: ArrayLike | None = None,
+        key: Any = None,
     ) -> tuple[State, Array]:
-        """The model's `step`."""
+        """The model's `step`, from `init_state()` where `reset` is True."""
         x, dt = _exactly("x", x), _exactly("dt", dt)
-        return self._step(self._arrays, state, x, dt, key)
+        if dt is not None and not isinstance(dt, jax.Array):
+            refuse_backwards(dt)
+        with _OwnWords(state):
+            return self._step(self._arrays, state, x, dt, reset, key)
 
     def scan(
         self,
-        xs: ArrayLike,
+        xs: ArrayLike | Sequence,
         state: State,
         *,
-        dt: ArrayLike | None = None,
-        mask: ArrayLike | None = None,
-        reset: ArrayLike | None = None,
+        dt: ArrayLike | Sequence | None = None,
+        mask: ArrayLike | Sequence | None = None,
+        reset: ArrayLike | Sequence | None = None,
         key: Any = None,
     ) -> tuple[State, Array]:
         """Several steps in one call: the model's `scan`; for a cell, `rz.scan.unroll`."""
         xs, dt = _exactly("xs", xs), _exactly("dt", dt)
-        return self._scan(self._arrays, state, _Given(xs, dt, mask, reset, key))
+        mask, reset = _exactly("mask", mask), _exactly("reset", reset)
+        with _OwnWords(state):
+            return self._scan(self._arrays, state, _Given(xs, dt, mask, reset, key))
 
     def _model(self, arrays: list) -> Any:
         return eqx.combine(jax.tree.unflatten(self._tree, arrays), self._rest)
 
-    def _run_step(self, arrays, state, x, dt, key):
+    def _run_step(self, arrays, state, x, dt, reset, key):
         time = () if dt is None else (dt,)
         keywords = {} if key is None else {"key": key}
-        return self._model(arrays).step(state, x, *time, **keywords)
+        model = self._model(arrays)
+        return model.step(restart(model, state, reset), x, *time, **keywords)
 
     def _run_scan(self, arrays, state, given: _Given):
         model = self._model(arrays)
         layer = model if hasattr(model, "scan") else Recurrent(model)
         xs, dt, mask, reset, key = given
         return layer.scan(xs, state, dt=dt, mask=mask, reset=reset, key=key)
+
+
+class _OwnWords:
+    """What JAX says of memory that was given away, in the words of a stream."""
+
+    __slots__ = ("state",)
+
+    def __init__(self, state: State):
+        self.state = state
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        if error is None or "deleted" not in str(error):
+            return
+        leaves = jax.tree.leaves(self.state)
+        if any(isinstance(leaf, jax.Array) and leaf.is_deleted() for leaf in leaves):
+            raise RuntimeError(
+                "expected a state that is not used up: step and scan take over the memory of the "
+                "state that they are given, so go on with the one they give back, state, y = "
+                "stream.step(state, x), or keep one beforehand with jax.tree.map(jnp.copy, state)"
+            ) from error
 
 
 def _exactly(name: str, value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Planted mistakes of the chunks that run side by side."""
 
 LAW = "test_chunks.py -k {}"
+DEVICES = "test_chunks_over_devices.py -k 'equal_the_loop and elman'"
 ROWS = {
     "joints one off": (
         "_evaluators/problem.py",
@@ -58,26 +59,26 @@ ROWS = {
     ),
     "jacobians of chunks transposed": (
         "_evaluators/newton.py",
-        "return _solved(jnp.concatenate([none, inner]), offsets",
-        "return _solved(jnp.concatenate([none, jnp.swapaxes(inner, 1, 2)]), offsets",
+        "return _solved(inner, offsets, line, False)",
+        "return _solved(jnp.swapaxes(inner, 1, 2), offsets, line, False)",
         LAW.format("forward_mode"),
     ),
     "jacobians of chunks not transposed on the way back": (
         "_evaluators/newton.py",
-        "jnp.concatenate([jnp.swapaxes(inner, 1, 2), none])",
-        "jnp.concatenate([inner, none])",
+        "after = jnp.swapaxes(line.ahead(inner, none), 1, 2)",
+        "after = line.ahead(inner, none)",
         LAW.format("'equal_the_loop and lstm'"),
     ),
     "corrections from the chunk after": (
         "_evaluators/newton.py",
-        "inner, none = matrices[:-1],",
-        "inner, none = matrices[1:],",
+        "inner = line.handed_on(matrices, none)",
+        "inner = line.ahead(matrices, none)",
         LAW.format("'equal_the_loop and lstm'"),
     ),
     "the first state has no derivative": (
         "_evaluators/side_by_side.py",
-        "offsets = jnp.concatenate([first[None], own.ends[:-1]])",
-        "offsets = jnp.concatenate([0 * first[None], own.ends[:-1]])",
+        "offsets = line.handed_on(own.ends, first)",
+        "offsets = line.handed_on(own.ends, 0 * first)",
         LAW.format("'equal_the_loop and lstm'"),
     ),
     "the end lets open chunks be": (
@@ -157,5 +158,35 @@ ROWS = {
         "_apart(found / np.asarray(units(flat))), found / np.asarray(spread(flat))",
         "_apart(found / np.asarray(units(flat)).max()), found / np.asarray(spread(flat)).max()",
         "test_foresight.py -k small_counts",
+    ),
+    "every device begins with the given state": (
+        "_evaluators/line.py",
+        "first = jnp.where(self.place == 0, first, before)",
+        "first = first + 0 * before",
+        DEVICES,
+    ),
+    "devices stand in one order only": (
+        "_evaluators/line.py",
+        "parts = parts[::-1] if self.reverse else parts",
+        "parts = parts",
+        DEVICES,
+    ),
+    "a chunk of one device is another one's": (
+        "_evaluators/line.py",
+        "return lax.dynamic_slice_in_dim(array, self.place * size, size)",
+        "return lax.dynamic_slice_in_dim(array, 0 * self.place, size)",
+        DEVICES,
+    ),
+    "declared blocks transposed": (
+        "_evaluators/by_steps.py",
+        "return after, jnp.stack(columns, axis=1)",
+        "return after, jnp.stack(columns, axis=0)",
+        LAW.format("declares"),
+    ),
+    "steps are believed before they fit": (
+        "_evaluators/levels.py",
+        "fits = (after.wrong == 0) & (found.correction <= tol)",
+        "fits = after.wrong >= 0",
+        LAW.format("'equal_the_loop and unicornn'") + " -m 'slow or not slow'",
     ),
 }

@@ -360,6 +360,50 @@ def test_a_batch_ends_together_and_each_sample_as_it_is():
         assert_close(one, two, 1e-10)
 
 
+@pytest.mark.parametrize("name", ["unicornn", pytest.param("indrnn", marks=pytest.mark.slow)])
+def test_blocks_that_a_class_declares_are_solved_step_by_step(name):
+    """Units that keep what they see: no chunk forgets, and no branches merge."""
+    with float64() as dtype:
+        options = {"recurrent_range": (1.0, 1.0), "activation": jnp.tanh}
+        options = options if name == "indrnn" else {"delta": 0.2}
+        cell = rz.make_cell(name, 2, 3, key=jax.random.key(0), dtype=dtype, **options)
+        xs = 0.05 * draw(0, (40 * 16, 2))
+        report = chunk_report(cell, xs, method=Chunks(16))
+        assert (report.level, report.reruns, report.branches) == (3, 0, 0)
+        assert report.passes <= 20
+        one, two = (unroll(cell, xs, method=method)[1] for method in ("sequential", Chunks(16)))
+        assert_close(one, two, 1e-10)
+
+
+@pytest.mark.parametrize("name", [pytest.param("cfc", marks=pytest.mark.slow), "elman"])
+def test_a_gradient_of_some_chunks_at_once(name):
+    with float64() as dtype:
+        cell = rz.make_cell(name, 3, 4, key=jax.random.key(0), dtype=dtype)
+        xs, state, keywords = everything(cell, 33)
+        keywords |= {"dt": 0.7} if cell.timed else {}
+        one = outcome((cell, xs, state), "sequential", keywords)
+        two = outcome((cell, xs, state), Chunks(5, at_once=3), keywords)
+        assert_close(one[0], two[0], 1e-11)
+        assert_close(one[1], two[1], 1e-9)
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_gradient(capsys):
+    """A twentieth of the Jacobians of all steps, which Newton's method over steps keeps."""
+    time, size = 65_536, 64
+    cell = rz.make_cell("gru", 8, size, key=jax.random.key(0))
+    params, rest = eqx.partition(cell, eqx.is_inexact_array)
+
+    def loss(params, xs):
+        return jnp.sum(unroll(eqx.combine(params, rest), xs, method=Chunks(at_once=16))[1] ** 2)
+
+    xs = jax.ShapeDtypeStruct((time, 8), jnp.float32)
+    used = jax.jit(jax.grad(loss)).lower(params, xs).compile().memory_analysis()
+    with capsys.disabled():
+        print(f" {used.temp_size_in_bytes / 1e6:.1f} MB of {4 * time * size**2 / 1e6:.0f}", end=" ")
+    assert used.temp_size_in_bytes <= 4 * time * size**2 / 20
+
+
 def test_the_cheaper_derivative_is_as_wrong_as_chunks_remember():
     with float64() as dtype:
         cell = rz.make_cell("elman", 3, 4, key=jax.random.key(0), dtype=dtype)
@@ -523,6 +567,7 @@ BAD = {
     ),
     "size": (lambda xs: Chunks(0), ValueError, "size to be at least 1"),
     "no number": (lambda xs: Chunks(2.5), TypeError, "size to be a whole number"),
+    "at once": (lambda xs: Chunks(at_once=0), ValueError, "at_once to be at least 1"),
     "tol": (lambda xs: Chunks(tol=-1.0), ValueError, "tol to be a positive"),
     "gradient": (lambda xs: Chunks(gradient="none"), ValueError, "gradient to be one of"),
 }

@@ -72,6 +72,27 @@ def test_one_position_gives_one_sample_without_the_sample_axis():
     assert len(list(Batch(jnp.ones((4, 2, 1)), jnp.ones(4)))) == 4
 
 
+def test_lengths_make_a_mask():
+    x, y = np.ones((3, 4, 2)), np.ones(3)
+    batch = Batch(x, y, lengths=[4, 0, 2])
+    np.testing.assert_array_equal(batch.mask, np.arange(4) < np.array([[4], [0], [2]]))
+    assert isinstance(batch.mask, np.ndarray)
+    assert isinstance(Batch(jnp.ones((3, 4, 2)), y, lengths=[4, 0, 2]).mask, jax.Array)
+    for wrong, message in (([4, 0], "lengths of shape"), ([4, 0, 5], r"lie in \[0, 4\]")):
+        with pytest.raises(ValueError, match=message):
+            Batch(x, y, lengths=wrong)
+    with pytest.raises(ValueError, match="mask or lengths, got both"):
+        Batch(x, y, np.ones((3, 4), bool), lengths=[4, 0, 2])
+
+
+def test_time_does_not_run_backwards():
+    dt = np.ones((3, 4), np.float32)
+    dt[1, 2] = -0.5
+    with pytest.raises(ValueError, match="at least 0, got -0.5 at sample 1, step 2"):
+        Batch(np.ones((3, 4, 2)), np.ones(3), dt=dt)
+    Batch(np.ones((3, 4, 2)), np.ones(3), dt > 0, dt)
+
+
 def test_fields_that_are_none_stay_none():
     part = Batch(np.ones((3, 2, 1)), np.ones(3))[1:]
     assert (part.mask, part.dt, part.reset) == (None, None, None)

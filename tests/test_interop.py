@@ -846,6 +846,27 @@ def test_safetensors_and_back(tmp_path, make):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+def test_the_state_of_any_cell_goes_through_safetensors(tmp_path):
+    pytest.importorskip("safetensors")
+    path, kinds, rng = tmp_path / "state.safetensors", set(), np.random.default_rng(0)
+
+    def drawn(leaf):
+        parts = rng.standard_normal((2, *leaf.shape))
+        return (parts[0] + 1j * parts[1] if leaf.dtype.kind == "c" else parts[0]).astype(leaf.dtype)
+
+    for name in rz.list_cells():
+        like = eqx.filter_eval_shape(
+            lambda name=name: rz.make_cell(name, 2, 4, key=KEY).init_state()
+        )
+        kinds |= {leaf.dtype.name for leaf in jax.tree.leaves(like)}
+        state = jax.tree.map(drawn, like)
+        save_safetensors(state, path)
+        found = load_safetensors(like, path)
+        assert jax.tree.structure(found) == jax.tree.structure(state)
+        assert jax.tree.all(jax.tree.map(lambda a, b: (a == b).all(), found, state)), name
+    assert "complex64" in kinds
+
+
 def test_safetensors_names_and_shapes_without_memory(tmp_path):
     library = pytest.importorskip("safetensors.numpy")
     path = tmp_path / "model.safetensors"

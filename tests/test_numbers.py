@@ -95,6 +95,25 @@ def test_traced_times_that_say_nothing_are_runtime_errors(name):
         jax.jit(rz.elapsed)(jnp.asarray(BAD_TIMES[name][0]))
 
 
+def test_a_scale_says_what_a_nominal_step_is():
+    times = np.array([10.0, 10.5, 13.0])
+    for one in (rz.elapsed(times, scale=0.5), jax.jit(lambda t: rz.elapsed(t, scale=0.5))(times)):
+        np.testing.assert_allclose(one, [1, 1, 5])
+    mapped = jax.vmap(lambda t: rz.elapsed(t, first=2.0, scale=0.5))(times[None])
+    np.testing.assert_allclose(mapped, [[2, 1, 5]])
+    hours = np.datetime64("2024-01-01T00") + np.array([0, 12, 48]) * np.timedelta64(1, "h")
+    np.testing.assert_allclose(rz.elapsed(hours, scale=np.timedelta64(1, "D")), [1, 0.5, 1.5])
+    # A float of the seconds since 1970 covers 128 of them: too coarse for seconds, not for days.
+    stamps = np.float32(1.7e9 + 86400 * np.array([0, 1, 3]))
+    np.testing.assert_allclose(rz.elapsed(stamps, scale=86400.0), [1, 1, 2], rtol=1e-2)
+    with pytest.raises(TypeError, match="scale as a number for times of dtype float64"):
+        rz.elapsed(times, scale=np.timedelta64(1, "D"))
+    with pytest.raises(ValueError, match="scale above 0"):
+        rz.elapsed(times, scale=0.0)
+    with pytest.raises(ValueError, match="NaT"):
+        rz.elapsed([np.datetime64("NaT", "s")], scale=np.timedelta64(1, "D"))
+
+
 def test_simultaneous_samples_and_fine_times_pass():
     for times in ([0.0, 1.0, 1.0], [7.0] * 3, np.float32([0, 1e-9, 1e-9]), np.float32([1e5, 1e5])):
         dt = np.diff(np.asarray(times, np.float64))

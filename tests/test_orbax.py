@@ -163,3 +163,15 @@ def test_all_kinds_of_arrays(tmp_path):
     found = train(model, data, steps=2, checkpoints=kept(tmp_path, "must"), **options)
     assert same(found.model, first.model)
     assert [type(leaf) for leaf in found.model[2:4]] == [int, float]
+
+
+def test_load_opens_the_model_of_a_folder(tmp_path):
+    data = sign_task()
+    options = {"steps": 4, "return_best": True, "checkpoints": kept(tmp_path), **OPTIONS}
+    result = train(model_for(dropout=0.2), data, data, **options)
+    for path in (tmp_path, tmp_path / "4"):
+        assert same(rz.train.load(path, which="best"), result.model)
+    before = rz.train.load(tmp_path / "2")
+    assert not same(before, result.model)
+    assert same(rz.train.load(tmp_path / "2", like=result.model), before)
+    assert steps_in(tmp_path) == [2, 4]

@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import optax
 import pytest
+from test_train import sign_task, train
 
 import rnn_zoo as rz
 from rnn_zoo import registry
@@ -49,6 +51,26 @@ def test_a_file_knows_how_its_model_is_built(tmp_path, name, options):
     assert [p.name for p in tmp_path.iterdir()] == ["model.rz"]
     save(tmp_path / "again.rz", loaded)
     assert (tmp_path / "again.rz").read_bytes() == (tmp_path / "model.rz").read_bytes()
+
+
+def test_load_opens_the_model_of_a_checkpoint(tmp_path):
+    data, checkpoints = sign_task(), rz.train.Checkpoints(tmp_path)
+    start = rz.SequenceModel(rz.LSTM(1, 3, key=KEY), 2, dropout=0.5, key=KEY)
+    options = {"steps": 6, "eval_every": 2, "checkpoints": checkpoints, "ema": optax.ema(0.9)}
+    result = train(start, data, data, **options)
+    for path in (tmp_path, tmp_path / "checkpoint.rzc"):
+        assert same(load(path), result.model)
+    assert same(load(tmp_path, like=start), result.model)
+    best = min(result.history, key=lambda row: row["valid_loss"])["valid_loss"]
+    found = rz.train.evaluate(load(tmp_path, which="best"), data, loss=rz.train.cross_entropy)
+    assert found["loss"] == pytest.approx(best, rel=1e-5)
+    with pytest.raises(ValueError, match="another model than expected"):
+        load(tmp_path, like=rz.LSTM(2, 3, key=KEY))
+    train(start, data, steps=2, checkpoints=checkpoints)
+    with pytest.raises(ValueError, match='no best model.*which="last"'):
+        load(tmp_path, which="best")
+    with pytest.raises(FileNotFoundError, match="expected checkpoint.rzc in it"):
+        load(tmp_path.parent)
 
 
 def test_inference_flags_come_back(tmp_path):

@@ -58,6 +58,51 @@ def test_the_state_is_taken_over_and_the_model_is_not(name):
     np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.parametrize("name", ["cell", "stack", "model"])
+def test_a_reset_starts_anew_in_a_step(name):
+    model, xs = MODELS[name](), draw(2, (2, I))
+    stream = rz.Stream(model)
+    start = model.init_state()
+    state, _ = model.step(start, xs[0])
+    expected = model.step(start, xs[1])
+    assert_close(model.step(state, xs[1], reset=True), expected, 1e-6)
+    assert_close(model.step(state, xs[1], reset=jnp.array(False)), model.step(state, xs[1]), 1e-6)
+    state, _ = stream.step(stream.init_state(), xs[0].tolist(), reset=False)
+    assert_close(stream.step(state, list(xs[1]), reset=True), expected, 1e-6)
+    with pytest.raises(TypeError, match="reset of dtype bool"):
+        model.step(start, xs[0], reset=1)
+    with pytest.raises(ValueError, match="reset as one bool"):
+        model.step(start, xs[0], reset=jnp.ones(2, bool))
+
+
+def test_a_used_up_state_is_explained():
+    stream = rz.Stream(MODELS["cell"]())
+    state = stream.init_state()
+    after, _ = stream.step(state, [0.1, 0.2, 0.3])
+    for again in (
+        lambda: stream.step(state, [0.1, 0.2, 0.3]),
+        lambda: stream.scan([[0.0] * I], state),
+    ):
+        with pytest.raises(RuntimeError, match="a state that is not used up"):
+            again()
+    stream.scan([[0.1, 0.2, 0.3]] * 2, after, mask=[True, False], reset=[False, True])
+
+
+def test_a_stream_refuses_time_that_runs_backwards():
+    stream = rz.Stream(MODELS["timed"]())
+    with pytest.raises(ValueError, match="dt of at least 0, got -0.5"):
+        stream.step(stream.init_state(), [0.1, 0.2, 0.3], -0.5)
+
+
+def test_initial_states_for_a_batch():
+    layer, xs = MODELS["stack"](), draw(3, (2, T, I))
+    states = rz.scan.init_states(layer, 2)
+    assert jax.tree.leaves(states)[0].shape == (2, 4)
+    assert_close(rz.batch(layer.scan)(xs, states), rz.batch(layer.scan)(xs), 1e-6)
+    with pytest.raises(ValueError, match="batch_size to be an integer of at least 1"):
+        rz.scan.init_states(layer, 0)
+
+
 def test_steps_are_compiled_once():
     traces = []
 

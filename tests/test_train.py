@@ -87,6 +87,59 @@ def test_losses_are_the_formulas():
     np.testing.assert_allclose(value, ((logits - targets) ** 2).mean(), rtol=1e-5)
 
 
+def test_more_losses_are_those_of_optax():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(size=(6, 3, 4)).astype(np.float32), rng.integers(0, 4, (6, 3))
+    mask = rng.random((6, 3)) < 0.5
+    weights = np.array([0.5, 1.0, 2.0, 0.0])
+    smooth = optax.smooth_labels(np.eye(4, dtype=np.float32)[labels], 0.1)
+    each = np.asarray(optax.softmax_cross_entropy(logits, smooth))
+    loss = rz.train.cross_entropy_with(class_weights=weights, label_smoothing=0.1)
+    assert loss is rz.train.cross_entropy_with(class_weights=list(weights), label_smoothing=0.1)
+    value, _ = loss(identity, Batch(logits, np.where(mask, labels, -1), mask))
+    np.testing.assert_allclose(value, (each * weights[labels])[mask].mean(), rtol=1e-5)
+
+    answers = rng.integers(0, 2, (6, 3, 4)).astype(np.float32)
+    each = np.asarray(optax.sigmoid_binary_cross_entropy(logits, answers))
+    right = (logits > 0) == (answers > 0.5)
+    hidden = rng.random((6, 3, 4)) < 0.3
+    data = Batch(logits, np.where(hidden, np.nan, answers).astype(np.float32), mask)
+    value, metrics = rz.train.binary_cross_entropy(identity, data)
+    seen = mask[..., None] & ~hidden
+    np.testing.assert_allclose(value, each[seen].mean(), rtol=1e-5)
+    np.testing.assert_allclose(metrics["accuracy"], right[seen].mean(), rtol=1e-5)
+
+    far = 3 * rng.normal(size=(6, 3, 4)).astype(np.float32)
+    each = np.asarray(optax.huber_loss(logits, far, delta=0.7))
+    value, _ = rz.train.huber(0.7)(identity, Batch(logits, far, mask))
+    np.testing.assert_allclose(value, each[mask].mean(), rtol=1e-5)
+    assert rz.train.huber() is rz.train.huber(1.0)
+
+
+BAD_LOSSES = {
+    "weights": (lambda: {"class_weights": [1.0, -1.0]}, "class_weights of at least 0"),
+    "smoothing": (lambda: {"label_smoothing": 1.0}, r"label_smoothing in \[0, 1\)"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_LOSSES)
+def test_losses_that_are_none(name):
+    options, message = BAD_LOSSES[name]
+    with pytest.raises(ValueError, match=message):
+        rz.train.cross_entropy_with(**options())
+
+
+def test_losses_check_their_targets():
+    data = Batch(np.zeros((4, 5, 1), np.float32), np.zeros(4, int))
+    with pytest.raises(ValueError, match="class_weights for the model's 2 outputs, got 3"):
+        evaluate(model_for(), data, loss=rz.train.cross_entropy_with(class_weights=[1, 1, 1]))
+    data = Batch(np.zeros((4, 5, 1), np.float32), np.full((4, 2), 2.0, np.float32))
+    with pytest.raises(ValueError, match="from 0 to 1, the probability of yes, got 2"):
+        evaluate(model_for(), data, loss=rz.train.binary_cross_entropy)
+    with pytest.raises(ValueError, match="delta above 0"):
+        rz.train.huber(0.0)
+
+
 def test_masked_steps_do_not_count_and_hide_anything():
     rng = np.random.default_rng(0)
     logits, labels = rng.normal(size=(6, 3, 4)).astype(np.float32), rng.integers(0, 4, (6, 3))

@@ -108,6 +108,18 @@ def test_components_of_several_sequences():
         viz.states_pca(states, labels=[1, 2])
 
 
+def test_points_lie_in_the_plane_of_the_states():
+    states = np.random.default_rng(1).normal(size=(50, 3)) * [3, 2, 0.1]
+    ax = viz.states_pca(states, points=states[[4, 9]])
+    cross = next(line for line in ax.lines if line.get_gid() == "points")
+    plane = np.stack(ax.lines[0].get_data(), axis=1)
+    np.testing.assert_allclose(np.stack(cross.get_data(), axis=1), plane[[4, 9]], atol=1e-9)
+    alone = viz.states_pca(states)
+    np.testing.assert_array_equal(np.stack(alone.lines[0].get_data(), axis=1), plane)
+    with pytest.raises(ValueError, match=r"points of shape \(points, 3\), .* got \(3,\)"):
+        viz.states_pca(states, points=states[0])
+
+
 def test_kernels_are_drawn_one_by_one():
     response = np.random.default_rng(0).normal(size=(6, 2, 3))
     ax = viz.kernels(response, step=0.5, unit="s")

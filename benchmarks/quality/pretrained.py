@@ -136,7 +136,7 @@ def mackey_glass_whole():
 
 
 def lorenz_whole():
-    return standard(rz.data.lorenz_series(32_000, h=LORENZ_STEP, substeps=4)[1000:])
+    return standard(rz.data.lorenz_series(14_000, h=LORENZ_STEP, substeps=4)[1000:])
 
 
 MACKEY_GLASS = {"spectral_radius": 1.1, "leak": 0.5, "input_scaling": 0.3, "bias_scaling": 0.5}
@@ -255,7 +255,7 @@ RECIPES = {
     "lorenz": Recipe(
         "Runs the Lorenz system on, a step every 0.02: a reservoir with a fitted readout.",
         LOOP.format(3),
-        SERIES.format("rz.data.lorenz_series(32000, h=0.02, substeps=4)[1000:]"),
+        SERIES.format("rz.data.lorenz_series(14000, h=0.02, substeps=4)[1000:]"),
         PIECES + "; the median of the times for which the error stays below 0.4",
         surrogate(lorenz_whole, 300, 1e-9, LORENZ),
         lorenz_figures,

@@ -4,6 +4,7 @@ Shapes are known when a function is traced, so these are ordinary exceptions.
 """
 
 import difflib
+import weakref
 from numbers import Integral
 from typing import Any, NamedTuple
 
@@ -16,7 +17,8 @@ from jaxtyping import Array, PyTree
 from .._engine.chunks import Length
 from .._engine.unstable import Tracer
 from .keys import is_key, step_keys
-from .numbers import exactly
+from .numbers import exactly, on_host, place
+from .runtime import runtime_error_if
 
 
 class Steps(NamedTuple):
@@ -42,10 +44,11 @@ def check_steps(part: Any, xs, dt, mask, reset, key) -> Steps:
 def beside(part: Any, xs: Array, dt, mask, reset, key) -> Steps:
     """`check_steps` for inputs that are checked already."""
     length = xs.shape[0]
+    mask = check_flags("mask", mask, length)
     return Steps(
         xs,
-        check_dt(part, dt, length),
-        check_flags("mask", mask, length),
+        refuse_backwards(check_dt(part, dt, length), mask),
+        mask,
         check_flags("reset", reset, length),
         step_keys(key, length) if part.stochastic else None,
     )
@@ -122,6 +125,35 @@ def check_dt(part: Any, dt, length: Length) -> Array | None:
             f"each step of xs, got {dt.shape}"
         )
     return dt
+
+
+_FORWARDS: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
+
+
+def refuse_backwards(dt: Any, mask: Any = None) -> Any:
+    """`dt`, where no valid step has one below 0: time does not run backwards.
+
+    A ValueError where the numbers are known, a runtime error where they are traced; of the layers
+    of a model the first looks, for all.
+    """
+    if dt is None or _FORWARDS.get(id(dt)) is dt:
+        return dt
+    flags = None if mask is None else on_host(mask)
+    known = on_host(dt) if mask is None or flags is not None else None
+    if known is None:
+        wrong = dt < 0 if mask is None else (dt < 0) & mask
+        dt = runtime_error_if(dt, jnp.any(wrong), f"dt must not be negative: {_SORTED}")
+        _FORWARDS[id(dt)] = dt
+        return dt
+    wrong = known < 0 if flags is None else (known < 0) & flags
+    if wrong.any():
+        at = place(wrong)
+        where = f" at step {at[0]}" if at else ""
+        raise ValueError(f"expected dt of at least 0, got {known[at]}{where}: {_SORTED}")
+    return dt
+
+
+_SORTED = "sort the samples by time; rz.elapsed(times) gives dt from time stamps"
 
 
 def check_state(cell: Any, state: Any) -> PyTree[Array]:

@@ -15,6 +15,7 @@ from jax.custom_batching import custom_vmap
 from jaxtyping import Array, ArrayLike, Bool, Shaped
 
 from .._engine.unstable import Tracer, is_mapped
+from .checks import check_positive
 from .numbers import on_host, place
 from .runtime import runtime_error_if
 
@@ -45,13 +46,15 @@ def elapsed(
     mask: ArrayLike | Sequence | None = None,
     *,
     first: ArrayLike = 1.0,
+    scale: Any = 1.0,
 ) -> Shaped[Array, " time"]:
     """The time since the last valid step, for each step: the `dt` of irregular samples.
 
-    `times` (time,) holds the time of each sample, in units of the cell's nominal step. The first
-    valid step, which has nothing before it, gets `first`, by default one nominal step (with 0
-    most timed cells would not see that sample at all). Masked steps get 1, as the evaluators
-    give them.
+    `times` (time,) holds the time of each sample; `scale` is how much of it one nominal step of the
+    cell is: 3600.0 for times in seconds and a step of an hour. Dates, `np.datetime64`, take a
+    `np.timedelta64(1, "h")`. The first valid step, which has nothing before it, gets `first`, by
+    default one nominal step (with 0 most timed cells would not see that sample at all). Masked
+    steps get 1, as the evaluators give them.
 
     Differences are taken in the 64 bits of the host, or exactly for integers, before anything
     becomes a float32: for lists, for NumPy and JAX arrays, with any mask, under `jax.vmap` of
@@ -61,8 +64,10 @@ def elapsed(
 
     **Raises:** ValueError, a runtime error where the numbers are traced, for a time that runs
     backwards over the valid steps, that is not finite, or that its dtype cannot tell from the
-    time before; TypeError for dates, which have no unit of their own.
+    time before, and for a `scale` that is not above 0; TypeError for dates without the `scale` that
+    says their unit.
     """
+    times, scale = _counted(times, scale)
     stamps, flags = _stamps(times, mask)
     shape = jnp.shape(stamps)
     if len(shape) != 1:
@@ -71,7 +76,23 @@ def elapsed(
         raise ValueError(
             f"expected mask of shape {shape} and dtype bool, got {flags.shape}, {flags.dtype}"
         )
-    return _elapsed(stamps, flags, first)
+    return _elapsed(stamps, flags, first, scale)
+
+
+def _counted(times: Any, scale: Any) -> tuple[Any, float]:
+    """Dates as whole numbers of their own unit, and the scale in this unit."""
+    if isinstance(scale, np.timedelta64):
+        dates = np.asarray(times)
+        if dates.dtype.kind != "M":
+            raise TypeError(
+                f"expected scale as a number for times of dtype {dates.dtype}, got {scale!r}: a "
+                "time span is for dates, np.datetime64"
+            )
+        if np.isnat(dates).any():
+            raise ValueError("expected times that are known, got NaT: leave those samples out")
+        unit, count = np.datetime_data(dates.dtype)
+        times, scale = dates.astype(np.int64), scale / np.timedelta64(count, unit)
+    return times, check_positive("scale", scale)
 
 
 def _stamps(times: Any, mask: Any) -> tuple[Any, Any]:
@@ -80,7 +101,7 @@ def _stamps(times: Any, mask: Any) -> tuple[Any, Any]:
     stamps: Any = jnp.asarray(times) if known is None else known
     if not jnp.issubdtype(stamps.dtype, jnp.floating) and stamps.dtype.kind not in "iu":
         dates = stamps.dtype.kind in "mM"
-        mend = ': count in nominal steps, (t - t[0]) / np.timedelta64(1, "s")' if dates else ""
+        mend = ': say what one nominal step is, scale=np.timedelta64(1, "s")' if dates else ""
         raise TypeError(f"expected times as real numbers, got {stamps.dtype}{mend}")
     flags = None if mask is None else on_host(mask)
     return stamps, jnp.asarray(mask) if mask is not None and flags is None else flags
@@ -90,17 +111,17 @@ def _is_float(array: Any) -> bool:
     return jnp.issubdtype(array.dtype, jnp.floating)
 
 
-def _elapsed(times: Any, mask: Any, first: Any) -> Array:
+def _elapsed(times: Any, mask: Any, first: Any, scale: float) -> Array:
     """`elapsed` with leading axes, (..., time), of checked arguments."""
     if isinstance(times, np.ndarray) and not isinstance(mask, Tracer):
-        return _on_host(times, mask, first)
+        return _on_host(times, mask, first, scale)
     # Of an argument of vmap its own array may be one of the host, with all of its bits.
     if is_mapped(times) or is_mapped(mask):
-        return _mapped(times, mask, first)
+        return _mapped(times, mask, first, scale)
     dtype = _dtype(times)
     parts = _split(times) if isinstance(times, np.ndarray) else _Parts((times,), _reach(times))
     mask = jnp.ones(jnp.shape(times), bool) if mask is None else mask
-    return _traced(parts, mask, jnp.asarray(first, dtype), dtype)
+    return _traced(parts, mask, jnp.asarray(first, dtype), dtype, scale)
 
 
 def _dtype(times: Any) -> Any:
@@ -119,7 +140,7 @@ COARSE = 0.1
 # --- on the host ----------------------------------------------------------------------------------
 
 
-def _on_host(times: np.ndarray, mask: np.ndarray | None, first: Any) -> Array:
+def _on_host(times: np.ndarray, mask: np.ndarray | None, first: Any, scale: float) -> Array:
     dtype, given = _dtype(times), times.dtype
     times = _wide(times)
     mask = np.ones(times.shape, bool) if mask is None else np.broadcast_to(mask, times.shape)
@@ -136,8 +157,8 @@ def _on_host(times: np.ndarray, mask: np.ndarray | None, first: Any) -> Array:
         passed = np.float64(valid.astype(np.uint64) - earlier.astype(np.uint64))
     else:
         passed, spacing = valid - earlier, _spacing(valid, given)
-        _refuse(counts & (passed <= spacing) & (spacing > COARSE), times, _apart(given))
-    dt = jnp.asarray(np.where(counts, passed, 1.0).astype(dtype))
+        _refuse(counts & (passed <= spacing) & (spacing > COARSE * scale), times, _apart(given))
+    dt = jnp.asarray(np.where(counts, passed / scale, 1.0).astype(dtype))
     return jnp.where(jnp.asarray(mask & ~counts), jnp.asarray(first, dtype), dt)
 
 
@@ -207,7 +228,7 @@ def _split(times: np.ndarray) -> _Parts:
     return _Parts(tuple(arrays), spacing.astype(dtype))
 
 
-def _traced(parts: _Parts, mask: Array, first: Array, dtype: Any) -> Array:
+def _traced(parts: _Parts, mask: Array, first: Array, dtype: Any, scale: float) -> Array:
     whole = jnp.asarray(parts.arrays[0])
     # Index of the last valid step at or before each step, then shifted by one.
     steps = jnp.arange(whole.shape[-1])
@@ -228,14 +249,15 @@ def _traced(parts: _Parts, mask: Array, first: Array, dtype: Any) -> Array:
     wrong |= counts & (passed < 0)
     if parts.spacing is not None:
         spacing = jnp.asarray(parts.spacing)
-        wrong |= counts & (passed <= spacing.astype(dtype)) & (spacing > COARSE)
+        wrong |= counts & (passed <= spacing.astype(dtype)) & (spacing > COARSE * scale)
+    passed = passed / scale
     dt = jnp.where(counts, passed, jnp.ones_like(passed))
     dt = jnp.where(mask & ~counts, first, dt)
     message = "times must be finite, not decrease over the valid steps, and " + _apart(whole.dtype)
     return runtime_error_if(dt, jnp.any(wrong), message)
 
 
-def _mapped(times: Any, mask: Any, first: Any) -> Array:
+def _mapped(times: Any, mask: Any, first: Any, scale: float) -> Array:
     """`_elapsed` inside of vmap, of the arrays that vmap was given."""
     given = {"times": times, "mask": mask, "first": first}
     # What is no argument of vmap stays out of it, and keeps its bits.
@@ -243,7 +265,7 @@ def _mapped(times: Any, mask: Any, first: Any) -> Array:
     rank = jnp.ndim(times)
 
     def call(moving: dict[str, Any]) -> Array:
-        return _elapsed(**{**given, **moving})
+        return _elapsed(**{**given, **moving}, scale=scale)
 
     def batched(size: int, in_batched: Any, moving: dict[str, Any]) -> tuple[Array, bool]:
         mapped = {name for name, yes in in_batched[0].items() if yes}
@@ -252,7 +274,7 @@ def _mapped(times: Any, mask: Any, first: Any) -> Array:
             for name, value in {**given, **moving}.items()
         }
         spread["times"] = _broadcast(spread["times"], size)
-        return _elapsed(**spread), True
+        return _elapsed(**spread, scale=scale), True
 
     rule = custom_vmap(call)
     rule.def_vmap(batched)

@@ -1,5 +1,6 @@
 """Linear cells with some modes for each channel: what is large is held for one step alone."""
 
+import functools
 from typing import Any
 
 import equinox as eqx
@@ -10,9 +11,9 @@ from jaxtyping import Array
 
 from .._common.checks import Steps, check_output
 from .._common.dtypes import half_as
+from .._engine import plain
 from .._engine.backends import tuned
-from .._engine.chunks import Length, Way
-from .._engine.loop import loop
+from .._engine.chunks import Length, in_chunks
 from ..base import check_transition
 from ..linear import select
 from .common import How, as_floats, over_time, visible
@@ -51,8 +52,8 @@ def channels(cell, state, steps: Steps, how: How):
             after, y = select(mask, (after, y), (H, jnp.zeros_like(y)))
         return after, y
 
-    way = Way(steps.length, how.reverse, _segment(steps.length))
-    H, ys = loop(body, _parts(cell.by_mode(state)), (changing, steps.mask, steps.reset), way)
+    H = _parts(cell.by_mode(state))
+    H, ys = _in_segments(body, H, (changing, steps.mask, steps.reset), steps.length, how.reverse)
     return cell.by_channel(_joined(H)), None, half_as(x, ys)
 
 
@@ -62,13 +63,27 @@ def _apart(signals: Any, at_one_step: Any) -> tuple[Any, Any]:
     return eqx.partition(signals, changes)
 
 
-def _segment(length: Length) -> int | None:
-    """Steps between two states that are kept: few enough for the cache, best without a rest."""
+def _in_segments(body: Any, H: Any, inputs: Any, length: Length, reverse: bool) -> Any:
+    """`lax.scan`, of which a derivative keeps the states between segments, and within the one it
+    is at those between steps."""
+    step = jax.checkpoint(body, prevent_cse=False)
+
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def segment(H, inputs):
+        size = len(jax.tree.leaves(inputs)[0])
+        return plain.scan(step, H, inputs, length=size, reverse=reverse)
+
+    return in_chunks(segment, H, inputs, division=_division(length), reverse=reverse)
+
+
+def _division(length: Length) -> tuple[int, Length, int]:
+    """The number of segments, their size, and the steps that remain; best none."""
     size = tuned("channel_segment")
-    if not isinstance(length, int):
-        return None
+    if not isinstance(length, int) or length <= size:
+        return 1, length, 0
     sizes = [s for s in range(size // 2, 2 * size) if length % s == 0]
-    return min(sizes, key=lambda s: abs(s - size), default=size)
+    size = min(sizes, key=lambda s: abs(s - size), default=size)
+    return length // size, size, length % size
 
 
 # --- complex states as pairs: the compiler makes better loops of real numbers ---------------------

@@ -13,6 +13,7 @@ from jax import lax
 from jaxtyping import Array
 
 from .._common.vectors import state_vector
+from .by_steps import by_steps, declared
 from .coalescence import Seeds, follow, merge, pick
 from .common import until, when
 from .newton import accumulated, corrections, jacobians
@@ -88,7 +89,10 @@ class Search(NamedTuple):
 def find(problem: Problem, options: Chunks) -> tuple[Pass, Report]:
     """The chunks from their true starts, and what it took."""
     tol = options.closed(problem.first.dtype)
-    search = _look_for_branches(problem, _nothing_yet(problem), options, tol)
+    trial = _nothing_yet(problem)
+    if options.newton and declared(problem) is not None:
+        trial = _by_steps(problem, trial, tol)
+    search = _look_for_branches(problem, trial, options, tol)
     trial = search.trial
     if options.newton:
         trial = _newton(problem, trial, tol, options.at_once)
@@ -290,6 +294,21 @@ def _newton(problem: Problem, trial: Trial, tol: float, at_once: int | None) -> 
 
     start = trial, trial.run.handed_on(), jnp.int32(0), jnp.array(False)
     return until(more, turn, start, problem)[0]
+
+
+def _by_steps(problem: Problem, trial: Trial, tol: float) -> Trial:
+    """Newton's method over single steps, where handing on does not close the joints."""
+    always = jnp.array(True)
+    trial = _hand_on(problem, trial, tol, always, always)
+
+    def look(trial: Trial) -> Trial:
+        found = by_steps(problem, trial.run.handed_on(), tol)
+        after = _look(problem, found.starts, tol, trial)
+        fits = (after.wrong == 0) & (found.correction <= tol)
+        passes, level = after.passes + found.rounds + 1, jnp.int32(3) * fits
+        return after._replace(error=found.correction, fits=fits, level=level, passes=passes)
+
+    return when(~trial.fits & (trial.passes < problem.chunks), look, trial, problem)
 
 
 def _one_by_one(problem: Problem, trial: Trial, tol: float) -> tuple[Pass, Array]:

@@ -11,6 +11,7 @@ from .._common.vectors import state_vector
 from .._engine import across_devices as across
 from .._engine.chunks import Way
 from .._engine.recurrence import solve
+from ..base import replace
 from ..linear import Dense
 from .common import repeated, when
 from .line import Line
@@ -60,13 +61,9 @@ def _solved(matrices: Array, offsets: Array, line: Line, reverse: bool) -> Array
     growth = jnp.sum(line.together(jnp.log(jnp.maximum(norms, 1))))
     safe = growth < 0.5 * jnp.log(jnp.finfo(matrices.dtype).max)
 
-    def states(matrices: Array, offsets: Array, algorithm: str, axis: str | None) -> Array:
-        # On a device the chunks stand in processing order; the devices may stand the other way.
-        way = Way(len(offsets), reverse != (line.reverse and axis is not None), mesh_axis=axis)
-        turned = slice(None, None, -1 if way.reverse != reverse else 1)
-        linear, columns = Dense(matrices[turned, None]), offsets[turned, None, :, None]
-        flags = {"mask": None, "barrier": None}
-        return solve(linear, columns, way, algorithm=algorithm, **flags)[turned, 0, :, 0]
+    def states(matrices: Array, offsets: Array, algorithm: str, line: Line) -> Array:
+        linear, columns = Dense(matrices[:, None]), offsets[:, None, :, None]
+        return over_line(linear, columns, line, reverse, algorithm)[:, 0, :, 0]
 
     def device_by_device(_: Array) -> Array:
         edge, last = (-1, 0) if reverse else (0, -1)
@@ -74,7 +71,7 @@ def _solved(matrices: Array, offsets: Array, line: Line, reverse: bool) -> Array
         def turn(_: Array, at: tuple[Array, Array]) -> tuple[Array, Array]:
             entering, _ = at
             d = offsets.at[edge].add(matrices[edge] @ entering)
-            d = states(matrices, d, "loop", None)
+            d = states(matrices, d, "loop", Line())
             if line.axis is None:
                 return entering, d
             return across.handed_on(d[last], line.axis, line.reverse != reverse), d
@@ -82,8 +79,21 @@ def _solved(matrices: Array, offsets: Array, line: Line, reverse: bool) -> Array
         start = jnp.zeros_like(offsets[0]), offsets
         return repeated(0, line.devices, turn, start, matrices, offsets)[1]
 
-    found = states(jnp.where(safe, matrices, 0), offsets, "associative", line.axis)
+    found = states(jnp.where(safe, matrices, 0), offsets, "associative", line)
     return when(~safe, device_by_device, found, matrices, offsets)
+
+
+def over_line(linear: Any, offsets: Array, line: Line, reverse: bool, algorithm: str) -> Array:
+    """`solve` of entries in processing order, over all devices.
+
+    The engine takes those of a device as they lie there, so where the devices stand the other way
+    round, so do the entries.
+    """
+    turned = slice(None, None, -1 if line.reverse else 1)
+    way = Way(len(offsets), reverse != line.reverse, mesh_axis=line.axis)
+    linear = replace(linear, a=linear.a[turned])
+    flags = {"mask": None, "barrier": None}
+    return solve(linear, offsets[turned], way, algorithm=algorithm, **flags)[turned]
 
 
 def accumulated(gains: Float[Array, " chunks"], joints: Float[Array, " chunks"]) -> Array:

@@ -33,9 +33,9 @@ class Chunks:
     - `newton`: whether level 3 is tried, whose Jacobians of chunks take chunks times n^2 numbers.
     - `gradient`: `"exact"`: one linear solve over the joints; `"two-pass"`: what a chunk hands on
       to the next but one is left out, which is cheaper, and as wrong as a chunk remembers.
-    - `at_once`: how many chunks a gradient goes through at once; None: all. It runs each chunk again
-      then, keeps the steps of so many chunks and of the others their starts alone, and takes as
-      many more steps in a row as there are such groups.
+    - `at_once`: how many chunks a gradient goes through at once, on each device; None: all. With a
+      number it keeps the steps of so many chunks, and of the others their starts alone. That takes
+      one more pass, each chunk once more in a gradient, and one group of chunks after the other.
     - `strict`: an error where chunks are left to level 4, in place of the time that it takes.
 
     ValueError or TypeError for what is none of these.

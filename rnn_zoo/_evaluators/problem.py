@@ -55,6 +55,8 @@ class Problem(eqx.Module):
     """Of the state before each chunk, (chunks, ...), what is no part of its vector."""
     run: Callable = eqx.field(static=True)
     """(cell, state, steps) -> final state, states, outputs: the loop."""
+    trace: Callable = eqx.field(static=True)
+    """The same, with all states."""
     line: Line = eqx.field(static=True)
     """The devices that the chunks lie on; steps and fixed parts are this device's."""
 
@@ -86,6 +88,20 @@ class Problem(eqx.Module):
             return self.run(cell, state, steps)[0], None, jnp.zeros(0)
 
         return replace(self, run=run)
+
+    def single(self) -> "Problem":
+        """The same in chunks of one step; for states that have no fixed parts."""
+        scalar = self.axes.dt is None and self.steps.dt is not None
+        cut = jax.tree.map(
+            lambda leaf: leaf.reshape(-1, 1, *leaf.shape[2:]),
+            self.steps._replace(dt=None) if scalar else self.steps,
+        )
+        return replace(self, steps=cut._replace(dt=self.steps.dt) if scalar else cut)
+
+    def traced(self, starts: Array) -> Array:
+        """The states after all steps of this device's chunks from these starts, (steps, n)."""
+        states = replace(self, run=self.trace).here(starts).states
+        return jax.vmap(jax.vmap(state_vector))(states).reshape(-1, starts.shape[-1])
 
     def all(self, starts: Array) -> Pass:
         """All chunks, from (chunks, n)."""
@@ -136,8 +152,13 @@ class Problem(eqx.Module):
         return steps, jax.tree.map(pick, self.fixed)
 
 
-def cut(cell: Any, state: Any, steps: Steps, size: int, run: Callable, line: Line) -> Problem:
-    """A sequence in chunks of `size` steps, or this device's part of it."""
+def cut(
+    cell: Any, state: Any, steps: Steps, size: int, loops: tuple[Callable, Callable], line: Line
+) -> Problem:
+    """A sequence in chunks of `size` steps, or this device's part of it.
+
+    `loops`: what runs a chunk, and the same with all states.
+    """
     length = steps.length
     count = math.ceil(length / size)
     fill = count * size - length
@@ -157,7 +178,7 @@ def cut(cell: Any, state: Any, steps: Steps, size: int, run: Callable, line: Lin
     if steps.dt is not None:
         parts = parts._replace(dt=chunked(steps.dt) if steps.dt.ndim else steps.dt)
     before = jax.tree.map(lambda leaf: leaf[::size], fixed)
-    return Problem(cell, state, parts, before, run, line)
+    return Problem(cell, state, parts, before, *loops, line)
 
 
 def _none(leaf: Any) -> bool:

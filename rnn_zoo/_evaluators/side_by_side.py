@@ -98,8 +98,9 @@ def _side_by_side(cell: Any, state: Any, steps: Steps, how: How) -> tuple[tuple,
     if how.algorithm.at_once is not None:
         # The loop of this package computes what inputs add before it runs, for all steps at once.
         inner = inner._replace(plain=True)
-    run = functools.partial(_loop, how=inner)
-    problem = cut(cell, state, steps, size, run, line)
+    hows = inner, inner._replace(keep_states=True)
+    run, trace = (functools.partial(_loop, how=how) for how in hows)
+    problem = cut(cell, state, steps, size, (run, trace), line)
     found, report = _found(problem, how.algorithm)
 
     def joined(leaf: Array) -> Array:

@@ -27,7 +27,7 @@ from ..init import fan_in_uniform, log_uniform
 from ..registry import register
 from .by_channel import AbstractChannelCell
 from .discretise import exponential_euler, zoh
-from .modes import has_map, has_map_bias, mapped, not_both, step_bounds, wide, zero_modes
+from .modes import has_map, has_map_bias, mapped, not_both, scaled, step_bounds, wide, zero_modes
 
 
 DISCRETISATIONS = {"euler": exponential_euler, "zoh": zoh}
@@ -195,7 +195,7 @@ class MambaCell(AbstractDeclaredCell, AbstractChannelCell, init=False):
         u, step, B, _ = signals
         decay, gain = DISCRETISATIONS[self.discretisation](c, step)
         decay = 2 * decay - 1 if self.negative_eigenvalues else decay
-        return decay, gain * B[:, None] * u.astype(gain.dtype)
+        return decay, scaled(gain * B[:, None], u)
 
     def read(
         self,

@@ -24,6 +24,7 @@ from ..declared import (
     positive,
 )
 from ..init import fan_in_uniform, leaky_kaiming, uniform
+from ..linear import Block2x2
 from ..registry import register
 
 
@@ -282,6 +283,7 @@ class UnICORNNCell(AbstractDeclaredCell, init=False):
     bias: Float[Array, " hidden"] | None = drawn(fan_in_uniform, fan_in="input")
     delta: float = option(0.1, positive)
     alpha: float = option(1.0, non_negative)
+    state_jacobian: ClassVar[type] = Block2x2
 
     def init_state(self) -> OscillatorState:
         return _rest(self.weight_ih, self.output_size)

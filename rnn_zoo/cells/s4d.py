@@ -32,6 +32,7 @@ from .modes import (
     has_map_bias,
     log_steps,
     mapped,
+    scaled,
     step_bounds,
     wide,
     zero_modes,
@@ -162,7 +163,7 @@ class S4DCell(AbstractDeclaredCell, AbstractChannelCell, init=False):
     ) -> tuple[Complex[Array, "modes hidden"], Complex[Array, "modes hidden"]]:
         u, dt = signals
         decay, gain = over(self.discretisation, c, dt)
-        return decay, gain * u.astype(gain.dtype)
+        return decay, scaled(gain, u)
 
     def read(
         self,

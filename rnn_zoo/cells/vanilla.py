@@ -177,6 +177,7 @@ class IndRNNCell(AbstractDeclaredCell, init=False):
     bias: Float[Array, " hidden"] | None = filled(0.0)
     recurrent_range: tuple[float, float] = option((0.0, 1.0), _checked_range)
     activation: Callable = option(jax.nn.relu, converter=portable)
+    state_jacobian: ClassVar[type] = Diagonal
 
     def constants(self) -> Float[Array, " hidden"]:
         """u, held to its range."""

@@ -5,7 +5,6 @@ from .batches import (
     Batch as Batch,
     batches as batches,
     pad_sequences as pad_sequences,
-    windows as windows,
 )
 from .catalogue import list_datasets as list_datasets, load as load
 from .chaos import (
@@ -97,6 +96,7 @@ from .trials import (
     perceptual_decision as perceptual_decision,
     ready_set_go as ready_set_go,
 )
+from .windowing import windows as windows
 
 
 __dir__ = _listing(__name__)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .batches import Batch, windows
+from .batches import Batch
 from .dataset import Baseline, Dataset, DatasetInfo
+from .windowing import windows
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import ArrayLike
 
-from .._common.numbers import checked, exactly
+from .._common.numbers import checked, exactly, place
+from .._common.times import lengths_to_mask
 from .._engine.unstable import Tracer
 from ._generator import generator
 
@@ -30,7 +32,8 @@ class Batch(eqx.Module):
       is missing, for models that take it: `rz.cells.GRUDCell`, or any cell in `rz.Imputed`.
     - `y`: labels (samples,), one target a sample (samples, features), or one target a step
       (samples, time, ...), with `NO_TARGET` (-1) for a step without a label; see `per_step`.
-    - `mask`: (samples, time) bool, False where a step does not happen (padding, gaps).
+    - `mask`: (samples, time) bool, False where a step does not happen (padding, gaps). Where
+      samples end early and have no gaps, `lengths`, (samples,) whole numbers, make it.
     - `dt`: (samples, time) float, the time since the step before, in units of the nominal step.
     - `reset`: (samples, time) bool, True where a new document starts.
 
@@ -38,7 +41,8 @@ class Batch(eqx.Module):
     (Zarr, HDF5): `batches`, `fit` and `evaluate` read the rows of each batch and never the whole.
 
     Fields that are None stay None everywhere. Raises ValueError when the shapes or the kinds of
-    the fields do not fit each other.
+    the fields do not fit each other, for a `dt` of NumPy below 0 at a valid step, for `mask` and
+    `lengths` together, and for a length that x has no room for.
     """
 
     x: Field
@@ -46,6 +50,22 @@ class Batch(eqx.Module):
     mask: Field | None = None
     dt: Field | None = None
     reset: Field | None = None
+
+    def __init__(
+        self,
+        x: Field,
+        y: Field,
+        mask: Field | None = None,
+        dt: Field | None = None,
+        reset: Field | None = None,
+        *,
+        lengths: ArrayLike | Sequence[int] | None = None,
+    ):
+        if lengths is not None:
+            if mask is not None:
+                raise ValueError("expected mask or lengths, got both: lengths make a mask")
+            mask = _mask_of(lengths, x)
+        self.x, self.y, self.mask, self.dt, self.reset = x, y, mask, dt, reset
 
     def __check_init__(self):
         # Transformations also build batches of things that are not arrays.
@@ -61,6 +81,7 @@ class Batch(eqx.Module):
             value = getattr(self, name)
             if hasattr(value, "shape"):
                 _check_field(name, value, self.x.shape)
+        _check_times(self.dt, self.mask)
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -87,6 +108,31 @@ class Batch(eqx.Module):
         if y.ndim < 2 or y.shape[1] != x.shape[1]:
             return False
         return y.ndim > 2 or not jnp.issubdtype(y.dtype, jnp.inexact)
+
+
+def _mask_of(lengths: Any, x: Field) -> AnyArray:
+    if np.shape(lengths) != x.shape[:1]:
+        raise ValueError(
+            f"expected lengths of shape {x.shape[:1]}, one for each sample of x, got "
+            f"{np.shape(lengths)}"
+        )
+    mask = lengths_to_mask(lengths, x.shape[1])
+    return mask if isinstance(x, Array) else np.asarray(mask)
+
+
+def _check_times(dt: Any, mask: Any) -> None:
+    # Of what lies on a device, or in a file, models look at the numbers that they get.
+    if not isinstance(dt, np.ndarray) or is_indexed(dt) or isinstance(mask, Tracer):
+        return
+    backwards = dt < 0
+    if backwards.any() and mask is not None:
+        backwards &= np.asarray(mask)
+    if backwards.any():
+        at = place(backwards)
+        raise ValueError(
+            f"expected dt of at least 0, got {dt[at]} at sample {at[0]}, step {at[1]}: sort the "
+            "samples by time; rz.elapsed(times) gives dt from time stamps"
+        )
 
 
 def _check_numbers(name: str, value: Field) -> None:
@@ -306,70 +352,3 @@ def pad_sequences(
     x = np.zeros((*mask.shape, *together.shape[1:]), together.dtype)
     x[mask] = together
     return exactly("sequences", x), jnp.asarray(mask)
-
-
-def windows(
-    series: AnyArray,
-    length: int | None,
-    *,
-    horizon: int = 1,
-    stride: int = 1,
-    mask: AnyArray | None = None,
-    dt: AnyArray | None = None,
-) -> Batch:
-    """Cut a series into windows, each step with the value `horizon` steps later as its target.
-
-    `series` is (time,) or (time, features). Window i begins at step `i * stride`; its `x` is
-    (length, features) and its `y` the same stretch, `horizon` steps later. `length=None` makes one
-    window of all there is. Windows are whole: up to `stride - 1` steps at the end of the series
-    are in none of them, and no window reaches past the end.
-
-    `mask`, (time,) bool, says which values were observed: a step is valid when its own value and
-    its target are, and the others hold zeros in x and y. `dt`, (time,), is cut along. Values that
-    are missing one by one, NaN, need no mask: they stay NaN in x, for models that take it, and in
-    y, where `rz.train.mse` leaves them out.
-
-    Raises ValueError when the series is too short for one window.
-    """
-    values = np.asarray(series)
-    values = values[:, None] if values.ndim == 1 else values
-    if values.ndim != 2:
-        raise ValueError(f"expected a series (time,) or (time, features), got {values.shape}")
-    if horizon < 1:
-        raise ValueError(f"expected horizon of at least 1, got {horizon}")
-    for name, extra in (("mask", mask), ("dt", dt)):
-        if extra is not None and extra.shape != values.shape[:1]:
-            raise ValueError(f"expected {name} of shape {values.shape[:1]}, got {extra.shape}")
-    steps = max(len(values) - horizon, 0)
-    x, y = values[:steps], values[horizon:]
-    if mask is not None:
-        seen = np.asarray(mask)
-        mask = seen[:steps] & seen[horizon:]
-        x, y = np.where(mask[:, None], x, 0), np.where(mask[:, None], y, 0)
-    return cut(x, y, mask, None if dt is None else np.asarray(dt)[:steps], length, stride)
-
-
-def cut(
-    x: np.ndarray,
-    y: np.ndarray,
-    mask: np.ndarray | None,
-    dt: np.ndarray | None,
-    length: int | None,
-    stride: int,
-) -> Batch:
-    """Cut series that run together, (time, ...) each, into windows as `windows` does."""
-    steps = len(x)
-    size = steps if length is None else length
-    if size < 1 or stride < 1 or steps < size:
-        raise ValueError(
-            f"expected a stride of at least 1 and a length from 1 to the {steps} steps that have a "
-            f"target, got length {size} and stride {stride}"
-        )
-    # (windows, size) positions: one gather for each series.
-    positions = np.arange(0, steps - size + 1, stride)[:, None] + np.arange(size)
-    return Batch(
-        exactly("series", x[positions]),
-        exactly("series", y[positions]),
-        None if mask is None else jnp.asarray(mask[positions]),
-        None if dt is None else exactly("dt", dt[positions]),
-    )

@@ -14,8 +14,8 @@ from jax import Array
 from ._forecasting import Part, consecutive, forecasting, moments, splits, steps_needed
 from ._generator import generator
 from ._integrate import check_steps
-from .batches import cut
 from .dataset import GENERATED, Baseline, Dataset, DatasetInfo
+from .windowing import cut
 
 
 MSO_FREQUENCIES = (0.2, 0.311, 0.42, 0.51, 0.63, 0.74, 0.85, 0.97)

@@ -21,7 +21,7 @@ from .._common.runtime import runtime_error_if
 from .._engine import across_devices
 from .._engine.mesh import looked_up
 from .._evaluators import Chunks, check_method, options_inside
-from ..base import State
+from ..base import State, restart
 from ..layers.base import AbstractLayer, Directions, hide, mixed, require_step
 from ..layers.deep import deep
 from ..layers.pooling import check_pool, pool_over_time, pooled_size
@@ -125,9 +125,16 @@ class SequenceModel(AbstractLayer):
         return self.layer.init_state()
 
     def step(
-        self, state: State, x: ArrayLike, dt: ArrayLike | None = None, *, key: Any = None
+        self,
+        state: State,
+        x: ArrayLike,
+        dt: ArrayLike | None = None,
+        *,
+        reset: ArrayLike | None = None,
+        key: Any = None,
     ) -> tuple[State, Array]:
-        """One step of a model without pooling. TypeError with a pool, or a backward layer."""
+        """One step of a model without pooling; where `reset` is True it starts from
+        `init_state()`. TypeError with a pool, or a backward layer."""
         if self.pool is not None:
             raise TypeError(
                 f'pool="{self.pool}" needs the whole sequence: build the model with pool=None '
@@ -141,6 +148,7 @@ class SequenceModel(AbstractLayer):
         steps = beside(self, self._check(x[None]), dt, None, None, None)
         keys = [None, None] if key is None else jr.split(key)
         tokens = self._known(steps.x) if self.reads_tokens else steps.x
+        state = restart(self, state, reset)
         c, x_in = self.layer.constants(), self._encode(tokens)[0]
         state, y = self.layer.advance(c, state, x_in, dt, keys[0])
         y = self.head(y if self.dropout is None else self.dropout(y, key=keys[1]))

@@ -12,7 +12,7 @@ from .._common.activations import portable
 from .._common.checks import Steps, check_sizes, check_steps
 from .._common.dtypes import half_as, working_dtype
 from .._common.numbers import exactly
-from ..base import State, replace
+from ..base import State, replace, restart
 from ..layers.base import AbstractLayer, Directions, hide, mixed, require_step
 from ..layers.pooling import check_pool, pool_over_time
 from ..layers.stacked import as_layer
@@ -98,11 +98,19 @@ class EchoStateNetwork(AbstractLayer):
         return replace(self, readout=readout)
 
     def step(
-        self, state: State, x: Array, dt: ArrayLike | None = None, *, key: Any = None
+        self,
+        state: State,
+        x: Array,
+        dt: ArrayLike | None = None,
+        *,
+        reset: ArrayLike | None = None,
+        key: Any = None,
     ) -> tuple[State, Array]:
-        """One step of a network without pooling; TypeError with one."""
+        """One step of a network without pooling, from `init_state()` where `reset` is True;
+        TypeError with a pool."""
         if self.pool is not None:
             raise TypeError(f'pool="{self.pool}" needs the whole sequence and cannot step')
+        state = restart(self, state, reset)
         state, r = self.step_features(state, x, dt, key=key)
         return state, half_as(x, self._readout()(r))
 

@@ -290,10 +290,7 @@ def _settle(subject: Subject) -> tuple[str, ...]:
 def _mend(subject: Subject) -> tuple[str, ...]:
     """Lets the laws behind a broken promise be asked of a cell that keeps it, where that helps."""
     try:
-        mended = promises.promised(subject.cell())
-        state = jax.eval_shape(mended.init_state)
-        x = np.zeros(mended.input_size, np.float32)
-        jax.eval_shape(lambda s: mended.step(s, x, **keyed(mended)), state)
+        promises.abstract_step(promises.promised(subject.cell()))
     except Exception:
         return ()
     subject.mend = promises.promised

@@ -18,7 +18,7 @@ from .law import law, require
 from .subject import Subject, draw, keyed, random_state
 
 
-def _abstract_step(cell: Any) -> tuple[Any, Any, Any]:
+def abstract_step(cell: Any) -> tuple[Any, Any, Any]:
     """The state before, the state after and the output of a step, as shapes and dtypes."""
     before = jax.eval_shape(cell.init_state)
     x = jax.ShapeDtypeStruct((cell.input_size,), jnp.float32)
@@ -34,7 +34,7 @@ def _abstract_step(cell: Any) -> tuple[Any, Any, Any]:
 def output_size_is_true(subject: Subject) -> None:
     """y is (output_size,), in float32 for inputs and parameters in float32."""
     cell = subject.cell()
-    y = _abstract_step(cell)[2]
+    y = abstract_step(cell)[2]
     expected = f"an output of shape ({cell.output_size},), as output_size says"
     require(getattr(y, "shape", None) == (cell.output_size,), f"expected {expected}, got {show(y)}")
     require(y.dtype == jnp.float32, f"expected an output of float32, got {y.dtype}")
@@ -52,7 +52,7 @@ def a_step_gives_a_state_like_the_one_before(subject: Subject) -> None:
     cell = subject.cell()
     for leaf in jax.tree.leaves(cell.init_state()):
         require(eqx.is_array(leaf), f"expected init_state() to give arrays, got {leaf!r} in it")
-    before, after, _ = _abstract_step(cell)
+    before, after, _ = abstract_step(cell)
     message = f"expected a state like init_state(), {show(before)}, got {show(after)}"
     require(jax.tree.structure(after) == jax.tree.structure(before), message)
     for new, old in zip(jax.tree.leaves(after), jax.tree.leaves(before)):
@@ -232,7 +232,7 @@ class Promised(AbstractCell):
 
 def promised(cell: Any) -> Any:
     """The cell with its true output size, its states cast to what `init_state` promises."""
-    _, _, y = _abstract_step(cell)
+    _, _, y = abstract_step(cell)
     size = y.shape[0]
     if cell.linear:
         own = any(field.name == "output_size" for field in dataclasses.fields(cell))

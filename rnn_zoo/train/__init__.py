@@ -14,7 +14,14 @@ from .evaluate import evaluate as evaluate
 from .fitting import fit as fit
 from .grid import Grid as Grid, grid as grid
 from .groups import ssm_labels as ssm_labels, ssm_optimizer as ssm_optimizer
-from .losses import PredictionLoss as PredictionLoss, cross_entropy as cross_entropy, mse as mse
+from .losses import (
+    PredictionLoss as PredictionLoss,
+    binary_cross_entropy as binary_cross_entropy,
+    cross_entropy as cross_entropy,
+    cross_entropy_with as cross_entropy_with,
+    huber as huber,
+    mse as mse,
+)
 from .members import ensemble as ensemble, member as member
 from .online_learner import OnlineLearner as OnlineLearner, OnlineState as OnlineState
 from .population import fit_population as fit_population

@@ -1,6 +1,7 @@
 """Losses over batches: `loss(model, batch, *, key=None) -> (scalar, metrics)`."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import optax
 from jax import Array
 
+from .._common.checks import check_positive
 from ..data.batches import Batch
 from ..data.dataset import NO_TARGET
 from ..layers.batching import batch as batched
@@ -89,7 +91,12 @@ def _at_least_float32(values: Array) -> Array:
     return values.astype(jnp.promote_types(values.dtype, jnp.float32))
 
 
-def _cross_entropy(predictions: Array, batch: Batch) -> tuple[Array, Metrics]:
+def _cross_entropy(
+    predictions: Array,
+    batch: Batch,
+    class_weights: tuple[float, ...] | None = None,
+    label_smoothing: float = 0.0,
+) -> tuple[Array, Metrics]:
     labels, mask = jnp.asarray(batch.y), _target_mask(batch)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"expected y to hold integer labels, got {labels.dtype}")
@@ -101,11 +108,18 @@ def _cross_entropy(predictions: Array, batch: Batch) -> tuple[Array, Metrics]:
         logits = jnp.where(mask[..., None], logits, 0)
         labels = jnp.where(mask, labels, 0)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    if label_smoothing:
+        even = -jnp.mean(jax.nn.log_softmax(logits), axis=-1)
+        losses = (1 - label_smoothing) * losses + label_smoothing * even
+    if class_weights is not None:
+        losses = losses * jnp.asarray(class_weights, losses.dtype)[labels]
     right = (jnp.argmax(logits, axis=-1) == labels).astype(losses.dtype)
     return _mean(losses, mask), {"accuracy": _mean(right, mask)}
 
 
-def _mse(predictions: Array, batch: Batch) -> tuple[Array, Metrics]:
+def _entries(predictions: Array, batch: Batch) -> tuple[Array, Array, Array]:
+    """Predictions and targets of one shape, and which targets were observed. The others are 0 in
+    both: they must not reach the gradient either."""
     targets, mask = jnp.asarray(batch.y), _target_mask(batch)
     if targets.shape != predictions.shape:
         raise _misfit(predictions.shape, targets.shape, targets.shape)
@@ -114,10 +128,27 @@ def _mse(predictions: Array, batch: Batch) -> tuple[Array, Metrics]:
     seen = ~jnp.isnan(targets)
     if mask is not None:
         seen &= _align(mask, targets)
-    # What was not observed must not reach the gradient either.
     predictions, targets = (jnp.where(seen, a, 0) for a in (predictions, targets))
+    return predictions, targets, seen
+
+
+def _over_seen(values: Array, seen: Array) -> Array:
+    """The mean over what was observed."""
+    total = jnp.sum(jnp.where(seen, values, 0))
+    return total / jnp.maximum(jnp.sum(seen), 1).astype(total.dtype)
+
+
+def _mse(predictions: Array, batch: Batch) -> tuple[Array, Metrics]:
+    predictions, targets, seen = _entries(predictions, batch)
     total = jnp.sum(optax.squared_error(predictions, targets))
     return total / jnp.maximum(jnp.sum(seen), 1).astype(total.dtype), {}
+
+
+def _binary_cross_entropy(predictions: Array, batch: Batch) -> tuple[Array, Metrics]:
+    logits, targets, seen = _entries(predictions, batch)
+    losses = optax.sigmoid_binary_cross_entropy(logits, targets)
+    right = ((logits > 0) == (targets > 0.5)).astype(losses.dtype)
+    return _over_seen(losses, seen), {"accuracy": _over_seen(right, seen)}
 
 
 def _misfit(predictions: tuple, targets: tuple, expected: tuple) -> ValueError:
@@ -160,6 +191,20 @@ def _check_observed(shape: tuple[int, ...], batch: Batch) -> None:
         raise ValueError("expected at least one target, got NaN, a missing one, at every step")
 
 
+def _check_shares(shape: tuple[int, ...], batch: Batch) -> None:
+    _check_observed(shape, batch)
+    targets, mask = np.asarray(batch.y), _target_mask(batch)
+    keep = np.ones(targets.shape, bool)
+    if mask is not None:
+        keep &= np.asarray(mask).reshape(mask.shape + (1,) * (targets.ndim - mask.ndim))
+    wrong = targets[keep & ((targets < 0) | (targets > 1))]
+    if wrong.size:
+        raise ValueError(
+            f"expected y from 0 to 1, the probability of yes, got {wrong[0]}: a target that was "
+            "not observed is NaN"
+        )
+
+
 cross_entropy = PredictionLoss(_cross_entropy, _check_labels)
 """The softmax cross-entropy of logits with whole-number labels, one a sample or one a step.
 
@@ -170,6 +215,72 @@ mse = PredictionLoss(_mse, _check_observed)
 
 A NaN in y is a target that was not observed: the mean is over the others, entry by entry.
 """
+
+
+binary_cross_entropy = PredictionLoss(_binary_cross_entropy, _check_shares)
+"""The cross-entropy of yes or no for each output, which is a logit: for labels that exclude each
+other take `cross_entropy`.
+
+y has the shape of the predictions, (samples, outputs) or (samples, time, outputs), and holds 0, 1
+or what lies between; a NaN in it was not observed. The metric is `accuracy`, of each output.
+"""
+
+
+@functools.cache
+def _cross_entropy_with(
+    class_weights: tuple[float, ...] | None, label_smoothing: float
+) -> PredictionLoss:
+    def function(predictions: Array, batch: Batch) -> tuple[Array, Metrics]:
+        return _cross_entropy(predictions, batch, class_weights, label_smoothing)
+
+    def check(shape: tuple[int, ...], batch: Batch) -> None:
+        if class_weights is not None and len(class_weights) != shape[-1]:
+            raise ValueError(
+                f"expected class_weights for the model's {shape[-1]} outputs, got "
+                f"{len(class_weights)}"
+            )
+        _check_labels(shape, batch)
+
+    return PredictionLoss(function, check)
+
+
+def cross_entropy_with(
+    *, class_weights: Any = None, label_smoothing: float = 0.0
+) -> PredictionLoss:
+    """`cross_entropy` for classes of unequal weight, or with softened labels.
+
+    - `class_weights`: a number of at least 0 for each class, which multiplies the losses of its
+      targets. The mean is over the targets, whatever their weights, so that it does not depend on
+      how the data are cut; torch divides by the sum of the weights.
+    - `label_smoothing`, in [0, 1): this share of each label is spread evenly over all classes.
+
+    Equal arguments give one object, so that a step does not compile twice. ValueError for other
+    numbers, and when it is used for another number of classes than the model has outputs.
+    """
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"expected label_smoothing in [0, 1), got {label_smoothing}")
+    weights = None if class_weights is None else tuple(map(float, class_weights))
+    if weights is not None and not all(0 <= weight < math.inf for weight in weights):
+        raise ValueError(f"expected class_weights of at least 0 each, got {weights}")
+    return _cross_entropy_with(weights, float(label_smoothing))
+
+
+def huber(delta: float = 1.0) -> PredictionLoss:
+    """`mse` for data with outliers: half the squared error up to `delta`, above it `delta` times
+    the distance, less half of `delta` squared.
+
+    Equal arguments give one object. ValueError for a `delta` that is not above 0.
+    """
+    return _huber(check_positive("delta", delta))
+
+
+@functools.cache
+def _huber(delta: float) -> PredictionLoss:
+    def function(predictions: Array, batch: Batch) -> tuple[Array, Metrics]:
+        predictions, targets, seen = _entries(predictions, batch)
+        return _over_seen(optax.huber_loss(predictions, targets, delta=delta), seen), {}
+
+    return PredictionLoss(function, _check_observed)
 
 
 def fault_of(name: str, batch: Any, model: Any) -> str:

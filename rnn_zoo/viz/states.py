@@ -34,18 +34,18 @@ def states_heatmap(states: Any, ax: Any = None) -> Any:
     return ax
 
 
-def states_pca(states: Any, ax: Any = None, *, labels: Any = None) -> Any:
+def states_pca(states: Any, ax: Any = None, *, labels: Any = None, points: Any = None) -> Any:
     """States in the plane in which they vary most, by principal components.
 
     `states`: (time, units) of one sequence, or (samples, time, units) of several. One sequence is
     coloured by its step; several are lines, one colour for each label, with `labels` (samples,)
-    integers. A dot marks each beginning. The axes' labels say what share of the variance each
-    component holds. Complex states count with both parts. Returns the matplotlib axes. ValueError
-    for other shapes, fewer than two units, or states that do not vary.
+    integers. A dot marks each beginning. `points`, (points, units), are other states in the same
+    plane, such as fixed points: crosses, which do not turn the plane.
+    The axes' labels say what share of the variance each component holds. Complex states count with
+    both parts. Returns the matplotlib axes. ValueError for other shapes, fewer than two units, or
+    states that do not vary.
     """
-    values = np.asarray(states)
-    if np.iscomplexobj(values):
-        values = np.concatenate([np.real(values), np.imag(values)], axis=-1)
+    values = _both_parts(np.asarray(states))
     if values.ndim not in (2, 3) or values.shape[-1] < 2:
         raise ValueError(
             "expected states of shape (time, units) or (samples, time, units) with at least two "
@@ -56,7 +56,13 @@ def states_pca(states: Any, ax: Any = None, *, labels: Any = None) -> Any:
     names = None if labels is None else np.asarray(labels)
     if names is not None and names.shape != values.shape[:1]:
         raise ValueError(f"expected labels of shape ({len(values)},), got {names.shape}")
-    plane, shares = _plane(values)
+    crosses = np.zeros((0, values.shape[-1])) if points is None else _both_parts(points)
+    if crosses.ndim != 2 or crosses.shape[1] != values.shape[-1]:
+        raise ValueError(
+            f"expected points of shape (points, {np.shape(states)[-1]}), states like the others, "
+            f"got {np.shape(points)}"
+        )
+    plane, shares, crosses = _plane(values, crosses)
     ax = new_axes(figsize=(4.8, 4.0)) if ax is None else ax
     if single:
         steps = np.arange(plane.shape[1])
@@ -66,23 +72,34 @@ def states_pca(states: Any, ax: Any = None, *, labels: Any = None) -> Any:
     else:
         _lines(ax, plane, names)
     ax.plot(*plane[:, 0].T, "o", ms=5, mfc="white", mec="black", ls="", zorder=3, gid="first")
+    if points is not None:
+        ax.plot(*crosses.T, "X", ms=8, mfc="#c4472f", mec="white", ls="", zorder=4, gid="points")
     for axis, share, number in zip((ax.xaxis, ax.yaxis), shares, (1, 2)):
         axis.set_label_text(f"component {number} ({share:.0%} of the variance)")
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 
-def _plane(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates (samples, time, 2), and the shares of the variance."""
+def _both_parts(values: Any) -> np.ndarray:
+    values = np.asarray(values)
+    if not np.iscomplexobj(values):
+        return values
+    return np.concatenate([np.real(values), np.imag(values)], axis=-1)
+
+
+def _plane(values: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Coordinates (samples, time, 2), the shares of the variance, and where the points lie."""
     flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
-    flat = flat - flat.mean(axis=0)
+    centre = flat.mean(axis=0)
+    flat = flat - centre
     _, sizes, directions = np.linalg.svd(flat, full_matrices=False)
     if len(sizes) < 2 or not np.isfinite(sizes).all() or not sizes[0] > 0:
         raise ValueError("expected finite states that vary, over at least two steps")
     # Signs are free; the largest weight counts as positive.
     peaks = np.take_along_axis(directions, np.abs(directions).argmax(1)[:, None], axis=1)
-    coordinates = flat @ (directions * np.sign(peaks))[:2].T
-    return coordinates.reshape(*values.shape[:2], 2), sizes[:2] ** 2 / np.sum(sizes**2)
+    onto = (directions * np.sign(peaks))[:2].T
+    plane = (flat @ onto).reshape(*values.shape[:2], 2)
+    return plane, sizes[:2] ** 2 / np.sum(sizes**2), (points - centre) @ onto
 
 
 def _lines(ax: Any, plane: np.ndarray, names: np.ndarray | None) -> None:
