@@ -198,3 +198,32 @@ def test_accuracy_over_length():
     again = viz.accuracy_by_length(right, lengths, [1, 41], ax, label="lru", chance=0.5)
     assert again is ax
     assert len(ax.lines) == before + 1, "one line of chance"
+
+
+def test_points_and_flows_are_drawn_where_they_are():
+    pytest.importorskip("optimistix")
+    cell = rz.adopt(lambda h, x: jnp.tanh(2 * h) + x, input_size=1, init_state=jnp.zeros(2))
+    starts = jax.random.uniform(jax.random.key(0), (150, 2), minval=-1.3, maxval=1.3)
+    points = rz.dynamics.fixed_points(cell, jnp.zeros(1), starts)
+    ax = viz.fixed_points(points)
+    drawn = {line.get_label(): line.get_xydata() for line in ax.lines}
+    counts = {name: len(places) for name, places in drawn.items() if "stable" in name}
+    assert counts == {"stable": 4, "1 unstable": 4, "2 unstable": 1}
+    assert len(viz.fixed_points(points, np.asarray(starts)).lines) > len(ax.lines)
+    ax = viz.phase_portrait(cell, jnp.zeros(1), points)
+    stable, other = (line.get_xydata() for line in ax.lines)
+    np.testing.assert_allclose(np.abs(stable), 0.9575, atol=1e-3)
+    assert len(other) == 5
+    with pytest.raises(ValueError, match="directions"):
+        viz.phase_portrait(cell, jnp.zeros(1), directions=np.eye(3))
+    with pytest.raises(ValueError, match="expected states"):
+        viz.fixed_points(points, np.zeros((4, 3)))
+
+
+def test_a_bifurcation_shows_each_output_above_its_parameter():
+    outputs = np.arange(6.0).reshape(2, 3, 1)
+    (line,) = viz.bifurcation([1.0, 2.0], outputs).lines
+    np.testing.assert_array_equal(line.get_xydata()[:, 0], [1, 1, 1, 2, 2, 2])
+    np.testing.assert_array_equal(line.get_xydata()[:, 1], np.arange(6))
+    with pytest.raises(ValueError, match="expected values"):
+        viz.bifurcation([1.0], outputs)

@@ -89,6 +89,13 @@ from .text import (
     shakespeare as shakespeare,
     shakespeare_text as shakespeare_text,
 )
+from .trials import (
+    context_decision as context_decision,
+    delayed_match as delayed_match,
+    from_trials as from_trials,
+    perceptual_decision as perceptual_decision,
+    ready_set_go as ready_set_go,
+)
 from .windowing import windows as windows
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from jax import Array
 
-from . import chaos, formal, irregular, memory, recorded, systems, text
+from . import chaos, formal, irregular, memory, recorded, systems, text, trials
 from .dataset import Dataset
 
 
@@ -14,8 +14,10 @@ _LOADERS = {
     "adding": memory.adding,
     "bitstream_xor": irregular.bitstream_xor,
     "co2_weekly": recorded.co2_weekly,
+    "context_decision": trials.context_decision,
     "copy_memory": memory.copy_memory,
     "cycle_navigation": formal.cycle_navigation,
+    "delayed_match": trials.delayed_match,
     "delayed_recall": memory.delayed_recall,
     "digits": recorded.digits,
     "double_scroll": chaos.double_scroll,
@@ -39,8 +41,10 @@ _LOADERS = {
     "narma": systems.narma,
     "narma10": systems.narma10,
     "parity": formal.parity,
+    "perceptual_decision": trials.perceptual_decision,
     "permutation_group": formal.permutation_group,
     "rabinovich_fabrikant": chaos.rabinovich_fabrikant,
+    "ready_set_go": trials.ready_set_go,
     "reverse_string": formal.reverse_string,
     "rossler": chaos.rossler,
     "santafe_laser": recorded.santafe_laser,

@@ -128,7 +128,7 @@ def fixed_points(
     """
     tolerances = _checked(tol, slow, apart, neutral)
     check_sizes(max_steps=max_steps)
-    system, vectors = _asked(cell, x, starts, dt)
+    system, vectors = as_system(cell, x, starts, dt)
     return FixedPoints(*search(system, vectors, tolerances, 1, max_steps))
 
 
@@ -153,7 +153,7 @@ def periodic_orbits(
         raise ValueError(f"expected a period of at least 2 steps, got {period}: use fixed_points")
     tolerances = _checked(tol, 0.0, apart, neutral)
     check_sizes(max_steps=max_steps)
-    system, vectors = _asked(cell, x, starts, dt)
+    system, vectors = as_system(cell, x, starts, dt)
     return FixedPoints(*search(system, vectors, tolerances, period, max_steps))
 
 
@@ -174,7 +174,7 @@ def basins(
     Arguments and errors as in `fixed_points`.
     """
     check_sizes(steps=steps)
-    system, vectors = _asked(cell, x, starts, dt)
+    system, vectors = as_system(cell, x, starts, dt)
     stable = np.flatnonzero(points.stable)
     if not len(stable):
         return np.full(len(vectors), -1)
@@ -193,7 +193,7 @@ def linearise(
     Errors as in `fixed_points`; ValueError for a Jacobian whose eigenvectors do not span the
     space, which has no such modes.
     """
-    system, vectors = _asked(cell, x, _one(cell, state), dt)
+    system, vectors = as_system(cell, x, _one(cell, state), dt)
     jacobian = np.asarray(slopes(system, vectors)[0])
     values, modes = np.linalg.eig(jacobian.astype(np.float64))
     order = np.argsort(-np.abs(values), kind="stable")
@@ -278,7 +278,7 @@ def _checked(tol: float, slow: float, apart: float, neutral: float) -> Tolerance
     return Tolerances(tol, slow, apart, neutral)
 
 
-def _asked(cell: Any, x: Any, starts: Any, dt: Any) -> tuple[System, Array]:
+def as_system(cell: Any, x: Any, starts: Any, dt: Any) -> tuple[System, Array]:
     """The step as a map of vectors, and the starts as vectors."""
     check_cell(cell)
     if cell.stochastic:

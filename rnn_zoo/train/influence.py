@@ -45,7 +45,7 @@ class Pattern:
 
     slots: tuple[Slots, ...]
     rows: np.ndarray  # (colours, n): which units a backward pass asks for together
-    columns: np.ndarray  # (colours, n): which units a forward pass moves together
+    columns: np.ndarray  # (colours, n): which units a forward pass moves together; none if rows do
     exact: bool  # nothing is left out
 
 
@@ -84,7 +84,11 @@ def find_pattern(step: Callable, params: PyTree, vector: Array, x: Array, whole:
     slots = tuple(_slots(one, reached, linked) for one in touched)
     exact = whole or all(_closed(one, linked) for one in touched)
     flat = np.concatenate([one.reshape(n, -1) for one in touched], axis=1)
-    return Pattern(slots, _colours(flat @ flat.T), _colours(linked.T @ linked), exact)
+    rows = _colours(flat @ flat.T)
+    shared = linked @ linked.T & ~np.eye(n, dtype=bool)
+    together = (rows @ shared) & rows  # a unit that hears of another one of its colour
+    columns = _colours(linked.T @ linked) if together.any() else np.zeros((0, n), bool)
+    return Pattern(slots, rows, columns, exact)
 
 
 def _reached(linked: Bool[np.ndarray, "n n"]) -> Bool[np.ndarray, "n n"]:
@@ -149,12 +153,17 @@ def push_influence(
 
     $$P' = \frac{\partial h'}{\partial h} P + \frac{\partial h'}{\partial \theta}$$
     """
-    after, back = jax.vjp(lambda leaves: step(leaves, vector), leaves)
     rows = jnp.asarray(pattern.rows, vector.dtype)
-    made = jax.vmap(lambda row: back(row)[0])(rows)
-    _, forth = jax.linearize(lambda vector: step(leaves, vector), vector)
-    columns = jax.vmap(forth)(jnp.asarray(pattern.columns, vector.dtype))  # (colours, n)
-    of_row, of_column = pattern.rows.argmax(axis=0), pattern.columns.argmax(axis=0)
+    if len(pattern.columns):
+        after, back = jax.vjp(lambda leaves: step(leaves, vector), leaves)
+        (made,) = jax.vmap(back)(rows)
+        _, forth = jax.linearize(lambda vector: step(leaves, vector), vector)
+        columns = jnp.asarray(pattern.columns, vector.dtype)
+        slopes, colours = jax.vmap(forth)(columns).T, pattern.columns.argmax(axis=0)
+    else:
+        after, back = jax.vjp(step, leaves, vector)
+        made, slopes = jax.vmap(back)(rows)
+    of_row = pattern.rows.argmax(axis=0)
     new = []
     for slot, leaf, old in zip(pattern.slots, made, before):
         if not len(slot.units):
@@ -162,7 +171,8 @@ def push_influence(
             continue
         # Of this parameter, what the pass of each unit's colour says.
         own = _along(leaf, of_row[slot.units])
-        slope = columns[of_column[slot.units][None], slot.units[:, None]]
+        to, by = slot.units[:, None], slot.units[None]
+        slope = slopes[to, colours[by]] if len(pattern.columns) else slopes[of_row[to], by]
         slope = jnp.where(slot.kept, slope, 0)
         carried = jnp.sum(slope * old[None], axis=1)
         new.append(carried + jnp.where(slot.touched, own, 0))
@@ -171,8 +181,9 @@ def push_influence(
 
 def _along(made: Array, colour: np.ndarray) -> Array:
     """made[colour] of each parameter: (colours, *shape) to (slots, *shape)."""
-    if all(size == 1 for size in colour.shape[1:]):
-        return made[colour.reshape(len(colour))]
+    one = colour.reshape(len(colour), -1)
+    if (one == one[:, :1]).all():  # a slot has one colour: no gathering
+        return made if np.array_equal(one[:, 0], np.arange(len(made))) else made[one[:, 0]]
     return jnp.take_along_axis(made, jnp.asarray(colour), axis=0)
 
 

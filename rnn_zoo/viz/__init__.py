@@ -3,6 +3,11 @@
 from .._common.moved import listing as _listing
 from .curves import training_curves as training_curves
 from .neuron_maps import draw_wiring as draw_wiring
+from .portraits import (
+    bifurcation as bifurcation,
+    fixed_points as fixed_points,
+    phase_portrait as phase_portrait,
+)
 from .predictions import (
     accuracy_by_length as accuracy_by_length,
     confusion_matrix as confusion_matrix,

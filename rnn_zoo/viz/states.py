@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from ._axes import matplotlib_module, new_axes
+from ._planes import both_parts, draw_lines, in_plane, label_plane
 
 
 def states_heatmap(states: Any, ax: Any = None) -> Any:
@@ -45,7 +46,7 @@ def states_pca(states: Any, ax: Any = None, *, labels: Any = None, points: Any =
     both parts. Returns the matplotlib axes. ValueError for other shapes, fewer than two units, or
     states that do not vary.
     """
-    values = _both_parts(np.asarray(states))
+    values = both_parts(np.asarray(states))
     if values.ndim not in (2, 3) or values.shape[-1] < 2:
         raise ValueError(
             "expected states of shape (time, units) or (samples, time, units) with at least two "
@@ -56,13 +57,13 @@ def states_pca(states: Any, ax: Any = None, *, labels: Any = None, points: Any =
     names = None if labels is None else np.asarray(labels)
     if names is not None and names.shape != values.shape[:1]:
         raise ValueError(f"expected labels of shape ({len(values)},), got {names.shape}")
-    crosses = np.zeros((0, values.shape[-1])) if points is None else _both_parts(points)
+    crosses = np.zeros((0, values.shape[-1])) if points is None else both_parts(points)
     if crosses.ndim != 2 or crosses.shape[1] != values.shape[-1]:
         raise ValueError(
             f"expected points of shape (points, {np.shape(states)[-1]}), states like the others, "
             f"got {np.shape(points)}"
         )
-    plane, shares, crosses = _plane(values, crosses)
+    plane, shares, crosses = in_plane(values, crosses)
     ax = new_axes(figsize=(4.8, 4.0)) if ax is None else ax
     if single:
         steps = np.arange(plane.shape[1])
@@ -70,47 +71,9 @@ def states_pca(states: Any, ax: Any = None, *, labels: Any = None, points: Any =
         points = ax.scatter(*plane[0].T, c=steps, cmap="viridis", s=12, zorder=2)
         ax.figure.colorbar(points, ax=ax, label="step", fraction=0.05, pad=0.02)
     else:
-        _lines(ax, plane, names)
+        draw_lines(ax, plane, names)
     ax.plot(*plane[:, 0].T, "o", ms=5, mfc="white", mec="black", ls="", zorder=3, gid="first")
     if points is not None:
         ax.plot(*crosses.T, "X", ms=8, mfc="#c4472f", mec="white", ls="", zorder=4, gid="points")
-    for axis, share, number in zip((ax.xaxis, ax.yaxis), shares, (1, 2)):
-        axis.set_label_text(f"component {number} ({share:.0%} of the variance)")
-    ax.spines[["top", "right"]].set_visible(False)
+    label_plane(ax, shares)
     return ax
-
-
-def _both_parts(values: Any) -> np.ndarray:
-    values = np.asarray(values)
-    if not np.iscomplexobj(values):
-        return values
-    return np.concatenate([np.real(values), np.imag(values)], axis=-1)
-
-
-def _plane(values: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Coordinates (samples, time, 2), the shares of the variance, and where the points lie."""
-    flat = values.reshape(-1, values.shape[-1]).astype(np.float64)
-    centre = flat.mean(axis=0)
-    flat = flat - centre
-    _, sizes, directions = np.linalg.svd(flat, full_matrices=False)
-    if len(sizes) < 2 or not np.isfinite(sizes).all() or not sizes[0] > 0:
-        raise ValueError("expected finite states that vary, over at least two steps")
-    # Signs are free; the largest weight counts as positive.
-    peaks = np.take_along_axis(directions, np.abs(directions).argmax(1)[:, None], axis=1)
-    onto = (directions * np.sign(peaks))[:2].T
-    plane = (flat @ onto).reshape(*values.shape[:2], 2)
-    return plane, sizes[:2] ** 2 / np.sum(sizes**2), (points - centre) @ onto
-
-
-def _lines(ax: Any, plane: np.ndarray, names: np.ndarray | None) -> None:
-    colours = matplotlib_module("pyplot").rcParams["axes.prop_cycle"].by_key()["color"]
-    kinds = [None] if names is None else list(np.unique(names))
-    alpha = max(0.2, min(0.9, 20 / len(plane)))
-    for i, kind in enumerate(kinds):
-        chosen = plane if names is None else plane[names == kind]
-        for j, line in enumerate(chosen):
-            label = f"label {kind}" if names is not None and j == 0 else None
-            ax.plot(*line.T, color=colours[i % len(colours)], lw=1.2, alpha=alpha, label=label)
-    if names is not None:
-        for handle in ax.legend(frameon=False).legend_handles:
-            handle.set_alpha(1.0)
