@@ -290,7 +290,7 @@ def test_gradients_over_the_lag_begin_at_zero():
 
 def test_pictures_without_matplotlib(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"rnn-zoo\[plot\]"):
+    with pytest.raises(ImportError, match=r"pip install .*\[plot\]"):
         viz.states_heatmap(np.ones((2, 2)))
 
 

@@ -938,5 +938,5 @@ def test_without_safetensors(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors", None)
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
     for call in (save_safetensors, load_safetensors):
-        with pytest.raises(ImportError, match=r"rnn-zoo\[safetensors\]"):
+        with pytest.raises(ImportError, match=r"pip install .*\[safetensors\]"):
             call(model(), tmp_path / "model.safetensors")

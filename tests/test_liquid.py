@@ -92,7 +92,9 @@ def test_cfc_stays_bounded_and_keeps_the_sign_of_time():
     cell = rz.base.replace(cell, heads=rz.base.replace(cell.heads, weight=weight, bias=bias))
     f = jnp.tanh(cell.heads(cell._features(XS[0], jnp.ones(H), None)))
     np.testing.assert_allclose(cell.step(jnp.ones(H), XS[0], 50.0)[1], f[H : 2 * H], atol=1e-6)
-    np.testing.assert_allclose(cell.step(jnp.ones(H), XS[0], -50.0)[1], f[:H], atol=1e-6)
+    np.testing.assert_allclose(
+        cell.advance(cell.constants(), jnp.ones(H), XS[0], -50.0)[1], f[:H], atol=1e-6
+    )
 
 
 def test_time_scale_factor_multiplies_time():

@@ -248,7 +248,7 @@ def test_the_graph():
 
 def test_a_missing_networkx_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "networkx", None)
-    with pytest.raises(ImportError, match=r"rnn-zoo\[wiring\]"):
+    with pytest.raises(ImportError, match=r"pip install .*\[wiring\]"):
         rz.wiring.AutoNCPMap(3, 8, 2).to_networkx()
 
 

@@ -134,7 +134,7 @@ def _wrong(error: Exception, code: int) -> int:
 
 
 def _version() -> str:
-    return importlib.import_module(__package__.partition(".")[0]).__version__
+    return importlib.import_module(__name__.partition(".")[0]).__version__
 
 
 def _parser() -> argparse.ArgumentParser:

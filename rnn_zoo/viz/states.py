@@ -57,11 +57,11 @@ def states_pca(states: Any, ax: Any = None, *, labels: Any = None, points: Any =
     names = None if labels is None else np.asarray(labels)
     if names is not None and names.shape != values.shape[:1]:
         raise ValueError(f"expected labels of shape ({len(values)},), got {names.shape}")
-    crosses = np.zeros((0, values.shape[-1])) if points is None else both_parts(points)
+    crosses = both_parts(np.zeros((0, values.shape[-1])) if points is None else points)
     if crosses.ndim != 2 or crosses.shape[1] != values.shape[-1]:
         raise ValueError(
             f"expected points of shape (points, {np.shape(states)[-1]}), states like the others, "
-            f"got {np.shape(points)}"
+            f"got {crosses.shape}"
         )
     plane, shares, crosses = in_plane(values, crosses)
     ax = new_axes(figsize=(4.8, 4.0)) if ax is None else ax
