@@ -21,13 +21,17 @@ def with_start(maps: AffineMap, state: Array, steps: Any, way: Way, initial: Arr
     if offset.ndim == jnp.ndim(state):  # an offset that does not depend on x
         offset = jnp.broadcast_to(offset, (way.length, *offset.shape))
     offset = offset.astype(state.dtype)
+    first = way.length - 1 if way.reverse else 0
+    if jnp.iscomplexobj(state):
+        # Under `vmap` one for each sample, from here on: otherwise a gradient in a state that is
+        # one for all may add two sums over devices, on which XLA aborts (jaxlib 0.10.2 and 0.12).
+        state, initial = (jnp.where(False, offset[first], s) for s in (state, initial))
     if steps.mask is not None:
         offset = select(steps.mask, offset, jnp.zeros_like(offset))
 
     def through(linear, mask, h):
         return linear.apply(h) if mask is None else select(mask, linear.apply(h), h)
 
-    first = way.length - 1 if way.reverse else 0
     at_first = jax.tree.map(lambda a: a[first], linear) if varies(linear) else linear
     if steps.reset is not None:
         state = select(steps.reset[first], initial, state)

@@ -9,7 +9,7 @@ that of a recurrence is made of the whole matrices.
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from ..linear import AbstractLinearMap, OneHotColumns
 
@@ -37,11 +37,8 @@ class PackedColumns(AbstractPacked):
     a: Array
 
     def apply(self, h: Array) -> Array:
-        # A sum over all units: a scatter is a loop on a CPU. Of what is not meant none is a NaN.
         index, value = self._parts()
-        moved, here = value * h, jnp.arange(h.shape[-1])
-        sent = index[..., None, :] == here[:, None]
-        return jnp.where(sent, moved[..., None, :], 0).sum(-1)
+        return jnp.where(_meant(index).mT, (value * h)[..., None, :], 0).sum(-1)
 
     def compose(self, earlier: "PackedColumns") -> "PackedColumns":
         index, value = earlier._parts()
@@ -58,9 +55,7 @@ class PackedRows(AbstractPacked):
 
     def apply(self, h: Array) -> Array:
         index, value = self._parts()
-        shape = jnp.broadcast_shapes(index.shape, h.shape)
-        index, h = jnp.broadcast_to(index, shape), jnp.broadcast_to(h, shape)
-        return value * jnp.take_along_axis(h, index, -1)
+        return value * _at(h, index)
 
     def compose(self, earlier: "PackedRows") -> "PackedRows":
         index, value = self._parts()
@@ -72,11 +67,22 @@ class PackedRows(AbstractPacked):
 
 def _followed(a: Array, index: Int[Array, "..."], value: Array) -> Array:
     """The places that these places lead to, and the product of the values on the way."""
-    shape = jnp.broadcast_shapes(a.shape[:-2], index.shape[:-1])
-    a = jnp.broadcast_to(a, (*shape, *a.shape[-2:]))
-    index = jnp.broadcast_to(index, (*shape, index.shape[-1]))
-    places, values = jnp.moveaxis(jnp.take_along_axis(a, index[..., None, :], -1), -2, 0)
+    places, values = _at(a[..., 0, :], index), _at(a[..., 1, :], index)
     return jnp.stack([places, values * value], -2)
+
+
+def _at(x: Array, index: Int[Array, "..."]) -> Array:
+    """x at these places.
+
+    A sum over all of them. A scatter is a loop on a CPU, and XLA cannot spread a gather over a mesh
+    with explicit axes. What is chosen by a select takes no NaN from beside it.
+    """
+    return jnp.where(_meant(index), x[..., None, :], 0).sum(-1)
+
+
+def _meant(index: Int[Array, "..."]) -> Bool[Array, "..."]:
+    """(..., n, n): of each, which place is its own."""
+    return index[..., None] == jnp.arange(index.shape[-1])
 
 
 def packed(a: Array, kind: type) -> tuple[Array, type]:
