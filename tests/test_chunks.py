@@ -463,6 +463,63 @@ def test_layers_and_models_take_it():
     assert "while" in str(jax.make_jaxpr(model)(xs))
 
 
+class Mixed(AbstractCell):
+    """A state of two precisions."""
+
+    input_size: int = eqx.field(static=True, default=3)
+    output_size: int = eqx.field(static=True, default=3)
+    linear = timed = stochastic = False
+
+    def init_state(self):
+        return jnp.zeros(3, jnp.bfloat16), jnp.zeros(3, jnp.float32)
+
+    def equation(self, c, state, x):
+        coarse, fine = state
+        fine = jnp.tanh(0.5 * fine + coarse.astype(jnp.float32) + x)
+        return (0.5 * coarse + 0.1 * fine.astype(jnp.bfloat16), fine), fine
+
+
+def test_states_of_two_precisions():
+    one, two = (
+        unroll(Mixed(), draw(0, (64, 3), jnp.float32), method=m) for m in ("auto", "chunks")
+    )
+    assert two[0][0].dtype == jnp.bfloat16
+    assert_close(jax.tree.leaves(one), jax.tree.leaves(two), 1e-5)
+
+
+@pytest.mark.slow
+def test_inside_a_scan():
+    with float64() as dtype:
+        cell, xs = rz.make_cell("gru", 3, 4, key=jax.random.key(0), dtype=dtype), draw(0, (64, 3))
+
+        def parts(xs):
+            run = lambda state, x: unroll(cell, x, state, method=Chunks(8))  # noqa: E731
+            return jax.lax.scan(run, cell.init_state(), xs.reshape(2, 32, 3))[1].reshape(64, 4)
+
+        slope = lambda function: jax.grad(lambda xs: jnp.sum(function(xs) ** 2))(xs)  # noqa: E731
+        assert_close(slope(lambda xs: unroll(cell, xs)[1]), slope(parts), 1e-10)
+
+
+@pytest.mark.slow
+def test_a_model_streams_is_exported_and_saved(tmp_path):
+    """A stream and a file know nothing of chunks; a program has them."""
+    options = {"hidden_size": 4, "pool": None, "key": jax.random.key(0)}
+    model = rz.make_model("gru", 3, 2, method=Chunks(16), **options)
+    xs = draw(0, (64, 3), jnp.float32)
+    expected, stream = model(xs), rz.Stream(model)
+    assert_close(expected, stream.scan(xs, stream.init_state())[1], 1e-5)
+    (time,) = jax.export.symbolic_shape("time")
+    for length in (64, time):
+        shape = jax.ShapeDtypeStruct((length, 3), jnp.float32)
+        program = jax.export.export(jax.jit(lambda xs: model(xs)))(shape)
+        assert_close(expected, jax.export.deserialize(program.serialize()).call(xs), 1e-5)
+    rz.train.save(tmp_path / "model", model)
+    assert rz.train.load(tmp_path / "model").method == "auto"
+    again = rz.train.load(tmp_path / "model", like=model)
+    assert again.method == Chunks(16)
+    assert_close(expected, again(xs), 0)
+
+
 def test_the_page_runs(capsys):
     page = (Path(__file__).parent.parent / "docs" / "pages" / "howto" / "chunks.md").read_text()
     exec(page.split("```python\n")[1].split("```")[0], {})

@@ -44,6 +44,13 @@ def test_what_is_small_counts_beside_what_is_large():
     assert plan.level == 3  # as test_chunks.py sees it
 
 
+def test_units_that_do_not_mix_are_solved_by_steps():
+    cell = rz.make_cell("unicornn", 2, 3, delta=0.2, key=jax.random.key(0))
+    plan = parallel_plan(cell, jnp.ones((1024, 2)))
+    assert (plan.level, plan.forgetting_steps) == (3, None)
+    assert plan.verdict.startswith("its units do not mix")
+
+
 @pytest.mark.parametrize("cell", [Chaotic, Adding])
 def test_what_never_merges_is_left_to_the_loop(cell):
     with float64():

@@ -13,7 +13,7 @@ from .._common.checks import Steps
 from .._common.vectors import state_vector, with_vector
 from .coalescence import MERGED
 from .common import How
-from .levels import spread, units
+from .levels import HANDED_ON, spread, units
 from .options import Chunks
 from .sequential import sequential
 
@@ -23,6 +23,8 @@ PLACES, STARTS, AHEAD = 16, 32, 512
 AFTER = (16, 64, 256, 512)
 # What passes take by level: measured on trained networks, `python -m benchmarks in_chunks`.
 PASSES = {1: 6, 2: 9, 3: 8}
+# Of Newton's method over single steps, which counts rounds too.
+BY_STEPS = 14
 
 
 class Plan(NamedTuple):
@@ -68,7 +70,8 @@ def plan(cell: Any, state: Any, steps: Steps, options: Chunks) -> Plan:
     at_chunk = max(_count(p[min(size, ahead) - 1]) for p in points)
     exponent = _exponent(apart)
     chunks = math.ceil(length / size)
-    level, passes = _expected(forgets, at_chunk, exponent, size, chunks, options)
+    blocks = options.newton and getattr(cell, "state_jacobian", None) is not None
+    level, passes = _expected(forgets, at_chunk, exponent, (size, chunks), options, blocks)
     row = passes if level < 4 else chunks + passes
     searched = options.seeds * 4 if level in (1, 2) else 1
     numbers = chunks * vector.size * max(vector.size, searched)
@@ -84,7 +87,7 @@ def plan(cell: Any, state: Any, steps: Steps, options: Chunks) -> Plan:
         steps_in_a_row=min(row, chunks + passes) * size,
         work=float(work),
         memory_bytes=int(numbers * vector.dtype.itemsize),
-        verdict=_verdict(level, forgets, at_chunk, row * size, length),
+        verdict=_verdict(level, forgets, at_chunk, row * size, length, blocks),
     )
 
 
@@ -154,9 +157,12 @@ def _exponent(apart: np.ndarray) -> float:
     return float(np.mean(rates)) if rates else 0.0
 
 
-def _expected(forgets, branches: int, exponent: float, size: int, chunks: int, options) -> tuple:
-    if forgets is not None:
+def _expected(forgets, branches: int, exponent: float, division, options, blocks: bool) -> tuple:
+    size, chunks = division
+    if forgets is not None and (not blocks or forgets <= HANDED_ON * size):
         return 0, min(1 + math.ceil(forgets / size), chunks)
+    if blocks:
+        return 3, min(BY_STEPS, chunks)
     if branches <= options.branches:
         return 1, min(PASSES[1], chunks)
     if options.newton and exponent < 0:
@@ -164,12 +170,14 @@ def _expected(forgets, branches: int, exponent: float, size: int, chunks: int, o
     return 4, min(4, chunks)
 
 
-def _verdict(level: int, forgets, branches: int, row: int, length: int) -> str:
+def _verdict(level: int, forgets, branches: int, row: int, length: int, blocks: bool) -> str:
     fewer = f"about {length / row:.0f} times fewer steps in a row"
     if level == 0:
         return f"it forgets in {forgets} steps: {fewer}"
     if level in (1, 2):
         return f"it keeps one of {branches} things or so: {fewer}"
+    if level == 3 and blocks:
+        return f"its units do not mix, so Newton's method over its steps may do: {fewer}"
     if level == 3:
         return f"it forgets slowly, and Newton's method may do: {fewer}"
     return 'nothing that it remembers merges: use method="sequential"'

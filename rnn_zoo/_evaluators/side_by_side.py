@@ -54,7 +54,7 @@ def side_by_side(cell: Any, state: Any, steps: Steps, how: How) -> tuple[tuple, 
     return found, report._replace(size=size, chunks=chunks)
 
 
-def _placed_by_the_compiler(given: tuple, how: How) -> tuple[tuple, Report]:
+def _placed_by_the_compiler(given: tuple[Any, Any, Steps], how: How) -> Any:
     """`_side_by_side`, of which each array lies on an explicit mesh where the compiler puts it.
 
     Loops of loops cannot say by their types where a batch lies, as such a mesh asks of them.
@@ -67,7 +67,8 @@ def _placed_by_the_compiler(given: tuple, how: How) -> tuple[tuple, Report]:
     arrays, rest = eqx.partition(given, eqx.is_array)
 
     def run(arrays: tuple) -> tuple[tuple, Report]:
-        found, report = _side_by_side(*eqx.combine(arrays, rest), how)
+        cell, state, steps = eqx.combine(arrays, rest)
+        found, report = _side_by_side(cell, state, steps, how)
         return found, jax.tree.map(jnp.asarray, report)
 
     return auto_axes(run, axes=explicit, out_sharding=PartitionSpec())(arrays)
