@@ -188,6 +188,10 @@ found = rz.train.fit_population(
 )
 mean, spread = rz.train.ensemble(found.model, data)
 assert mean.shape == data.y.shape
+
+solver = rz.load_pretrained("parity")  # is the number of ones so far odd?
+bits = jax.nn.one_hot(jnp.array([1, 1, 0, 1]), 2)
+assert solver(bits).argmax(axis=-1).tolist() == [1, 0, 0, 1]
 """,
     "data": """\
 dataset = rz.data.load("japanese_vowels")

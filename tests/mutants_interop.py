@@ -35,4 +35,9 @@ INTEROP = {
     "xlstm's gates by their names": (XLSTM, 'in "fizo"]', 'in "ifzo"]', TESTS.format("test_xlstm and slstm")),
     "xlstm's kernels of cuda are transposed": (XLSTM, "transpose(2, 0, 3, 1)", "transpose(2, 0, 1, 3)", TESTS.format("test_xlstm and slstm")),
     "xlstm's norms are not less 1": (XLSTM, 'weight=1 + given.take(f"{name}.weight", size)', 'weight=given.take(f"{name}.weight", size)', TESTS.format("test_xlstm and mlstm")),
+    "a step's parts of complex numbers change places": ("interop/_programs.py", 'named[f"{name}.real"], named[f"{name}.imag"]', 'named[f"{name}.imag"], named[f"{name}.real"]', "test_export.py -k 'a_step_equals and complex'"),
+    "a step is exported in training": ("interop/_programs.py", "hold)(eqx.nn.inference_mode(model))", "hold)(model)", "test_export.py -k 'a_step_equals and complex'"),
+    "a file names what a module imported": ("train/_structure.py", "or found.__module__ != module:", "or False:", "test_save.py -k runs_no_code"),
+    "a file names functions that write": ("train/_structure.py", ".startswith(home)", ".startswith('')", "test_save.py -k runs_no_code"),
+    "the best model is the last one": ("train/save.py", "'model' if which == 'last' else 'best'", "'model'", "test_save.py -k of_a_checkpoint"),
 }  # fmt: skip

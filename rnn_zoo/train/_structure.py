@@ -1,8 +1,8 @@
 """What a tree is made of, as JSON: classes by name, fields that are no arrays by value.
 
-Arrays stand as shape and dtype, and their numbers elsewhere. Only classes and functions of this
-library, of Equinox and of JAX are named, and cells that `register` knows: opening a file runs no
-code of anybody else.
+Arrays stand as shape and dtype, and their numbers elsewhere. Only classes of this library and of
+Equinox are named, cells that `register` knows, and functions of some modules that compute and do
+nothing else: a file from anywhere may be opened, and its model called.
 """
 
 import dataclasses
@@ -22,6 +22,9 @@ from ..wiring.base import NeuronMap
 
 
 PACKAGES = ("rnn_zoo", "equinox", "jax")
+OF_JAX = ("jax.numpy", "jax.nn", "jax.lax")
+COMPUTING = ("rnn_zoo._common.activations", "rnn_zoo.cells.", "rnn_zoo.reservoir.", "rnn_zoo.init")
+"""Where functions are found. No file is written by any of them."""
 
 
 class UnnamedError(TypeError):
@@ -44,7 +47,7 @@ def structure_of(tree: Any) -> Any:
 def built(spec: Any) -> Any:
     """The tree, with `jax.ShapeDtypeStruct`s in the place of arrays; any keys and zeros of NumPy.
 
-    ImportError, AttributeError or ValueError for a name that this release does not have.
+    ValueError for a name that this release does not have, or that no file may have.
     """
     if not isinstance(spec, dict):
         return spec
@@ -104,12 +107,13 @@ def _function(value: Any, place: str) -> dict | None:
     if isinstance(value, Function) and value.name is not None:
         arguments, keywords = value.given
         given = [_encoded(arguments, place), _encoded(tuple(keywords), place)]
-        return {"portable": [*value.name, *given]} if _is_known(value.name[0]) else None
+        known = _function_of(*value.name) is value.function
+        return {"portable": [*value.name, *given]} if known else None
     name = getattr(value, "__qualname__", getattr(value, "__name__", ""))
     if not callable(value) or not name:
         return None
-    for module in ("jax.numpy", "jax.nn", value.__module__ or ""):
-        if _is_known(module) and _looked_up(module, name) is value:
+    for module in (*OF_JAX, value.__module__ or ""):
+        if _function_of(module, name) is value:
             return {"name": [module, name]}
     return None
 
@@ -137,7 +141,7 @@ def _object(value: Any, place: str) -> dict | None:
 
 def _class_name(cls: type) -> list[str] | None:
     module, name = cls.__module__, cls.__qualname__
-    if _is_known(module) and _looked_up(module, name) is cls:
+    if _class_of(module, name) is cls:
         return [module, name]
     registered = [n for n in list_cells() if cell_info(n).cls is cls]
     return ["", registered[0]] if registered else None
@@ -156,6 +160,31 @@ def _is_known(module: str) -> bool:
     return module.split(".")[0] in PACKAGES
 
 
+# --- names --------------------------------------------------------------------------------------
+
+
+def _function_of(module: str, name: str) -> Any:
+    """A function that only computes; None for every other name."""
+    if module in OF_JAX and "." not in name:
+        home = "jax"
+    elif module.startswith(COMPUTING):
+        home = module
+    else:
+        return None
+    # What a module has imported from elsewhere is not its own.
+    found = _looked_up(module, name)
+    own = callable(found) and (getattr(found, "__module__", None) or "").startswith(home)
+    return found if own else None
+
+
+def _class_of(module: str, name: str) -> Any:
+    """A class of a tree; None for every other name."""
+    found = _looked_up(module, name) if _is_known(module) else None
+    if not isinstance(found, type) or found.__module__ != module:
+        return None
+    return found if dataclasses.is_dataclass(found) or hasattr(found, "_fields") else None
+
+
 def _looked_up(module: str, name: str) -> Any:
     """What stands under a name; None where nothing does."""
     try:
@@ -167,19 +196,17 @@ def _looked_up(module: str, name: str) -> Any:
 # --- reading ------------------------------------------------------------------------------------
 
 
-def _found(module: str, name: str) -> Any:
-    if not module:
-        return cell_info(name).cls
-    if not _is_known(module):
-        raise ValueError(f"{module}.{name} is of no package that a file may name")
-    return functools.reduce(getattr, name.split("."), importlib.import_module(module))
+def _there(find: Any, name: list[str]) -> Any:
+    found = find(*name)
+    if found is None:
+        raise ValueError(f"{'.'.join(name)} is not one of the names that a file may have")
+    return found
 
 
 def _class(name: list[str]) -> type:
-    cls = _found(*name)
-    if not (isinstance(cls, type) and (dataclasses.is_dataclass(cls) or issubclass(cls, tuple))):
-        raise ValueError(f"{'.'.join(name)} is no class of a tree")
-    return cls
+    if not name[0]:
+        return cell_info(name[1]).cls  # type: ignore
+    return _there(_class_of, name)
 
 
 def _with_fields(given: list) -> Any:
@@ -200,7 +227,8 @@ def _with_fields(given: list) -> Any:
 
 def _portable(given: list) -> Function:
     module, name, arguments, keywords = given
-    return Function(_found(module, name), (module, name), (built(arguments), built(keywords)))
+    function = _there(_function_of, [module, name])
+    return Function(function, (module, name), (built(arguments), built(keywords)))
 
 
 def _keys(given: list) -> Any:
@@ -217,7 +245,7 @@ _BUILDERS: dict[str, Any] = {
     "dtype": jnp.dtype,
     "wiring": NeuronMap.from_json,
     "portable": _portable,
-    "name": lambda given: _found(*given),
+    "name": lambda given: _there(_function_of, given),
     "items": lambda given: _class(given[0])(*map(built, given[1])),
     "fields": _with_fields,
     "key": _keys,

@@ -57,9 +57,10 @@ def save(path: str | os.PathLike, model: Any, *, recipe: bool = True) -> None:
     _format.write(Path(path), header, _format.pack(model))
     if unnamed is not None:
         warnings.warn(
-            f"{path} does not say how its model is built: {unnamed}, and a file names what belongs "
-            "to rnn_zoo, Equinox and JAX, and registered cells. To open it, build a model like "
-            "this one and give it, load(path, like=model); recipe=False says nothing here",
+            f"{path} does not say how its model is built: {unnamed}, and a file names classes of "
+            "rnn_zoo and Equinox, functions of JAX, and registered cells. To open it, build a "
+            "model like this one and give it, load(path, like=model); recipe=False says nothing "
+            "here",
             stacklevel=2,
         )
 
@@ -141,7 +142,7 @@ def _built_as_told(path: Path, header: dict) -> Any:
         raise ValueError(f"{path} does not say how its model is built: {mend}")
     try:
         return built(header["structure"])
-    except (ImportError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} names what is not here ({error}): import the module that registers it, or "
             f"{mend}"
