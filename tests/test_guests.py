@@ -126,6 +126,15 @@ def begun(cell, input_size, hidden_size, key, extra):
     cell.extra = extra
 
 
+def test_a_cell_that_draws_is_a_cell():
+    def make(key):
+        return rz.Zoneout(rz.cells.GRUCell(3, 5, key=key), 0.3)
+
+    kept = ("files_and_copies_hold_the_cell", "two_keys_give_two_cells_and_one_key_one")
+    report = testing.check_cell(make, skip=only(*kept))
+    assert [one.status for one in report.findings] == ["passed"] * 2
+
+
 FAULTS = {
     "size": (
         {"step": lambda self, state, x: (state, jnp.zeros(2))},

@@ -148,7 +148,7 @@ def check_cell(
     """Asks every law of a cell that is for it: sizes, states, dtypes, time, gradients, masks, and
     that all evaluators and transformations give what a loop in Python gives.
 
-        print(rz.testing.check_cell(lambda key: MyCell(3, 5, key=key)))
+        report = rz.testing.check_cell(lambda key: MyCell(3, 5, key=key))
 
     It takes about half a minute, most of it for compiling. In a test, `laws` has one test for each.
 

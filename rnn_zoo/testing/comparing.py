@@ -38,9 +38,9 @@ def assert_close(one: Any, two: Any, tolerance: float | int) -> None:
 
 
 def _plain(leaf: Any) -> Any:
-    leaf = jr.key_data(leaf) if is_key(leaf) else leaf
     # A Python number has the dtype that JAX gives it.
-    return np.asarray(leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf))
+    leaf = leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf)
+    return np.asarray(jr.key_data(leaf) if is_key(leaf) else leaf)
 
 
 def _assert_near(a: Any, b: Any, tolerance: float | int, at: str) -> None:
