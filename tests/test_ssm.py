@@ -229,7 +229,7 @@ def test_rglru_starts_as_its_authors(initialisation):
 
 def test_mamba_starts_with_the_integers():
     cell = rz.cells.MambaCell(2, 3, state_size=4, key=KEY)
-    np.testing.assert_allclose(cell.constants(), -np.tile([1, 2, 3, 4], (3, 1)), rtol=1e-6)
+    np.testing.assert_allclose(cell.constants().T, -np.tile([1, 2, 3, 4], (3, 1)), rtol=1e-6)
 
 
 def test_complex_forms_start_as_published():
