@@ -253,7 +253,7 @@ def _evaluate(cell, steps: Steps, state, method: str | Chunks, remat, how: How):
     if algorithm == MATRIX:
         return matrix(cell, state, steps, how)
     if algorithm != "sequential":
-        one_by_one = step_by_step(cell, state, how)
+        one_by_one = step_by_step(cell, how)
         return (channels if one_by_one else linear)(cell, state, steps, how)
     return _stepwise(cell, state, steps, remat, how)
 

@@ -200,7 +200,7 @@ MUTANTS = {
     "to_torch doubles the bias": ("interop/torch_layers.py", 'arrays["bias_hh"] = np.zeros(rows, dtype)', 'arrays["bias_hh"] = np.array(arrays["bias_ih"])', "test_interop.py -k to_torch_and_back"),
     "keras gates in their own order": ("interop/keras_layers.py", "np.concatenate([r, z, n], axis=-1)", "np.concatenate([z, r, n], axis=-1)", "test_interop.py -k 'keras_layers and gru'"),
     "flax bias of the candidate lost": ("interop/flax_layers.py", "return gru(from_x, from_h, bias, bias_h)\n    if names == ", "return gru(from_x, from_h, bias)\n    if names == ", "test_interop.py -k 'flax_layers and gru'"),
-    "ltc polarity ignored": ("cells/ltc.py", "weight, weight * polarity, mu, sigma)", "weight, weight, mu, sigma)", EQUATION.format("ltc")),
+    "ltc polarity ignored": ("cells/ltc.py", "weight, weight * polarity, slope,", "weight, weight, slope,", EQUATION.format("ltc")),
     "ltc reads by target": ("cells/ltc.py", "np.flatnonzero(targets == neuron)", "np.flatnonzero(sources == neuron)[: np.sum(targets == neuron)]", "test_ltc.py -k neurons_read"),
     "ltc time left out of the unfolds": ("cells/ltc.py", "tau = jnp.asarray(dt, state.dtype) / (self.ode_unfolds * c.c_m)", "tau = jnp.asarray(dt, state.dtype) / c.c_m", EQUATION.format("ltc")),
     "ltc clips away its gradient": ("cells/ltc.py", "return held(raw, least, math.inf)", "return jnp.maximum(raw, least)", "test_ltc.py -k comes_back"),

@@ -55,9 +55,7 @@ SIZES: dict[str, dict[str, Size]] = {
         # From how many steps on "auto" does so.
         "matrix_steps": Size(16, "a guess: benchmarks/rows/matrix.txt has 2048 steps alone"),
         "channel_chunk": Size(16, "two cores, jax 0.10.2, benchmarks/rows/matrix.txt; 8 and 32"),
-        # Numbers of a state with channels from which on no more than one step of it is held.
-        "channels": Size(128, "a guess: benchmarks/rows/board.csv has 768 and 1024 alone"),
-        # Steps between two of its states that a derivative keeps.
+        # Steps between two states with channels that a derivative keeps.
         "channel_segment": Size(4, "two cores, jax 0.10.2, steps of mamba and s4d on the board; 8"),
         # Samples that enter normal equations at once: enough for a fast product, few to hold.
         "rows": Size(256, "two cores, jax 0.10.2, benchmarks/reservoirs.csv, fit"),

@@ -16,7 +16,19 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .backends import tuned
-from .unstable import DOT, JIT, LOGISTIC, TANH, Literal, bind, called, context_of, scope_of
+from .unstable import (
+    CHECKPOINT,
+    DOT,
+    JIT,
+    LOGISTIC,
+    TANH,
+    Literal,
+    bind,
+    called,
+    context_of,
+    scope_of,
+    without_constants,
+)
 
 
 # What a value depends on; that of a result is the highest of its operands.
@@ -244,7 +256,7 @@ def read_program(closed: Any, state: int) -> tuple[Program, dict[int, Array]]:
 
 
 class _Reader:
-    """Collects operations, calls of jitted functions inlined, and what each value depends on."""
+    """Collects operations, calls of jitted and checkpointed functions inlined, and what each value depends on."""
 
     def __init__(self):
         self.ops: list[Op] = []
@@ -266,11 +278,13 @@ class _Reader:
         for equation in jaxpr.eqns:
             operands = tuple(map(operand, equation.invars))
             scope = "/".join(filter(None, [outer, scope_of(equation)]))
-            if equation.primitive.name == JIT:
+            # What a checkpoint asks for, a loop does with the whole step: nothing in it is kept.
+            if equation.primitive.name in (JIT, CHECKPOINT):
                 closed = called(equation)
-                consts = [self.value(v.aval, CONSTANTS) for v in closed.jaxpr.constvars]
-                self.found |= {ref.number: _array(a, ref) for ref, a in zip(consts, closed.consts)}
-                results = self.flatten(closed.jaxpr, [*consts, *operands], scope)
+                inner, given = without_constants(closed), getattr(closed, "consts", ())
+                consts = [self.value(v.aval, CONSTANTS) for v in inner.constvars]
+                self.found |= {ref.number: _array(a, ref) for ref, a in zip(consts, given)}
+                results = self.flatten(inner, [*consts, *operands], scope)
             else:
                 level = max(map(self.level_of, operands), default=NOTHING)
                 results = tuple(self.value(v.aval, level) for v in equation.outvars)

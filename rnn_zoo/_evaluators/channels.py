@@ -19,11 +19,11 @@ from ..linear import select
 from .common import How, as_floats, over_time, visible
 
 
-def step_by_step(cell: Any, state: Array, how: How) -> bool:
-    """Whether a linear cell runs here: where it would run in a loop, with a large state of which
-    the last is wanted alone."""
-    large = getattr(cell, "has_channels", False) and state.size >= tuned("channels")
-    return large and how.algorithm == "loop" and how.mesh_axis is None and not how.keep_states
+def step_by_step(cell: Any, how: How) -> bool:
+    """Whether a linear cell runs here: where it would run in a loop, and the last state is wanted
+    alone."""
+    has_channels = getattr(cell, "has_channels", False)
+    return has_channels and how.algorithm == "loop" and how.mesh_axis is None and not how.keep_states
 
 
 @eqx.filter_jit
