@@ -191,6 +191,7 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 # --- the board and the example --------------------------------------------------------------------
 
 
+@functools.cache
 def _rows(name: str) -> dict[str, dict[str, str]]:
     """The rows of the board, by task."""
     rows = tables.rows_of("board")
@@ -246,6 +247,7 @@ def example(name: str) -> str:
 # --- the index ------------------------------------------------------------------------------------
 
 
+@functools.cache
 def index() -> str:
     lead = (
         "A cell is one sample at one time step; `rz.Recurrent` makes a layer of it, "

@@ -18,7 +18,7 @@ class Entry(NamedTuple):
     value: Any
     path: str
     page: str
-    """The page on which it stands, without its ending: `cells/lstm`, `reference/training`."""
+    """The page on which it stands, without its ending, such as `reference/training`."""
     cell: str | None
     """The name under which it is registered, if it is."""
 

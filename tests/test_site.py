@@ -29,12 +29,6 @@ def site(folder):
     return importlib.import_module
 
 
-@pytest.fixture(scope="module")
-def pages(folder):
-    cells, rooms = map(importlib.import_module, ("cell_pages", "room_pages"))
-    return {**cells.files(), **rooms.files()}
-
-
 def exported(module=rz, path=""):
     """The path of every name that is offered, root and rooms; the rooms themselves are no names."""
     for name in dir(module):
@@ -46,23 +40,29 @@ def exported(module=rz, path=""):
             yield path + name
 
 
-def test_every_public_name_is_on_one_page(pages):
-    anchors = (re.findall(r"\[\]\(\)\{#rz\.([\w.]+)\}", text) for text in pages.values())
-    count = collections.Counter(anchor for found in anchors for anchor in found)
+def anchors(text):
+    return re.findall(r"\[\]\(\)\{#rz\.([\w.]+)\}", text)
+
+
+def test_every_public_name_is_on_one_page(site):
+    rooms = site("room_pages").files().values()
+    cells = [entry.path for entry in site("public_names").entries().values() if entry.cell]
+    count = collections.Counter([*cells, *(name for text in rooms for name in anchors(text))])
     names = set(exported())
     assert len(names) > 200
     assert {name: count[name] for name in names if count[name] != 1} == {}
 
 
 @pytest.mark.parametrize("name", rz.list_cells())
-def test_every_cell_has_its_parts(pages, name):
-    text, info = pages[f"cells/{name}.md"], rz.cell_info(name)
+def test_every_cell_has_its_parts(site, name):
+    text, info = site("cell_pages").page(name), rz.cell_info(name)
+    assert anchors(text) == [f"cells.{info.cls.__name__}"]
     for part in ("The step in full", "Parameters", "State", "Example"):
         assert f"\n## {part}\n" in text
     assert f"::: {info.cls.__module__}.{info.cls.__name__}\n" in text
     assert ("timed: takes dt" in text) == info.timed
     assert ("eigenvalues.png" in text) == info.linear
-    assert f'href="{name}.html"' in pages["cells/index.md"]
+    assert f'href="{name}.html"' in site("cell_pages").index()
     assert re.search(r"\b(?:19|20)\d\d\b", info.paper)
 
 
