@@ -61,6 +61,7 @@ def test_blocks_run_in_order(name, capsys, tmp_path, monkeypatch):
         pytest.importorskip(package, exc_type=ImportError)
     blocks = [block for block in blocks if all(map(find_spec, {*imported(block)} & OPTIONAL))]
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "_CELLS", dict(registry._CELLS))
     names = {}
     for block in blocks:
         exec(compile(block, name, "exec"), names)

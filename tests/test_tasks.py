@@ -262,7 +262,6 @@ def do_check_a_cell_of_my_own():
 
 @pytest.mark.slow
 def test_a_timed_complex_cell_is_checked():
-    pytest.importorskip("rnn_zoo.testing")
     assert do_check_a_cell_of_my_own().findings
 
 
@@ -301,8 +300,6 @@ def do_tune_a_trained_model(data):
 
 
 def test_a_trained_model_is_tuned():
-    if not hasattr(rz, "load_pretrained"):
-        pytest.skip("it comes with the trained models")
     data = rz.data.load("japanese_vowels")
     # Other microphones: each channel is heard at half its strength.
     train, test = (rz.base.replace(part, x=part.x * 0.5) for part in (data.train, data.test))
