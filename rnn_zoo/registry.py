@@ -234,10 +234,9 @@ def info_of(cell: Any) -> CellInfo:
     """
     if isinstance(cell, str):
         return cell_info(cell)
-    if callable(cell):
-        for info in _in_order():
-            if info.cls is cell:
-                return info
+    for info in _in_order():
+        if info.cls is cell:
+            return info
     _check_call("a cell of a model", cell)
     return CellInfo("", cell, "own", "", "")
 

@@ -221,10 +221,10 @@ def from_trials(
     """
     check_sizes(n_train=n_train, n_test=n_test)
     sizes = (n_train, n_valid, n_test)
-    parts = [_trials(make(), n, seed + i) if n else None for i, n in enumerate(sizes)]
-    train = parts[0]
+    train, test = _trials(make(), n_train, seed), _trials(make(), n_test, seed + 2)
+    valid = _trials(make(), n_valid, seed + 1) if n_valid else None
     classes = np.issubdtype(np.asarray(train.y).dtype, np.integer)
-    whole = [np.asarray(part.y) for part in parts if part is not None]
+    whole = [np.asarray(part.y) for part in (train, valid, test) if part is not None]
     name = type(make()).__name__
     info = DatasetInfo(
         name=name,
@@ -237,7 +237,7 @@ def from_trials(
         licence="that of the environment",
         splits=drawn_splits(sizes),
     )
-    return Dataset(*parts, info)
+    return Dataset(train, valid, test, info)
 
 
 def _trials(env: Any, count: int, seed: int) -> Batch:

@@ -102,7 +102,8 @@ def lyapunov(
     Arguments and errors as there, but on the host, so not under jit; ValueError for fewer than two
     blocks or more blocks than decompositions.
     """
-    growth, time = _grown(cell, xs, state, dt, key, (count, washout, every))
+    growth, elapsed = _grown(cell, xs, state, dt, key, (count, washout, every))
+    time = float(np.asarray(elapsed))
     check_sizes(blocks=blocks)
     growth = np.asarray(growth, np.float64)
     if not 2 <= blocks <= len(growth):
@@ -110,8 +111,8 @@ def lyapunov(
             f"expected blocks in [2, {len(growth)}], the decompositions of this run, got {blocks}"
         )
     parts = np.array_split(growth, blocks)
-    rates = np.stack([part.mean(axis=0) for part in parts]) * len(growth) / float(time)
-    exponents = growth.sum(axis=0) / float(time)
+    rates = np.stack([part.mean(axis=0) for part in parts]) * len(growth) / time
+    exponents = growth.sum(axis=0) / time
     order = np.argsort(-exponents, kind="stable")
     errors = rates.std(axis=0, ddof=1) / np.sqrt(blocks)
     return LyapunovSpectrum(exponents[order], errors[order])

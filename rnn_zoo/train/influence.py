@@ -72,7 +72,7 @@ def find_pattern(step: Callable, params: PyTree, vector: Array, x: Array, whole:
 
     touched = [np.zeros((n, *leaf.shape), bool) for leaf in leaves]
     linked = np.zeros((n, n), bool)
-    look = eqx.filter_jit(lambda *at: lax.map(lambda unit: row(*at, unit), jnp.arange(n)))
+    look = eqx.filter_jit(lambda a, b, c: lax.map(lambda unit: row(a, b, c, unit), jnp.arange(n)))
     for key in jr.split(jr.key(0), DRAWS):
         keys = jr.split(key, len(leaves) + 2)
         flat = [leaf + 0.3 * jr.normal(k, leaf.shape, leaf.dtype) for leaf, k in zip(leaves, keys)]
@@ -159,11 +159,12 @@ def push_influence(
         (made,) = jax.vmap(back)(rows)
         _, forth = jax.linearize(lambda vector: step(leaves, vector), vector)
         columns = jnp.asarray(pattern.columns, vector.dtype)
-        slopes, colours = jax.vmap(forth)(columns).T, pattern.columns.argmax(axis=0)
+        slopes = jax.vmap(forth)(columns).T
     else:
         after, back = jax.vjp(step, leaves, vector)
         made, slopes = jax.vmap(back)(rows)
     of_row = pattern.rows.argmax(axis=0)
+    of_column = pattern.columns.argmax(axis=0) if len(pattern.columns) else None
     new = []
     for slot, leaf, old in zip(pattern.slots, made, before):
         if not len(slot.units):
@@ -172,7 +173,7 @@ def push_influence(
         # Of this parameter, what the pass of each unit's colour says.
         own = _along(leaf, of_row[slot.units])
         to, by = slot.units[:, None], slot.units[None]
-        slope = slopes[to, colours[by]] if len(pattern.columns) else slopes[of_row[to], by]
+        slope = slopes[of_row[to], by] if of_column is None else slopes[to, of_column[by]]
         slope = jnp.where(slot.kept, slope, 0)
         carried = jnp.sum(slope * old[None], axis=1)
         new.append(carried + jnp.where(slot.touched, own, 0))

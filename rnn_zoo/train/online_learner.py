@@ -113,13 +113,8 @@ class OnlineLearner(eqx.Module):
         gradient, state and influence stay. Where `reset` is True the state is the first one before
         the step, and owes nothing to any parameter.
         """
-        steps = check_steps(
-            now.model,
-            jnp.asarray(x)[None],
-            dt,
-            *(None if flag is None else jnp.asarray(flag)[None] for flag in (mask, reset)),
-            None,
-        )
+        mask, reset = (None if one is None else jnp.asarray(one)[None] for one in (mask, reset))
+        steps = check_steps(now.model, jnp.asarray(x)[None], dt, mask, reset, None)
         at = jax.tree.map(lambda leaf: leaf[0] if jnp.ndim(leaf) else leaf, steps)
         return self._gradient(now, at, target)
 

@@ -29,7 +29,7 @@ def fixed_points(points: FixedPoints, states: Any = None, ax: Any = None) -> Any
     known = known[None] if known.ndim == 2 else known
     if known.ndim != 3 or known.shape[-1] != size:
         raise ValueError(
-            f"expected states (time, {size}) or (samples, time, {size}), got {np.shape(states)}"
+            f"expected states (time, {size}) or (samples, time, {size}), got {known.shape}"
         )
     runs, shares, places = in_plane(known, points.orbits.reshape(-1, size))
     places = places.reshape(*points.orbits.shape[:2], 2)
