@@ -124,10 +124,10 @@ def _object(value: Any, place: str) -> dict | None:
     named = _class_name(cls)
     if named is None:
         return None
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return {
-            "items": [named, [_encoded(v, f"{place}.{f}") for f, v in zip(value._fields, value)]]
-        }
+    names = getattr(cls, "_fields", None)
+    if isinstance(value, tuple) and names is not None:
+        parts = [_encoded(part, f"{place}.{name}") for name, part in zip(names, value)]
+        return {"items": [named, parts]}
     if not dataclasses.is_dataclass(value):
         return None
     own = getattr(value, "__dict__", None)  # what is left to the default of its class stays so
