@@ -111,11 +111,12 @@ class AbstractWhole(AbstractLinearMap):
     """A matrix with all its entries; a product costs n^3."""
 
     def compose(self, earlier: Any) -> Any:
-        return replace(self, a=jnp.matmul(self.a, earlier.a, precision=HIGHEST))
+        kind: Any = type(self)
+        return kind(jnp.matmul(self.a, earlier.a, precision=HIGHEST))
 
     def identity(self) -> Any:
-        eye = jnp.eye(self.a.shape[-1], dtype=self.a.dtype)
-        return replace(self, a=jnp.broadcast_to(eye, self.a.shape))
+        kind: Any = type(self)
+        return kind(jnp.broadcast_to(jnp.eye(self.a.shape[-1], dtype=self.a.dtype), self.a.shape))
 
 
 class Dense(AbstractWhole):

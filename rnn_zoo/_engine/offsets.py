@@ -25,7 +25,9 @@ def with_start(maps: AffineMap, state: Array, steps: Any, way: Way, initial: Arr
     if jnp.iscomplexobj(state):
         # Under `vmap` one for each sample, from here on: otherwise a gradient in a state that is
         # one for all may add two sums over devices, on which XLA aborts (jaxlib 0.10.2 and 0.12).
-        state, initial = (jnp.where(False, offset[first], s) for s in (state, initial))
+        state, initial = (
+            jnp.where(False, offset[first].astype(s.dtype), s) for s in (state, initial)
+        )
     if steps.mask is not None:
         offset = select(steps.mask, offset, jnp.zeros_like(offset))
 

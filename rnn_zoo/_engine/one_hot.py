@@ -9,6 +9,7 @@ that of a recurrence is made of the whole matrices.
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, Int
 
 from ..linear import AbstractLinearMap, OneHotColumns
@@ -82,14 +83,15 @@ def _at(x: Array, index: Int[Array, "..."]) -> Array:
 
 def _meant(index: Int[Array, "..."]) -> Bool[Array, "..."]:
     """(..., n, n): of each, which place is its own."""
-    return index[..., None] == jnp.arange(index.shape[-1])
+    here = jnp.arange(index.shape[-1], dtype=index.dtype)
+    return index[..., None] == here.reshape((1,) * index.ndim + here.shape)
 
 
 def packed(a: Array, kind: type) -> tuple[Array, type]:
     """The same matrices with the class that reads them. What is all NaN stays at the last place."""
     columns = issubclass(kind, OneHotColumns)
     axis, n = (-2 if columns else -1), a.shape[-1]
-    places = jnp.arange(n, dtype=jnp.int32)
-    places = jnp.where(a != 0, places[:, None] if columns else places, 0).sum(axis)
+    places = lax.broadcasted_iota(jnp.int32, a.shape, a.ndim + axis)
+    places = jnp.where(a != 0, places, 0).sum(axis)
     places = jnp.minimum(places, n - 1).astype(a.dtype)
     return jnp.stack([places, a.sum(axis)], -2), PackedColumns if columns else PackedRows

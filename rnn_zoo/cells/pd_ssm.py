@@ -27,9 +27,10 @@ def _count(name: str, value: int, given: Given) -> int:
 def one_hot_columns(scores: Float[Array, "state state"]) -> Float[Array, "state state"]:
     """1 in each column where it is largest, the first of equals, else 0; its derivative is that of
     the softmax of the columns. NaN in a column makes all of it NaN."""
-    rows, top = jnp.arange(len(scores))[:, None], scores.max(0)
-    first = jnp.where(scores == top, rows, len(scores)).min(0)
-    return jnp.where(jnp.isnan(top), top, (rows == first).astype(scores.dtype))
+    rows, top = jnp.arange(len(scores))[:, None], scores.max(0, keepdims=True)
+    first = jnp.where(scores == top, rows, len(scores)).min(0, keepdims=True)
+    hot = (rows == first).astype(scores.dtype)
+    return jnp.where(jnp.isnan(top), top, hot)
 
 
 @one_hot_columns.defjvp
@@ -104,7 +105,10 @@ class PDSSMCell(AbstractDeclaredCell, AbstractLinearCell, init=False):
         modulus = jax.nn.sigmoid(self.weight_mag @ x + self.bias_mag)
         phase = 2 * math.pi * jax.nn.sigmoid(self.weight_phase @ x + self.bias_phase)
         d = lax.complex(modulus * jnp.cos(phase), modulus * jnp.sin(phase))
-        return AffineMap(OneHotColumns(P * d), write_modes(self.B.reshape(-1, self.input_size), x))
+        return AffineMap(
+            OneHotColumns(P.astype(d.dtype) * d[None]),
+            write_modes(self.B.reshape(-1, self.input_size), x),
+        )
 
     def readout(
         self,
