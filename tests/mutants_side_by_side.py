@@ -187,6 +187,6 @@ ROWS = {
         "_evaluators/levels.py",
         "fits = (after.wrong == 0) & (found.correction <= tol)",
         "fits = after.wrong >= 0",
-        LAW.format("'equal_the_loop and unicornn'") + " -m 'slow or not slow'",
+        LAW.format("chaos_is_the"),
     ),
 }

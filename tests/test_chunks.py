@@ -11,7 +11,8 @@ from cases import ALL, DEFAULTS, assert_close, draw, float64, ids, subject
 
 import rnn_zoo as rz
 from rnn_zoo.base import AbstractCell
-from rnn_zoo.scan import Chunks, chunk_report, unroll
+from rnn_zoo.linear import Diagonal
+from rnn_zoo.scan import Chunks, chunk_report, trajectory, unroll
 from rnn_zoo.testing import evaluating
 from rnn_zoo.testing.evaluating import inputs_with_gaps, outcome
 
@@ -102,6 +103,7 @@ class Chaotic(AbstractCell):
     scale: jax.Array
     input_size: int = eqx.field(static=True, default=1)
     output_size: int = eqx.field(static=True, default=1)
+    state_jacobian: type | None = eqx.field(static=True, default=None)
     linear = timed = stochastic = False
 
     def init_state(self):
@@ -217,13 +219,15 @@ def test_joints_that_fit_are_not_enough(newton):
         assert report.level == (3 if newton else 4)
 
 
-def test_chaos_is_the_loop():
+@pytest.mark.parametrize("blocks", [None, Diagonal])
+def test_chaos_is_the_loop(blocks):
     """The values; a gradient of chaos over so many steps is no number."""
     with float64():
-        cell, xs = Chaotic(jnp.array(4.0)), jnp.zeros((20 * 16, 1))
+        cell = Chaotic(jnp.array(4.0), state_jacobian=blocks)
+        xs = jnp.zeros((20 * 16, 1))
         report = chunk_report(cell, xs, method=Chunks(16))
         assert report.level == 4
-        assert report.passes + report.reruns <= 20 + 12
+        assert report.passes + report.reruns <= 20 + (12 if blocks is None else 25)
         one, two = (unroll(cell, xs, method=method) for method in ("sequential", Chunks(16)))
         assert_close(one, two, 0)
 
