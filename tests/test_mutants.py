@@ -233,7 +233,7 @@ MUTANTS = {
     "rglru leaves the root out for ever": ("cells/rglru.py", "jnp.stack([none, none])", "jnp.stack([none, jnp.ones_like(none)])", "test_ssm.py -k leave_the_root"),
     "rglru keeps the root at the start": ("cells/rglru.py", "(1 - root) * written", "0 * written", "test_ssm.py -k leave_the_root"),
     "rglru decays as in its code": ("cells/rglru.py", "else (1, SHARPNESS)", "else (2, 2)", "test_ssm.py -k rglru_starts"),
-    "mamba writes whatever it reads": ("cells/mamba.py", "scaled(gain * B[:, None], u)", "scaled(gain * jnp.ones_like(B)[:, None], u)", EQUATION.format("mamba")),
+    "mamba writes whatever it reads": ("cells/mamba.py", "scaled(gain * B[:, None], u[None])", "scaled(gain * jnp.ones_like(B)[:, None], u[None])", EQUATION.format("mamba")),
     "rglru turns without its gate": ("cells/rglru.py", "a, squared = jnp.exp(log_a), -jnp", "a, squared = jnp.exp(log_a.real) * jnp.exp(1j * c.imag) if self.theta is not None else jnp.exp(log_a), -jnp", "test_equations.py -k 'rglru-complex'"),
     "complex mamba reads half": ("cells/mamba.py", "2 * read.real", "read.real", "test_equations.py -k 'mamba-complex'"),
     "mamba without time": ("cells/mamba.py", "step = jnp.asarray(dt) * jax.nn.softplus", "step = jax.nn.softplus", "test_equations.py -k 'dt_ and mamba'"),

@@ -23,7 +23,9 @@ def step_by_step(cell: Any, how: How) -> bool:
     """Whether a linear cell runs here: where it would run in a loop, and the last state is wanted
     alone."""
     has_channels = getattr(cell, "has_channels", False)
-    return has_channels and how.algorithm == "loop" and how.mesh_axis is None and not how.keep_states
+    return (
+        has_channels and how.algorithm == "loop" and how.mesh_axis is None and not how.keep_states
+    )
 
 
 @eqx.filter_jit
