@@ -78,7 +78,7 @@ def _turns(given: Given, shape: tuple[int, ...]) -> Array:
 
 
 class Signals(NamedTuple):
-    """What `MambaCell` makes of its input: it chooses its step, what it writes and what it reads."""
+    """What `MambaCell` makes of its input, which chooses its step, what it writes and reads."""
 
     u: Float[Array, " hidden"]
     step: Float[Array, " hidden"]
