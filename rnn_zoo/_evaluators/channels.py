@@ -48,7 +48,8 @@ def channels(cell, state, steps: Steps, how: How):
         if reset is not None:
             H = select(reset, initial, H)
         signals = eqx.combine(changing, constant)
-        after = _after(*cell.change(c, signals), H)
+        decay, written = cell.change(c, signals)
+        after = _after(decay, written, H)
         y = cell.read(c, _joined(after), signals)
         check_output(cell, y)
         if mask is not None:
