@@ -120,7 +120,7 @@ MUTANTS = {
     "the door leads nowhere": ("scan.py", 'plain=_CHOSEN.value == "scan"', "plain=False", "test_engine.py -k door"),
     "plain resets forget nothing": ("_engine/plain.py", "select(reset, maps, maps.compose(earlier[1]))", "maps.compose(earlier[1])", "test_engine.py -k 'plain_parallel and lru'"),
     "plain resets go back to the given state": ("_engine/plain.py", "maps.apply(jnp.broadcast_to(initial, maps.offset.shape))", "maps.apply(jnp.broadcast_to(state, maps.offset.shape))", "test_engine.py -k 'plain_parallel and lru'"),
-    "a transition is broadcast in silence": ("_evaluators/parallel.py", "    check_transition(cell, out_shape, state)\n", "", "test_engine.py -k does_not_fit"),
+    "a transition is broadcast in silence": ("_evaluators/parallel.py", "    check_transition(cell, shapes, state)\n", "", "test_engine.py -k does_not_fit"),
     "a block product of the wrong entries": ("linear.py", "rows = [[a * e + b * g,", "rows = [[a * e + c * g,", "test_affine.py"),
     "a loop in segments loses its end": ("_engine/loop.py", "division = length // segment, segment, length % segment", "division = length // segment, segment, 0", "test_loop.py -k segments"),
     "keys in input order when reversed": ("_common/keys.py", "return keys[::-1] if reverse else keys", "return keys", "test_evaluators.py -k reverse_equals"),
