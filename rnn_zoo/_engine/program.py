@@ -256,7 +256,8 @@ def read_program(closed: Any, state: int) -> tuple[Program, dict[int, Array]]:
 
 
 class _Reader:
-    """Collects operations, calls of jitted and checkpointed functions inlined, and what each value depends on."""
+    """Collects operations, calls of jitted and checkpointed functions inlined, and what each value
+    depends on."""
 
     def __init__(self):
         self.ops: list[Op] = []

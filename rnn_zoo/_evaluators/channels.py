@@ -14,6 +14,7 @@ from .._common.dtypes import half_as
 from .._engine import plain
 from .._engine.backends import tuned
 from .._engine.chunks import Length, in_chunks
+from .._engine.mesh import vary_as
 from ..base import check_transition
 from ..linear import select
 from .common import How, as_floats, over_time, visible
@@ -47,14 +48,17 @@ def channels(cell, state, steps: Steps, how: How):
         if reset is not None:
             H = select(reset, initial, H)
         signals = eqx.combine(changing, constant)
-        after = _after(*cell.change(c, signals), H)
+        decay, written = cell.change(c, signals)
+        after = _after(decay, written, H)
         y = cell.read(c, _joined(after), signals)
         check_output(cell, y)
         if mask is not None:
             after, y = select(mask, (after, y), (H, jnp.zeros_like(y)))
         return after, y
 
-    H = _parts(cell.by_mode(state))
+    # In `jax.shard_map` the state has to differ between devices, by type, where anything does.
+    beside = jax.tree.leaves((changing, eqx.filter((cell, constant, c), eqx.is_array)))
+    H = tuple(vary_as(list(_parts(cell.by_mode(state))), beside))
     H, ys = _in_segments(body, H, (changing, steps.mask, steps.reset), steps.length, how.reverse)
     return cell.by_channel(_joined(H)), None, half_as(x, ys)
 

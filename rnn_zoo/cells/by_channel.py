@@ -11,7 +11,7 @@ from ..linear import AffineMap, Diagonal
 
 
 class AbstractChannelCell(AbstractLinearCell):
-    """A linear cell that keeps some modes for each channel, (channels * modes,), channel by channel.
+    """A linear cell that keeps some modes for each channel: (channels * modes,), by channel.
 
     The state is many times as large as what comes in and goes out, so that over a sequence time
     goes into holding it. The formula stands in three parts, of which one is small: an evaluator

@@ -78,7 +78,7 @@ def _turns(given: Given, shape: tuple[int, ...]) -> Array:
 
 
 class Signals(NamedTuple):
-    """What `MambaCell` makes of its input: it chooses its step, what it writes and what it reads."""
+    """What `MambaCell` makes of its input, which chooses its step, what it writes and reads."""
 
     u: Float[Array, " hidden"]
     step: Float[Array, " hidden"]
@@ -193,9 +193,9 @@ class MambaCell(AbstractDeclaredCell, AbstractChannelCell, init=False):
         self, c: Inexact[Array, "state hidden"], signals: Signals
     ) -> tuple[Inexact[Array, "state hidden"], Inexact[Array, "state hidden"]]:
         u, step, B, _ = signals
-        decay, gain = DISCRETISATIONS[self.discretisation](c, step)
+        decay, gain = DISCRETISATIONS[self.discretisation](c, step[None])
         decay = 2 * decay - 1 if self.negative_eigenvalues else decay
-        return decay, scaled(gain * B[:, None], u)
+        return decay, scaled(gain * B[:, None], u[None])
 
     def read(
         self,

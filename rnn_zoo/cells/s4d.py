@@ -146,7 +146,7 @@ class S4DCell(AbstractDeclaredCell, AbstractChannelCell, init=False):
     def constants(self) -> DiagonalSystem:
         frequency, rho, log_step = wide(self.frequency, self.log_decay, self.log_step)
         eigenvalues = lax.complex(-jnp.exp(rho), frequency)
-        return discretised(self.discretisation, eigenvalues.T, jnp.exp(log_step))
+        return discretised(self.discretisation, eigenvalues.T, jnp.exp(log_step)[None])
 
     def signals(
         self,
@@ -163,7 +163,7 @@ class S4DCell(AbstractDeclaredCell, AbstractChannelCell, init=False):
     ) -> tuple[Complex[Array, "modes hidden"], Complex[Array, "modes hidden"]]:
         u, dt = signals
         decay, gain = over(self.discretisation, c, dt)
-        return decay, scaled(gain, u)
+        return decay, scaled(gain, u[None])
 
     def read(
         self,
