@@ -2,7 +2,7 @@
 
 The tasks are the adding problem over 200 steps and permuted digits for all cells, and the adding
 problem over 500 steps for cells made for long memory and others. `python docs/tables.py` writes
-the README's tables from the rows. Seconds are processor time of training, with compiling and
+the tables of the pages from the rows. Seconds are processor time of training, with compiling and
 validation, since the machine may be shared. The first two tasks take about an hour together, the
 last one another.
 """
