@@ -79,7 +79,7 @@ def draw_cells(quick: bool) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     for name in rz.list_cells():
-        if not (folder / f"{name}_gradient.png").exists():
+        if not (folder / f"{name}_small.png").exists():
             cell_pictures.draw(name, folder)
 
 

@@ -22,7 +22,8 @@ WARM, LAGS = 20, 60
 def draw(name: str, folder: Path) -> None:
     """Draws what `cell_pages` shows of a cell into PNG files."""
     units = next((n for n in UNITS if _state_size(name, n) <= LARGE), UNITS[-1])
-    for kind, figure in figures(*measure(name, units, jax.random.key(0))):
+    drawn = dict(figures(*measure(name, units, jax.random.key(0))))
+    for kind, figure in sorted(drawn.items()):  # the small one last: with it all are there
         figure.savefig(folder / f"{name}_{kind}.png", dpi=150)
 
 
