@@ -12,7 +12,7 @@ from cases import ALL, DEFAULTS, assert_close, draw, float64, ids, subject
 import rnn_zoo as rz
 from rnn_zoo.base import AbstractCell
 from rnn_zoo.linear import Diagonal
-from rnn_zoo.scan import Chunks, chunk_report, trajectory, unroll
+from rnn_zoo.scan import Chunks, chunk_report, unroll
 from rnn_zoo.testing import evaluating
 from rnn_zoo.testing.evaluating import inputs_with_gaps, outcome
 
