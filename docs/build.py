@@ -48,6 +48,7 @@ ORDER = {
         "masks_resets",
         "streaming_deployment",
         "reservoirs",
+        "online",
         "dynamics",
         "rl",
         "own_cell",
