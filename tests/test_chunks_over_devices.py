@@ -17,14 +17,13 @@ from test_chunks import (
     FlipFlop,
     Toggle,
     Turning,
-    everything,
-    outcome,
     pulses,
     signs,
 )
 
 import rnn_zoo as rz
 from rnn_zoo.scan import Chunks, chunk_report, unroll
+from rnn_zoo.testing.evaluating import inputs_with_gaps, outcome
 
 
 HERE = jax.device_count()
@@ -53,7 +52,7 @@ def test_chunks_over_devices_equal_the_loop(name):
     """With a mask, resets and a state, from the end."""
     with float64() as dtype:
         cell = make(name, dtype)
-        xs, state, keywords = everything(cell, TIME)
+        xs, state, keywords = inputs_with_gaps(cell, TIME)
         keywords["reverse"] = name != "lstm"
         one = outcome((cell, xs, state), "sequential", keywords)
         two = spread(outcome, (cell, xs, state), Chunks(5), keywords)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from cases import DEFAULTS, WRAPPED, T, _step, build, draw, float64, inputs, only, plain
+from cases import DEFAULTS, WRAPPED, T, build, draw, float64, inputs, only, plain
 
 import rnn_zoo as rz
 from rnn_zoo.dynamics import (
@@ -29,6 +29,11 @@ BY_ID = {case.id: case for case in DEFAULTS + WRAPPED}
 KINDS = ("elman", "lstm", "lru", "unitary", "clockwork", "lipschitz", "zoneout-lstm", "stacked")
 OTHERS = [name for name in rz.list_cells() if name not in KINDS]
 EACH = [*KINDS, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
+
+
+one_step = eqx.filter_jit(
+    lambda cell, state, x, dt, key: cell.advance(cell.constants(), state, x, dt, key)
+)
 
 
 def numbers(state):
@@ -59,7 +64,7 @@ def differences(cell, state, x, dt, key, by=1e-6):
     """d h' / d h by central differences."""
 
     def after(index, by):
-        return numbers(_step(cell, shifted(state, index, by), x, dt, key)[0])
+        return numbers(one_step(cell, shifted(state, index, by), x, dt, key)[0])
 
     columns = range(len(numbers(state)))
     return np.stack([(after(i, by) - after(i, -by)) / (2 * by) for i in columns], axis=1)

@@ -1,4 +1,4 @@
-"""Forecasts where values are missing: Lorenz 63, one sample ahead, half of the values.
+"""Forecasts where half of the values are missing: Lorenz 63, one sample ahead.
 
 Each value of x is missing with one probability, at random, in the training and in the test part
 alike; what is to be forecast is complete. The models are those of `missing_values` in one
