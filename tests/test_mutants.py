@@ -21,6 +21,7 @@ from mutants_delta import ROWS as DELTA
 from mutants_gated_matrix import GATED_MATRIX
 from mutants_gates import ROWS as GATES
 from mutants_interop import INTEROP
+from mutants_lab import LAB
 from mutants_linear import ROWS as LINEAR
 from mutants_rates import ROWS as RATES
 from mutants_side_by_side import ROWS as SIDE_BY_SIDE
@@ -339,6 +340,7 @@ MUTANTS |= LINEAR
 MUTANTS |= BLOCKS
 MUTANTS |= TIMED
 MUTANTS |= INTEROP
+MUTANTS |= LAB
 
 
 # Each mutant has a process of its own, forked from one that has loaded the libraries already.
