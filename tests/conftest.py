@@ -86,7 +86,8 @@ def pytest_collection_modifyitems(config, items):
 
     PART=1/3 runs the laws of every third cell and every third other test; 2/3 and 3/3 the rest.
     """
-    number, of = map(int, os.environ.get("PART", "1/1").split("/"))
+    # The part is of these tests, not of those that they start in another process.
+    number, of = map(int, os.environ.pop("PART", "1/1").split("/"))
     found = [(item, getattr(item, "callspec", None)) for item in items]
     cases = [(item, spec.params.get("case") if spec else None) for item, spec in found]
     names = {getattr(case, "name", None) for _, case in cases} - {None}

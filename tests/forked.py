@@ -30,5 +30,4 @@ def run_tests(folder: Path, log: Path, arguments: list[str]) -> None:
     sys.path.insert(0, str(folder))
     os.chdir(Path(__file__).parent)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    os.environ.pop("PART", None)  # the part is of the mutants, not of the tests that kill them
     sys.exit(int(pytest.main(arguments)))
