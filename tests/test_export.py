@@ -264,8 +264,7 @@ def test_onnx_equals_the_model(name, masked, tmp_path):
     check_onnx(MODELS[name](), tmp_path / "model.onnx", masked)
 
 
-# The converter does not spread the first state of `pd_ssm` over a batch, see `to_onnx`.
-@pytest.mark.parametrize("name", sorted(set(rz.list_cells()) - {"unitary", "pd_ssm"}))
+@pytest.mark.parametrize("name", sorted(set(rz.list_cells()) - {"unitary"}))
 def test_onnx_equals_the_cell(name, tmp_path):
     check_onnx(rz.make_cell(name, I, 6, key=KEY), tmp_path / "cell.onnx", masked=False)
 

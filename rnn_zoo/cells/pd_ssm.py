@@ -27,9 +27,8 @@ def _count(name: str, value: int, given: Given) -> int:
 def one_hot_columns(scores: Float[Array, "state state"]) -> Float[Array, "state state"]:
     """1 in each column where it is largest, the first of equals, else 0; its derivative is that of
     the softmax of the columns. NaN in a column makes all of it NaN."""
-    rows, top = jnp.arange(len(scores))[:, None], scores.max(0, keepdims=True)
-    first = jnp.where(scores == top, rows, len(scores)).min(0, keepdims=True)
-    hot = (rows == first).astype(scores.dtype)
+    rows, top = jnp.arange(len(scores))[:, None], scores.max(0)[None]
+    hot = (rows == scores.argmax(0)[None]).astype(scores.dtype)
     return jnp.where(jnp.isnan(top), top, hot)
 
 

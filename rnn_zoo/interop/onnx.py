@@ -36,10 +36,8 @@ def to_onnx(
             *parts, y = session.run(None, {**state, "x": x})
             state = dict(zip(state, parts))
 
-    The conversion is that of jax2onnx. A sequence of `pd_ssm` is written and does not run: its
-    first state is not spread over the batch there. Its StableHLO runs. ImportError where jax2onnx
-    is missing, NotImplementedError for operations on complex numbers that have no form in real ones
-    here, and the errors of
+    The conversion is that of jax2onnx. ImportError where that is missing, NotImplementedError for
+    operations on complex numbers that have no form in real ones here, and the errors of
     `to_stablehlo`.
     """
     program = program_of(model, Asked(like, step, mask, dt, length))
