@@ -27,6 +27,7 @@ FLOOR = {"us_per_step": "us per step", "of_floor": "ours / floor", "memory_mb": 
 REMAT = ("jax", "shape", "rival", "ms", "of_scan", "memory_mb", "memory_of_scan")
 CELLS = "A training step at (32, 256, 16, 128)."
 LINEAR = "A training step at (32, 256, 16, 128). Measured beside other work: read the ratios alone."
+WHOLE = "Cells with their products, inputs as wide as the cell."
 COUNT = {"recurrences": "linear recurrences"}
 LIQUID = "The weights of ncps, (32, 128, 16), LTC with 6 unfolds."
 SYNAPSES = "Temporary memory of the gradient of an LTC of 512 units, batch 32, 32 steps:"
@@ -36,10 +37,12 @@ NOTHING = "A training step, and its time over that with nothing set."
 DEVICES = ("jax", "part", "case", "figure", "value", "asked")
 SEVERAL = "Devices forced on one CPU; `asked` is the aim. Ratios of times need a machine at rest."
 LAYERS = ("jax", "layer", "shape", "pass")
+PASS = ("jax", "cell", "shape", "pass")
 PARTS = (
     Part("LSTM and GRU layers", "layers", LAYERS, "ms", FLOOR),
     Part("Small cells", "cells", ("jax", "cell"), "ms", {"same": "same function"}, CELLS),
     Part("Linear cells", "linear_cells", ("jax", "cell"), "ms", COUNT, LINEAR),
+    Part("Linear cells over long sequences", "linear_layers", PASS, "ms", about=WHOLE),
     Part("Liquid cells", "liquid", ("jax", "layer", "pass"), "ms", about=LIQUID),
     Part("", "synapses", ("jax", "synapses", "memory_mb"), None, about=SYNAPSES, benchmark=False),
     Part("Reservoirs", "echo_state", ("jax", "task", "units"), "seconds", about=RESERVOIRS),

@@ -33,6 +33,8 @@ class Size(NamedTuple):
 # not filed, so a new choice has to measure both.
 _LAYERS = "two cores, jax 0.10.2, benchmarks/layers.csv"
 
+_SEGMENTS = "two cores, jax 0.10.2, benchmarks/rows/linear_layers.csv"
+
 SIZES: dict[str, dict[str, Size]] = {
     "cpu": {
         # Steps whose products share one: enough rows for a full-speed product, few enough for the
@@ -55,6 +57,10 @@ SIZES: dict[str, dict[str, Size]] = {
         # From how many steps on "auto" does so.
         "matrix_steps": Size(16, "a guess: benchmarks/rows/matrix.txt has 2048 steps alone"),
         "channel_chunk": Size(16, "two cores, jax 0.10.2, benchmarks/rows/matrix.txt; 8 and 32"),
+        # Numbers of all states that a linear recurrence in a loop works out at once, and the fewest
+        # steps: arrays that stay in the cache, and are used again.
+        "linear_values": Size(4096, f"{_SEGMENTS}; 2048, 8192, 32768"),
+        "linear_steps": Size(16, f"{_SEGMENTS}; 8"),
         # Steps between two states with channels that a derivative keeps.
         "channel_segment": Size(4, "two cores, jax 0.10.2, steps of mamba and s4d on the board; 8"),
         # Samples that enter normal equations at once: enough for a fast product, few to hold.

@@ -96,8 +96,13 @@ def division(length: Length, batch: Length) -> tuple[int, Length, int]:
         chunk *= min(max(tuned("batch") // batch, 1), 8)
     if not isinstance(length, int) or length <= 2 * chunk:
         return 1, length, 0
-    sizes = [c for c in range(max(chunk // 2, 1), 2 * chunk) if length % c == 0]
-    if not sizes and length <= 8 * chunk:
-        return 1, length, 0
-    size = min(sizes, key=lambda c: abs(c - chunk), default=chunk)
+    found = near(length, chunk)
+    return (1, length, 0) if found[2] and length <= 8 * chunk else found
+
+
+def near(length: int, size: int) -> tuple[int, int, int]:
+    """A division into chunks of about so many steps, half as many to twice as many: best without a
+    rest."""
+    sizes = [s for s in range(max(size // 2, 1), 2 * size) if length % s == 0]
+    size = min(sizes, key=lambda s: abs(s - size), default=size)
     return length // size, size, length % size

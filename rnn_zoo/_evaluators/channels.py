@@ -13,7 +13,7 @@ from .._common.checks import Steps, check_output
 from .._common.dtypes import half_as
 from .._engine import plain
 from .._engine.backends import tuned
-from .._engine.chunks import Length, in_chunks
+from .._engine.chunks import Length, in_chunks, near
 from .._engine.mesh import vary_as
 from ..base import check_transition
 from ..linear import select
@@ -85,11 +85,7 @@ def _in_segments(body: Any, H: Any, inputs: Any, length: Length, reverse: bool) 
 def _division(length: Length) -> tuple[int, Length, int]:
     """The number of segments, their size, and the steps that remain; best none."""
     size = tuned("channel_segment")
-    if not isinstance(length, int) or length <= size:
-        return 1, length, 0
-    sizes = [s for s in range(size // 2, 2 * size) if length % s == 0]
-    size = min(sizes, key=lambda s: abs(s - size), default=size)
-    return length // size, size, length % size
+    return near(length, size) if isinstance(length, int) and length > size else (1, length, 0)
 
 
 # --- complex states as pairs: the compiler makes better loops of real numbers ---------------------

@@ -11,7 +11,9 @@ from jaxtyping import Array
 from .._common.checks import Steps, check_output
 from .._common.dtypes import half_as
 from .._engine import matrix_chunks, plain, scaled_chunks
-from .._engine.chunks import Way
+from .._engine.backends import tuned
+from .._engine.chunks import Length, Way, in_chunks, near
+from .._engine.mesh import vary_as
 from .._engine.offsets import with_start
 from .._engine.recurrence import solve
 from .._engine.rows import by_rows
@@ -23,10 +25,47 @@ from .common import How, as_floats, over_time, visible
 PLAIN = "plain"
 
 
-@eqx.filter_jit
 def linear(cell, state, steps: Steps, how: How):
-    """A linear cell: inputs and outputs of all steps at once, the recurrence between them."""
-    c, (x, *dt) = cell.constants(), visible(steps)
+    """A linear cell: inputs and outputs of many steps at once, the recurrence between them.
+
+    Where the recurrence is a loop these are some steps, and a derivative keeps the states between
+    them: to write and read arrays of all steps takes longer than to make them anew.
+    """
+    return _linear(cell, state, steps, how._replace(segment=_segment(state, steps.length, how)))
+
+
+def _segment(state: Array, length: Length, how: How) -> int | None:
+    """How many steps at once; None: all."""
+    size = max(tuned("linear_values") // max(state.size, 1), tuned("linear_steps"))
+    whole = how.algorithm != "loop" or how.mesh_axis is not None
+    return None if whole or not isinstance(length, int) or length < 2 * size else size
+
+
+@eqx.filter_jit
+def _linear(cell, state, steps: Steps, how: How):
+    c = cell.constants()
+    if how.segment is None:
+        return _at_once(cell, c, state, steps, how)
+    scalar_dt = steps.dt if steps.dt is not None and steps.dt.ndim == 0 else None
+    per_step = steps if scalar_dt is None else steps._replace(dt=None)
+
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def segment(state: Array, steps: Steps):
+        steps = steps if scalar_dt is None else steps._replace(dt=scalar_dt)
+        final, states, ys = _at_once(cell, c, state, steps, how)
+        return final, (states, ys)
+
+    # In `jax.shard_map` the state has to differ between devices, by type, where anything does.
+    (state,) = vary_as([state], jax.tree.leaves(eqx.filter((cell, c, steps), eqx.is_array)))
+    division = near(steps.length, how.segment)
+    final, (states, ys) = in_chunks(
+        segment, state, per_step, division=division, reverse=how.reverse
+    )
+    return final, states, ys
+
+
+def _at_once(cell: Any, c: Any, state: Array, steps: Steps, how: How):
+    x, *dt = visible(steps)
     inputs = as_floats(cell, x, *dt)
     is_plain = how.algorithm == PLAIN
     maps = _map_over_time(cell, c, state, inputs, is_plain)

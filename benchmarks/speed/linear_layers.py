@@ -1,0 +1,87 @@
+"""Linear cells over long sequences, whole: ours, `jax.lax.scan`, and `jax.lax.associative_scan`.
+
+LRU and S5 with their products before and behind the recurrence, inputs as wide as the cell,
+forward and gradient (of the mean square of the outputs, in the parameters). "scan" is
+`jax.lax.scan` of the cell's step, "associative" `jax.lax.associative_scan` of its maps of all
+steps, both with plain autodiff. Medians of interleaved runs; outputs or gradients are compared
+before. The last line has the geometric mean of the better peer's time over ours.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+import rnn_zoo as rz
+
+from .. import call
+from ..tables import Table, versions
+from ..timing import medians
+
+
+CELLS = ("lru", "s5")
+SHAPES = {
+    "8x1024x64": (8, 1024, 64),
+    "8x4096x128": (8, 4096, 128),
+    "4x17984x64": (4, 17984, 64),
+    "1x65536x64": (1, 65536, 64),
+}
+PASSES = ("forward", "gradient")
+# The method, and the engine that runs it.
+WAYS = {
+    "ours": ("auto", "auto"),
+    "scan": ("sequential", "scan"),
+    "associative": ("parallel", "scan"),
+}
+TABLE = Table("linear_layers", ("jax", "cell", "shape", "pass"), ("rival", "ms", "of_ours"))
+
+
+def function(cell, xs, way, gradient):
+    method, engine = WAYS[way]
+
+    def outputs(cell, xs):
+        with rz.scan.engine(engine):
+            return jax.vmap(lambda x: rz.scan.unroll(cell, x, method=method)[1])(xs)
+
+    def loss(cell, xs):
+        return jnp.mean(outputs(cell, xs) ** 2)
+
+    compiled = eqx.filter_jit(eqx.filter_grad(loss) if gradient else outputs)
+    return lambda: eqx.filter(compiled(cell, xs), eqx.is_array)
+
+
+def agree(functions):
+    """Whether all ways have the same outputs or gradients, up to what single precision sums."""
+    first, *others = [jax.tree.leaves(f()) for f in functions.values()]
+    return all(
+        np.allclose(a, b, rtol=1e-2, atol=1e-3 * float(jnp.abs(a).max()))
+        for other in others
+        for a, b in zip(first, other)
+    )
+
+
+def main(arguments: list[str]) -> None:
+    parser = call.parser(__name__, TABLE)
+    call.add_names(parser, "cell", CELLS)
+    call.add_names(parser, "--shape", SHAPES)
+    parser.add_argument("--rounds", type=int, default=9)
+    options = parser.parse_args(arguments)
+    ratios = []
+    for name in options.cell:
+        for shape in options.shape:
+            batch, time, width = SHAPES[shape]
+            cell = rz.make_cell(name, width, width, key=jr.key(0))
+            xs = jr.normal(jr.key(1), (batch, time, width))
+            for which in PASSES:
+                functions = {w: function(cell, xs, w, which == "gradient") for w in WAYS}
+                if not agree(functions):
+                    raise SystemExit(f"{name}, {shape}, {which}: the results differ")
+                times = medians(functions, options.rounds)
+                ratios.append(min(t for w, t in times.items() if w != "ours") / times["ours"])
+                for way, seconds in times.items():
+                    key = versions()["jax"], name, shape, which
+                    TABLE.add(key, way, f"{1e3 * seconds:.2f}", f"{seconds / times['ours']:.2f}")
+    print(f"better peer / ours, geometric mean {np.exp(np.mean(np.log(ratios))):.2f}")
+    print(f"worst {min(ratios):.2f}")
+    TABLE.write()
