@@ -92,6 +92,7 @@ ROOMS = {
     "rnn_zoo.models": "models",
     "rnn_zoo.summaries": "models",
     "rnn_zoo.reservoir": "models",
+    "rnn_zoo.rl": "agents",
     "rnn_zoo.train": "training",
     "rnn_zoo.metrics": "training",
     "rnn_zoo.data": "data",
