@@ -92,7 +92,9 @@ def iteration(environment, setting):
             moves, state = adam.update(grads, state)
             return (optax.apply_updates(params, moves), state), parts
 
-        order = [jr.permutation(k, setting.environments) for k in jr.split(key_rows, setting.epochs)]
+        order = [
+            jr.permutation(k, setting.environments) for k in jr.split(key_rows, setting.epochs)
+        ]
         rows = jnp.stack(order).reshape(setting.epochs * setting.minibatches, -1)
         (params, state), parts = lax.scan(update, (params, state), rows)
         return eqx.combine(params, rest), state, runner, jax.tree.map(jnp.mean, parts)
