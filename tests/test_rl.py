@@ -214,21 +214,24 @@ def test_one_episode_ends_and_nothing_happens_behind_it():
 # --- learning -------------------------------------------------------------------------------------
 
 
+def behind(policy, seen, steps):
+    """The states behind the first steps of a rollout."""
+    reset = seen.reset[:, :steps]
+    return rz.batch(policy.scan)(seen.observation[:, :steps], seen.state, reset=reset)[0]
+
+
 def test_a_burn_in_brings_states_up_to_date_without_a_gradient():
     _, seen = stretches()
     other = policy(3)
 
-    def by_hand(policy):
-        state, _ = rz.batch(policy.scan)(
-            seen.observation[:, :3], seen.state, reset=seen.reset[:, :3]
-        )
-        state = jax.lax.stop_gradient(state)
-        return rz.batch(policy.scan)(seen.observation[:, 3:], state, reset=seen.reset[:, 3:])[1]
+    def in_parts(policy):
+        state, reset = jax.lax.stop_gradient(behind(policy, seen, 3)), seen.reset[:, 3:]
+        return rz.batch(policy.scan)(seen.observation[:, 3:], state, reset=reset)[1]
 
     def of(run):
         return eqx.filter_jit(eqx.filter_value_and_grad(lambda p: jnp.sum(run(p).value ** 2)))
 
-    expected = of(by_hand)(other)
+    expected = of(in_parts)(other)
     assert_close(of(lambda p: rz.rl.replay(p, seen, burn_in=3))(other), expected, 1e-6)
     assert rz.rl.replay(other, seen, burn_in=3).logits.shape == (MANY, STEPS - 3, 2)
 

@@ -1,4 +1,4 @@
-"""Environments as small pure modules: what stands here is one environment; `jax.vmap` makes many."""
+"""Environments as small pure modules: each is one environment, and `jax.vmap` makes many."""
 
 import abc
 import math
@@ -190,7 +190,8 @@ class CartPole(AbstractEnvironment):
         return 2
 
     def reset(self, *, key: PRNGKeyArray) -> tuple[CartPoleState, Array]:
-        state = CartPoleState(*jr.uniform(key, (4,), minval=-0.05, maxval=0.05), jnp.asarray(0))
+        x, speed, angle, spin = jr.uniform(key, (4,), minval=-0.05, maxval=0.05)
+        state = CartPoleState(x, speed, angle, spin, jnp.asarray(0))
         return state, self._observed(state)
 
     def transition(

@@ -1,5 +1,6 @@
 """Environments of gymnax."""
 
+import importlib
 from typing import Any
 
 import equinox as eqx
@@ -79,7 +80,7 @@ class GymnaxEnvironment(AbstractEnvironment):
 
 def _made(name: str) -> tuple[Any, Any]:
     try:
-        import gymnax
+        gymnax = importlib.import_module("gymnax")
     except ImportError as error:
         raise missing("an environment by name needs gymnax", "gymnax", error) from error
     return gymnax.make(name)

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
 from .._common.checks import check_sizes
@@ -102,10 +103,11 @@ class ActorCritic(eqx.Module):
         given = PolicyValue(jax.vmap(self.actor)(ys), jax.vmap(self.critic)(ys))
         if mask is None:
             return state, given
-        flags = jax.numpy.asarray(mask)
+        flags = jnp.asarray(mask)
         return state, PolicyValue(hide(flags, given.logits), hide(flags, given.value))
 
 
 def _small(size: int, outputs: Any, dtype: Any, key: PRNGKeyArray) -> eqx.nn.Linear:
     made = eqx.nn.Linear(size, outputs, dtype=dtype, key=key)
-    return replace(made, weight=0.01 * made.weight, bias=0 * made.bias)
+    assert made.bias is not None
+    return replace(made, weight=0.01 * made.weight, bias=jnp.zeros_like(made.bias))
