@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -69,13 +70,7 @@ def start(
     """
     check_sizes(environments=environments)
     _check_fit(policy, environment)
-
-    def one(key: PRNGKeyArray) -> RunnerState:
-        state, observation = environment.reset(key=key)
-        yes, no = jnp.array(True), jnp.array(False)
-        return RunnerState(state, observation, policy.init_state(), yes, no)
-
-    return jax.vmap(one)(jr.split(key, environments))
+    return _started(policy, environment, jr.split(key, environments))
 
 
 def rollout(
@@ -89,8 +84,8 @@ def rollout(
 ) -> tuple[RunnerState, Rollout]:
     """Acts for so many steps: `runner, seen = rollout(policy, environment, runner, 128, key=key)`.
 
-    Actions are drawn from the policy. All is one `lax.scan` over `jax.vmap`; call it inside of
-    `jax.jit` or `eqx.filter_jit`.
+    Actions are drawn from the policy. All is one program, a `lax.scan` under `jax.vmap`, which is
+    compiled at the first call, and may be part of a larger one.
 
     **Arguments:**
 
@@ -110,13 +105,8 @@ def rollout(
     """
     check_sizes(steps=steps)
     _check_fit(policy, environment)
-    held = hold(policy)
     keys = jr.split(key, runner.begins.shape[0])
-
-    def one(runner: RunnerState, key: PRNGKeyArray) -> tuple[RunnerState, Rollout]:
-        return _acted((held, environment), runner, _draws(environment, steps, key), auto_reset)
-
-    runner, seen = jax.vmap(one)(runner, keys)
+    runner, seen = _run((policy, environment), runner, steps, auto_reset, keys)
     if not policy.stochastic:
         seen = seen._replace(key=None)
     return runner, seen if not auto_reset else seen._replace(mask=None)
@@ -155,6 +145,33 @@ def log_prob(logits: Array, action: Array) -> Array:
     """The logarithm of how likely the action is, over any axes in front."""
     likely = jax.nn.log_softmax(logits)
     return jnp.take_along_axis(likely, action[..., None], -1)[..., 0]
+
+
+@eqx.filter_jit
+def _started(policy: Any, environment: AbstractEnvironment, keys: Array) -> RunnerState:
+    def one(key: PRNGKeyArray) -> RunnerState:
+        state, observation = environment.reset(key=key)
+        yes, no = jnp.array(True), jnp.array(False)
+        return RunnerState(state, observation, policy.init_state(), yes, no)
+
+    return jax.vmap(one)(keys)
+
+
+@eqx.filter_jit
+def _run(
+    both: tuple[Any, AbstractEnvironment],
+    runner: RunnerState,
+    steps: int,
+    auto_reset: bool,
+    keys: Array,
+) -> tuple[RunnerState, Rollout]:
+    policy, environment = both
+    held = hold(policy)
+
+    def one(runner: RunnerState, key: PRNGKeyArray) -> tuple[RunnerState, Rollout]:
+        return _acted((held, environment), runner, _draws(environment, steps, key), auto_reset)
+
+    return jax.vmap(one)(runner, keys)
 
 
 class _Draws(NamedTuple):
