@@ -50,7 +50,7 @@ ORDER = {
         "reservoirs",
         "online",
         "dynamics",
-        "rl",
+        "agents",
         "own_cell",
         "networks",
     ),

@@ -53,6 +53,10 @@ PAGES = {
         "Training and metrics",
         "Losses, training one model or many, models in files, scores.",
     ),
+    "agents": (
+        "Agents",
+        "Environments, rollouts and their replays, and the losses of PPO, for any cell.",
+    ),
     "data": ("Data", "Data sets that ship or are computed, and how to batch them."),
     "wiring": ("Wiring", "Neuron maps: which neuron feeds which, and with what sign."),
     "tools": (
@@ -92,6 +96,7 @@ ROOMS = {
     "rnn_zoo.models": "models",
     "rnn_zoo.summaries": "models",
     "rnn_zoo.reservoir": "models",
+    "rnn_zoo.rl": "agents",
     "rnn_zoo.train": "training",
     "rnn_zoo.metrics": "training",
     "rnn_zoo.data": "data",
@@ -192,6 +197,16 @@ assert mean.shape == data.y.shape
 solver = rz.load_pretrained("parity")  # is the number of ones so far odd?
 bits = jax.nn.one_hot(jnp.array([1, 1, 0, 1]), 2)
 assert solver(bits).argmax(axis=-1).tolist() == [1, 0, 0, 1]
+""",
+    "agents": """\
+environment = rz.rl.RepeatPrevious(4)
+network = rz.make_cell("mingru", environment.observation_size, 16, key=key)
+policy = rz.rl.ActorCritic(network, environment.actions, key=key)
+runner = rz.rl.start(policy, environment, 8, key=key)
+runner, seen = rz.rl.rollout(policy, environment, runner, 20, key=key)
+assert jnp.allclose(rz.rl.replay(policy, seen).value, seen.value, atol=1e-6)
+advantage = rz.rl.gae(seen.reward, seen.value, seen.done, seen.last_value)
+loss, parts = rz.rl.ppo_loss(policy, seen, advantage)
 """,
     "data": """\
 dataset = rz.data.load("japanese_vowels")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from forked import run_tests
+from mutants_agents import AGENTS
 from mutants_attention import ATTENTION
 from mutants_blocks import BLOCKS
 from mutants_chunks import ROWS as CHUNKS
@@ -343,6 +344,7 @@ MUTANTS |= BLOCKS
 MUTANTS |= TIMED
 MUTANTS |= INTEROP
 MUTANTS |= LAB
+MUTANTS |= AGENTS
 
 
 # Each mutant has a process of its own, forked from one that has loaded the libraries already.

@@ -36,6 +36,7 @@ RANKS = {
             ("interop",),
             ("models",),
             ("reservoir",),
+            ("rl",),
             ("metrics", "streaming", "summaries", "testing"),
             ("data",),
             ("train",),

@@ -15,6 +15,7 @@ import numpy as np
 from ..scan import unroll
 from . import (
     deriving as deriving,
+    episodes as episodes,
     evaluating as evaluating,
     masking as masking,
     precision as precision,
