@@ -50,6 +50,7 @@ ORDER = {
         "reservoirs",
         "online",
         "dynamics",
+        "reconstruction",
         "rl",
         "own_cell",
         "networks",
