@@ -1,7 +1,7 @@
 """Cells as systems that run alone, and are drawn to data while they learn (teacher forcing)."""
 
 import abc
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -45,6 +45,12 @@ class AbstractForced(AbstractCell):
     @property
     def stochastic(self) -> bool:
         return self.cell.stochastic
+
+    if not TYPE_CHECKING:
+
+        @abc.abstractmethod
+        def constants(self) -> Any:
+            """What every step of a sequence uses and none changes."""
 
     @abc.abstractmethod
     def observe(self, c: Any, state: State) -> Array:
@@ -136,7 +142,7 @@ class StateForced(AbstractForced):
 
     def observe(self, c: Any, state: State) -> Array:
         vector = state_vector(state)
-        if self.weight is None:
+        if self.weight is None or self.bias is None:
             return vector[: self.output_size]
         return self.weight @ vector + self.bias
 
@@ -258,7 +264,7 @@ class EncodedStart(eqx.Module):
 
     def start(self, xs: Float[ArrayLike, "time observed"]) -> State:
         """The state at the last of the first `steps` of xs."""
-        vector = self.encoder(jnp.ravel(xs[: self.steps]))
+        vector = self.encoder(jnp.ravel(jnp.asarray(xs)[: self.steps]))
         return with_vector(self.model.init_state(), vector)
 
     def forecast(self, xs: ArrayLike, steps: int, *, key: Any = None) -> Array:

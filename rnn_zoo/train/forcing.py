@@ -58,13 +58,16 @@ class TeacherForcing:
     no observations; TypeError for a model that is not forced and batches with a mask or resets.
     """
 
-    alpha: float | Callable[[Any], Any] | str = 1.0
+    alpha: float | int | Callable[[Any], Any] | str = 1.0
     every: int = 1
     loss: PredictionLoss = mse
 
     def __post_init__(self):
-        known = self.alpha == "adaptive" or callable(self.alpha)
-        if not known and (isinstance(self.alpha, str) or not 0 <= self.alpha <= 1):
+        alpha = self.alpha
+        known = (
+            alpha == "adaptive" if isinstance(alpha, str) else callable(alpha) or 0 <= alpha <= 1
+        )
+        if not known:
             raise ValueError(
                 f'expected alpha from 0 to 1, a schedule or "adaptive", got {self.alpha!r}'
             )
@@ -179,7 +182,7 @@ class MultipleShooting:
     is `gap`, the second mean. TypeError for another model, ValueError for a weight below 0.
     """
 
-    weight: float = 1.0
+    weight: float | int = 1.0
 
     def __post_init__(self):
         if not 0 <= self.weight < np.inf:
