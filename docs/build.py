@@ -51,6 +51,7 @@ ORDER = {
         "online",
         "dynamics",
         "agents",
+        "reconstruction",
         "own_cell",
         "networks",
     ),

@@ -277,14 +277,13 @@ def languages() -> str:
 
 
 def reconstructions() -> str:
-    heads = ["cell", "forcing", "seed", "Lyapunov times", "range", "divergence", "spectra"]
+    heads = ["cell", "noise", "Lyapunov times", "range", "from noise", "divergence", "spectra"]
     heads += ["exponent", "parameters", "seconds"]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for row in read(ROWS / "reconstruction.csv"):
         own = row["cell"] == "lorenz"
-        named = ["the system itself", "", ""] if own else [f"`{row['cell']}`", row["forcing"]]
-        named += [] if own else [row["seed"]]
-        figures = ("lyapunov_times", "range", "divergence", "spectra", "exponent")
+        named = ["the system itself", ""] if own else [f"`{row['cell']}`", row["noise"]]
+        figures = ("lyapunov_times", "range", "from_noise", "divergence", "spectra", "exponent")
         sizes = ["", ""] if own else [row["parameters"], row["seconds"]]
         lines.append("| " + " | ".join([*named, *(row[name] for name in figures), *sizes]) + " |")
     return "\n".join(lines)

@@ -8,7 +8,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
-from ._common.checks import check_sizes
+from ._common.checks import check_positive, check_sizes
 from ._common.moved import listing as _listing
 from ._common.numbers import exactly
 from .reservoir.network import EchoStateNetwork
@@ -91,20 +91,17 @@ def state_space_divergence(
     $$\sum_i p_i \log \frac{p_i}{q_i}, \qquad q_i = \frac{n_i + \alpha}{n + \alpha K}$$
 
     the Kullback-Leibler divergence in nats of two (time, features) series, each on the K cells of a
-    grid with `bins` cells for each feature between the extremes of the target: p are the shares of
-    the target in the cells, $n_i$ the counts of the n generated states, `smoothing` $\alpha$ what
-    is added to each. 0 is the same attractor, up to what finite series tell; a run that leaves the
-    grid, or is not finite, is counted in n and in no cell. The order of the states does not
-    matter, so both series should be long. Brenner et al. (2022), arXiv:2207.02542. ValueError for
-    features that differ.
+    grid with `bins` cells for each feature between the extremes of the target: $n_i$ are the counts
+    of the n generated states, `smoothing` $\alpha$ what is added to each, p likewise those of the
+    target. 0 is the same attractor; a run that leaves the grid, or is not finite, is counted in n
+    and in no cell, so that a run entirely elsewhere gives the most that can be,
+    $\log((n + \alpha K) / \alpha)$ less the entropy of p. The order of the
+    states does not matter, so both series should be long. For up to five features or so; for more
+    there is `gaussian_mixture_divergence`. Brenner et al. (2022), arXiv:2207.02542. ValueError for
+    features that differ, a target that is not finite, or one of fewer than two steps.
     """
     check_sizes(bins=bins)
-    said, seen = _series(generated, "generated"), _series(target, "target")
-    if said.shape[1] != seen.shape[1]:
-        raise ValueError(
-            f"expected generated and target with the same features, got {said.shape[1]} and "
-            f"{seen.shape[1]}"
-        )
+    said, seen = _states(generated, target)
     low, high = seen.min(axis=0), seen.max(axis=0)
     width = np.where(high > low, high - low, 1.0) / bins
 
@@ -113,13 +110,71 @@ def state_space_divergence(
 
     with np.errstate(invalid="ignore"):
         inside = ((said >= low) & (said <= high)).all(axis=1)
-    places, counts = np.unique(cells(seen), axis=0, return_counts=True)
-    found, times = np.unique(cells(said[inside]), axis=0, return_counts=True)
-    visits = dict(zip(map(bytes, found), times))
-    p = counts / len(seen)
-    n = np.array([visits.get(bytes(place), 0) for place in places])
-    q = (n + smoothing) / (len(said) + smoothing * float(bins) ** seen.shape[1])
-    return float(np.sum(p * np.log(p / q)))
+    met = np.concatenate([cells(seen), cells(said[inside])])
+    _, place = np.unique(met, axis=0, return_inverse=True)
+    place = place.ravel()
+    visits = [np.bincount(part, minlength=place.max() + 1) for part in np.split(place, [len(seen)])]
+    # The cells that neither visits are all alike.
+    empty = float(bins) ** seen.shape[1] - len(visits[0])
+    counts = [np.append(count, 0) + smoothing for count in visits]
+    total = smoothing * float(bins) ** seen.shape[1]
+    p, q = counts[0] / (len(seen) + total), counts[1] / (len(said) + total)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        terms = np.where(p > 0, p * np.log(p / q), 0.0)
+    return float(np.sum(terms[:-1]) + (empty * terms[-1] if smoothing else 0.0))
+
+
+def gaussian_mixture_divergence(
+    generated: ArrayLike,
+    target: ArrayLike,
+    *,
+    variance: float = 1.0,
+    samples: int = 1000,
+    key: Any,
+) -> float:
+    r"""`state_space_divergence` for many features, by Gaussians in the place of cells.
+
+    $$\Big\langle \log \frac{\hat p(x)}{\hat q(x)} \Big\rangle_{x \sim \hat p}, \qquad
+    \hat p(x) = \frac{1}{T} \sum_t N(x; y_t, \sigma^2 I)$$
+
+    with a Gaussian of the `variance` $\sigma^2$ around each state of the target, q likewise of the
+    generated one, and the mean over so many `samples` drawn with `key` (Hershey and Olsen 2007, as
+    Brenner et al. 2022, arXiv:2207.02542, use it). (time, features) each, in the units of the
+    target's deviation for a variance of 1. In nats; 0 is the same cloud of states. A generated
+    state that is not finite counts for nothing but in the number of states; infinite where all are
+    so. ValueError for features that differ, a target that is not finite, or one of fewer than two
+    steps, a variance that is not positive.
+    """
+    check_sizes(samples=samples)
+    check_positive("variance", variance)
+    said, seen = _states(generated, target)
+    rng = np.random.default_rng(np.asarray(jr.key_data(key)).ravel())
+    drawn = seen[rng.integers(len(seen), size=samples)]
+    drawn = drawn + np.sqrt(variance) * rng.normal(size=drawn.shape)
+    return float(np.mean(_log_density(drawn, seen, variance) - _log_density(drawn, said, variance)))
+
+
+def sliced_wasserstein(
+    generated: ArrayLike, target: ArrayLike, *, projections: int = 100, key: Any
+) -> float:
+    r"""How far the states of a run have to be moved to be those of the system.
+
+    $$\langle W_1(\theta^\top \hat y, \theta^\top y) \rangle_\theta$$
+
+    the mean over random directions of the Wasserstein distance of (time, features) series, in the
+    units of the data (Bonneel et al. 2015, doi:10.1007/s10851-014-0506-3). It needs no grid and no
+    kernel; 0 is the same cloud of states, whatever their order, and a generated state that is not
+    finite makes it infinite. `key` draws the directions. ValueError for features that differ, a
+    target that is not finite, or one of fewer than two steps.
+    """
+    check_sizes(projections=projections)
+    said, seen = _states(generated, target)
+    if not np.isfinite(said).all():
+        return float("inf")
+    rng = np.random.default_rng(np.asarray(jr.key_data(key)).ravel())
+    directions = rng.normal(size=(projections, seen.shape[1]))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    return float(np.mean([_wasserstein(said @ d, seen @ d) for d in directions]))
 
 
 def power_spectrum_distance(
@@ -133,9 +188,15 @@ def power_spectrum_distance(
     a Gaussian with a standard deviation of `smoothing` frequencies and with sum 1; a mean over the
     d features. 0 is the same spectrum, 1 nothing in common; 1 too for a feature of the run that
     does not move, or is not finite. Brenner et al. (2022), arXiv:2207.02542. ValueError for shapes
-    that differ.
+    that differ, a target that is not finite, and series that have not twice as many steps as
+    `smoothing`: all their frequencies would be one.
     """
-    said, seen = _series(generated, "generated"), _series(target, "target")
+    said, seen = _states(generated, target)
+    if len(seen) < 2 * smoothing:
+        raise ValueError(
+            f"expected at least {2 * smoothing:g} steps, twice the smoothing, got {len(seen)}: "
+            "give longer series or a smaller smoothing"
+        )
     if said.shape != seen.shape:
         raise ValueError(
             f"expected generated and target of one shape (time, features), got {said.shape} and "
@@ -191,6 +252,43 @@ def _series(values: ArrayLike, name: str) -> np.ndarray:
     if found.ndim != 2 or len(found) == 0:
         raise ValueError(f"expected {name} of shape (time, features), got {found.shape}")
     return found
+
+
+def _states(generated: ArrayLike, target: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Two series with the same features, of which the target is finite."""
+    said, seen = _series(generated, "generated"), _series(target, "target")
+    if said.shape[1] != seen.shape[1]:
+        raise ValueError(
+            f"expected generated and target with the same features, got {said.shape[1]} and "
+            f"{seen.shape[1]}"
+        )
+    if len(seen) < 2 or not np.isfinite(seen).all():
+        raise ValueError(
+            f"expected a target of at least two steps, all finite, got {len(seen)} steps of which "
+            f"{int(np.isfinite(seen).all(axis=1).sum())} are"
+        )
+    return said, seen
+
+
+def _log_density(at: np.ndarray, centres: np.ndarray, variance: float) -> np.ndarray:
+    """The logarithm of a mixture of Gaussians, but for a constant that all mixtures share."""
+    finite = centres[np.isfinite(centres).all(axis=1)]
+    if not len(finite):
+        return np.full(len(at), -np.inf)
+    found = []
+    # A few points at a time, since each meets every centre.
+    for part in np.array_split(at, -(-len(at) * finite.size // 2_000_000)):
+        exponents = np.sum((part[:, None] - finite) ** 2, axis=-1) / (-2 * variance)
+        most = exponents.max(axis=1)
+        found.append(most + np.log(np.sum(np.exp(exponents - most[:, None]), axis=1)))
+    return np.concatenate(found) - np.log(len(centres))
+
+
+def _wasserstein(one: np.ndarray, other: np.ndarray) -> float:
+    """The area between the distribution functions of two rows of numbers."""
+    places = np.sort(np.concatenate([one, other]))
+    below = [np.searchsorted(np.sort(a), places[:-1], "right") / len(a) for a in (one, other)]
+    return float(np.sum(np.abs(below[0] - below[1]) * np.diff(places)))
 
 
 def _spectra(values: np.ndarray, smoothing: float) -> np.ndarray:

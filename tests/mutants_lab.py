@@ -2,6 +2,7 @@
 
 POINTS = "test_points.py -k {}"
 ONLINE = "test_online.py -k {}"
+FORCED = "test_forcing.py -k {}"
 LAB = {
     "fixed points whatever their speed": ("dynamics/search.py", "fits = np.isfinite(speeds) & (speeds <= max(tol, slow))", "fits = np.isfinite(speeds)", POINTS.format("slow_points")),
     "orbits that come back sooner": ("dynamics/search.py", "fits &= np.linalg.norm(rounds[:, d - 1] - ends, axis=1) > apart", "pass", POINTS.format("quarter_turn")),
@@ -20,4 +21,14 @@ LAB = {
     "decisions by the other context": ("data/trials.py", "asked = signs[np.arange(n), context]", "asked = signs[np.arange(n), 1 - context]", "test_trials.py -k context"),
     "an interval from its first pulse": ("data/trials.py", "np.arange(time) - (ready + interval)[:, None]", "np.arange(time) - ready[:, None]", "test_trials.py -k interval"),
     "matches are no matches": ("data/trials.py", "np.where(same, 1, 2)", "np.where(same, 2, 1)", "test_trials.py -k delayed_matches"),
+    "forced whatever the share": ("models/forced.py", "share * gap", "gap", FORCED.format("'of_a_loop and first_units'")),
+    "the readout goes back by its transpose": ("models/forced.py", "jnp.linalg.solve(gram, self.weight).T", "self.weight.T", FORCED.format("'of_a_loop and readout'")),
+    "a forecast begins anew": ("models/forced.py", "state.seen + said if self.skip else said", "said", FORCED.format("closed_loop")),
+    "what the encoder read is forced again": ("train/forcing.py", "x[-len(shares) :], shares", "x[: len(shares)], shares", FORCED.format("encoder")),
+    "sparse forcing a sample late": ("train/forcing.py", "% self.every == 0", "% self.every == 1", FORCED.format("'of_a_loop and 3'")),
+    "growth of the last step alone": ("train/forcing.py", "total + jnp.log(size)", "jnp.log(size)", FORCED.format("growth")),
+    "segments end where they began": ("train/forcing.py", "model.starts[jnp.minimum(number + 1, last)]", "model.starts[number]", FORCED.format("follow_one_another")),
+    "schedules that do not know the step": ("train/step.py", "functools.partial(loss, step=step) if isinstance(loss, TeacherForcing) else loss", "loss", FORCED.format("schedule")),
+    "lost states are left out": ("metrics.py", "np.log(len(centres))", "np.log(len(finite))", "test_attractors.py -k mixture_by_hand"),
+    "noise on the test part": ("data/chaos.py", "values[: len(values) - sizes[2]]", "values", "test_data_chaos.py -k noise"),
 }  # fmt: skip

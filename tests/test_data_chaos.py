@@ -518,3 +518,27 @@ def test_data_sets_are_functions_in_their_own_right(name):
         assert "doi:" in doc or "Sov. Phys. JETP" in doc
         assert f"{name}_series" in inspect.getdoc(function)
         assert inspect.getdoc(function) != inspect.getdoc(data.mackey_glass)
+
+
+def test_noise_is_of_the_measurement_alone():
+    clean, noisy = (
+        load("lorenz", length=None, normalise=False, noise=n, **SMALL) for n in (0, 0.1)
+    )
+    assert same(clean.test, noisy.test)
+    parts = ((getattr(d, part).x[0] for d in (clean, noisy)) for part in ("train", "valid"))
+    for before, after in parts:
+        error = (after - before) / clean.train.x[0].std(axis=0)
+        assert 0.05 < error.std() < 0.15
+        assert not same(error[0], error[1])
+    with pytest.raises(ValueError, match="noise at least 0"):
+        load("lorenz", noise=-1, **SMALL)
+
+
+def test_delays_by_hand():
+    series = np.arange(7.0)
+    expected = [[4, 2, 0], [5, 3, 1], [6, 4, 2]]
+    np.testing.assert_array_equal(data.delay_embedding(series, 3, 2), expected)
+    both = data.delay_embedding(np.stack([series, 10 * series], axis=1), 2)
+    np.testing.assert_array_equal(both[0], [1, 10, 0, 0])
+    with pytest.raises(ValueError, match="more than 8 steps"):
+        data.delay_embedding(series, 3, 4)

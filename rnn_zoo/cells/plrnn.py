@@ -99,8 +99,8 @@ class PLRNNCell(AbstractDeclaredCell, init=False):
     computed exactly; that, and the reconstruction of dynamical systems from data, is what the cell
     is for. Nothing bounds its states: see the clipped `ShallowPLRNNCell`. To learn a chaotic
     system, train it with sparse or generalised teacher forcing
-    (`python -m benchmarks reconstruction` has both in a few lines). The cell is a map
-    from one sample to the next and has no physical time.
+    (`rz.models.StateForced` and `rz.train.TeacherForcing`). The cell is a map from one sample to
+    the next and has no physical time.
 
     a and W start as the diagonal and the rest of $(R^\top R / n + I) / \lambda_{max}$ with R
     from N(0, 1) and n units (Talathi & Vartak 2016), C Glorot-uniform, b zero, as in the code of

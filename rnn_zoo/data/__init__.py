@@ -25,6 +25,7 @@ from .dataset import (
     Dataset as Dataset,
     DatasetInfo as DatasetInfo,
 )
+from .embedding import delay_embedding as delay_embedding
 from .formal import (
     ask_last as ask_last,
     cycle_navigation as cycle_navigation,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jax import Array
 
+from .._common.checks import check_positive
 from ._forecasting import Part, consecutive, forecasting, splits, steps_needed
 from ._generator import generator
 from .dataset import GENERATED, Dataset, DatasetInfo
@@ -74,14 +75,17 @@ def _data_set(system: _System):  # no return annotation: type checkers then see 
         n_valid: int = 500,
         n_test: int = 2_000,
         washout: int = system.washout,
+        noise: float | int = 0.0,
         normalise: bool = True,
     ) -> Dataset:
         sizes = (n_train, n_valid, n_test)
         n_steps = steps_needed(sizes, washout)
         default = np.asarray(system.series(1)[0])
-        start = default + generator(key).uniform(-system.spread, system.spread, default.shape)
+        rng = generator(key)
+        start = default + rng.uniform(-system.spread, system.spread, default.shape)
+        series = system.series(n_steps, x0=start.tolist())
         return _forecast(
-            system.series(n_steps, x0=start.tolist()),
+            _observed(series, sizes, noise, rng),
             sizes,
             _About(system.name, system.what, system.citation),
             _Cut(length, stride, horizon, normalise),
@@ -94,12 +98,29 @@ def _data_set(system: _System):  # no return annotation: type checkers then see 
     from a random start, the default `x0` + U(-{system.spread:g}, {system.spread:g}); its first
     `washout` samples are thrown away. `x` and `y` are (time, {system.features}). The train part is
     cut into windows of `length`, one every `stride` steps (`length=None`: one sequence); the
-    validation and the test part are one sequence each. `normalise` standardises all with the train
-    part's mean and deviation.
+    validation and the test part are one sequence each. `noise`, in deviations of the train part,
+    is that of a measurement: normal numbers, independent from sample to sample, on the train and
+    the validation part; the test part stays as the system is. `normalise` standardises all with the
+    train part's mean and deviation.
 
     {system.citation}.
     """
     return load
+
+
+def _observed(
+    series: np.ndarray, sizes: tuple[int, int, int], noise: float | int, rng: np.random.Generator
+) -> np.ndarray:
+    """The series as a measurement sees it, with noise before the test part."""
+    check_positive("noise", float(noise), zero=True)
+    if not noise:
+        return series
+    values = series.reshape(len(series), -1).copy()
+    first = len(values) - sum(sizes)
+    deviation = values[first : first + sizes[0]].std(axis=0)
+    seen = values[: len(values) - sizes[2]]
+    seen += noise * deviation * rng.normal(size=seen.shape)
+    return values
 
 
 def _forecast(series: np.ndarray, sizes: tuple[int, int, int], about: _About, cut: _Cut) -> Dataset:

@@ -3,6 +3,13 @@
 from .._common.moved import listing as _listing, moved as _moved
 from .._common.old_names import MODELS as _OLD
 from .autoregressive import Sample as Sample
+from .forced import (
+    EncodedStart as EncodedStart,
+    FedBackState as FedBackState,
+    FreeStarts as FreeStarts,
+    InputForced as InputForced,
+    StateForced as StateForced,
+)
 
 
 __getattr__ = _moved(__name__, _OLD)

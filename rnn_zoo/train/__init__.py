@@ -12,6 +12,12 @@ from .._common.moved import listing as _listing
 from .checkpoint import Checkpoints as Checkpoints
 from .evaluate import evaluate as evaluate
 from .fitting import fit as fit
+from .forcing import (
+    MultipleShooting as MultipleShooting,
+    TeacherForcing as TeacherForcing,
+    product_growth as product_growth,
+    segments as segments,
+)
 from .grid import Grid as Grid, grid as grid
 from .groups import ssm_labels as ssm_labels, ssm_optimizer as ssm_optimizer
 from .losses import (

@@ -1,5 +1,6 @@
 """One update: the jitted steps that training repeats."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from jaxtyping import PyTree
 from ..data.batches import Batch
 from ..layers.batching import batch as batched
 from .devices import gradient_over, keys_of_samples
+from .forcing import TeacherForcing
 from .losses import PredictionLoss, count_targets
 from .placement import replicate
 
@@ -111,11 +113,17 @@ def take_step(
     batch, key_loss = _augmented(rule, batch, jr.fold_in(key, progress.step))
 
     def of_part(params, rest, batch, key, state):
-        value, metrics = split_loss(rule.loss(eqx.combine(params, rest), batch, key=key))
+        value, metrics = split_loss(loss(eqx.combine(params, rest), batch, key=key))
         return value, (metrics, state)
 
+    loss = _at(rule.loss, progress.step)
     progress, value, (metrics, _) = _descend(progress, of_part, rule, (batch, key_loss, None))
     return replicate(progress, rule.sharding), {"loss": value, **metrics}
+
+
+def _at(loss: Callable, step: Array) -> Callable:
+    """A loss as it is at this step, where it has a schedule."""
+    return functools.partial(loss, step=step) if isinstance(loss, TeacherForcing) else loss
 
 
 def _gradient_of(rule: UpdateRule, of_part: Callable, on: tuple[Batch, Any, PyTree]) -> Callable:
