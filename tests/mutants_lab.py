@@ -2,6 +2,7 @@
 
 POINTS = "test_points.py -k {}"
 ONLINE = "test_online.py -k {}"
+MASKED = "test_masked.py -k '{}'"
 LAB = {
     "fixed points whatever their speed": ("dynamics/search.py", "fits = np.isfinite(speeds) & (speeds <= max(tol, slow))", "fits = np.isfinite(speeds)", POINTS.format("slow_points")),
     "orbits that come back sooner": ("dynamics/search.py", "fits &= np.linalg.norm(rounds[:, d - 1] - ends, axis=1) > apart", "pass", POINTS.format("quarter_turn")),
@@ -20,4 +21,9 @@ LAB = {
     "decisions by the other context": ("data/trials.py", "asked = signs[np.arange(n), context]", "asked = signs[np.arange(n), 1 - context]", "test_trials.py -k context"),
     "an interval from its first pulse": ("data/trials.py", "np.arange(time) - (ready + interval)[:, None]", "np.arange(time) - ready[:, None]", "test_trials.py -k interval"),
     "matches are no matches": ("data/trials.py", "np.where(same, 1, 2)", "np.where(same, 2, 1)", "test_trials.py -k delayed_matches"),
+    "a mask of the first moment alone": ("wrappers/masked.py", "return tuple(_hide(found[path], mask) for path, mask in zip(self.paths, self.masks))", "return tuple(found[path] for path in self.paths)", MASKED.format("stays_zero")),
+    "a mask that multiplies": ("wrappers/masked.py", "return jnp.where(mask, weight, jnp.zeros_like(weight))", "return mask * weight", MASKED.format("behind_a_mask")),
+    "masked constants, and bare weights": ("wrappers/masked.py", "return _put(self.dense, self.paths, c.weights)", "return self.dense", MASKED.format("stays_zero or behind")),
+    "masked steps have rates": ("train/penalties.py", "jnp.sum(jnp.where(mask, costs, 0))", "jnp.sum(costs)", MASKED.format("formula")),
+    "penalties without their strengths": ("train/penalties.py", "one.strength * cost", "cost", MASKED.format("formula")),
 }  # fmt: skip

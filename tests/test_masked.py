@@ -22,12 +22,8 @@ HALF = np.arange(100).reshape(20, 5) % 2 == 0
 MASKED = Masked(LSTM, {"weight_hh": HALF})
 
 
-def by_hand(cell, **weights):
-    return replace(cell, **weights)
-
-
 def test_a_masked_cell_is_the_cell_with_zeros():
-    plain = by_hand(LSTM, weight_hh=LSTM.weight_hh * HALF)
+    plain = replace(LSTM, weight_hh=LSTM.weight_hh * HALF)
     assert_close(unroll(MASKED, XS), unroll(plain, XS), 0)
     np.testing.assert_array_equal(MASKED.cell.weight_hh, plain.weight_hh)
     picked = Masked(LSTM, {lambda c: c.weight_hh: lambda shape: HALF.reshape(shape)})
@@ -117,3 +113,64 @@ def test_masks_that_do_not_fit(unchecked):
         Masked(LSTM, {})
     with pytest.raises(TypeError, match="expected a cell"):
         Masked(rz.Bidirectional(LSTM, LSTM), {"weight_hh": HALF})
+
+
+def of_rates(name="elman", **options):
+    model = rz.make_model(name, I, 2, hidden_size=5, key=KEY, **options)
+    lengths = rz.lengths_to_mask(jnp.array([T, 2]), T)
+    batch = rz.data.Batch(draw(2, (2, T, I)), jnp.zeros((2, T, 2)), mask=lengths)
+    return model, batch if options else batch.__class__(batch.x, jnp.array([0, 1]), lengths)
+
+
+def test_penalties_are_those_of_the_formula():
+    model, batch = of_rates(pool=None)
+    loss = rz.train.penalised(
+        rz.train.mse, rz.train.rate_penalty(0.5), rz.train.weight_penalty(0.25, power=1)
+    )
+    value, metrics = loss(model, batch)
+    plain, _ = rz.train.mse(model, batch)
+    cell = model.layer.layers[0].cell
+    runs = [unroll(cell, batch.x[0])[1], unroll(cell, batch.x[1, :2])[1]]
+    ys = np.concatenate(runs)
+    np.testing.assert_allclose(metrics["rates"], np.mean(ys**2), rtol=1e-6)
+    weights = np.mean(np.abs(cell.weight_hh))
+    np.testing.assert_allclose(metrics["weights"], weights, rtol=1e-6)
+    np.testing.assert_allclose(metrics["data_loss"], plain, rtol=1e-6)
+    np.testing.assert_allclose(value, plain + 0.5 * np.mean(ys**2) + 0.25 * weights, rtol=1e-6)
+    head = rz.train.weight_penalty(1.0, where=lambda m: m.head.weight)
+    value, _ = rz.train.penalised(rz.train.mse, head)(model, batch)
+    np.testing.assert_allclose(value - plain, np.mean(model.head.weight**2), rtol=1e-5)
+
+
+def test_penalties_in_a_training_of_a_model_that_pools():
+    model, batch = of_rates()
+    options = {"steps": 40, "batch_size": 2, "optimizer": optax.adam(1e-2), "key": KEY}
+
+    def loss(strength):
+        return rz.train.penalised(rz.train.cross_entropy, rz.train.rate_penalty(strength))
+
+    assert loss(1.0) == loss(1.0)
+    quiet, loud = (
+        rz.train.fit(model, batch, batch, loss=loss(s), **options).history[-1] for s in (3.0, 0.0)
+    )
+    assert quiet["valid_rates"] < 0.5 * loud["valid_rates"]
+    wrong = batch.__class__(batch.x, jnp.array([0, 7]), batch.mask)
+    with pytest.raises(ValueError, match="labels from 0 to 1"):
+        rz.train.fit(model, wrong, loss=loss(1.0), **options)
+
+
+def test_penalties_that_cannot_be(unchecked):
+    with pytest.raises(TypeError, match="a PredictionLoss"):
+        rz.train.penalised(lambda model, batch, *, key: 0.0)
+    with pytest.raises(TypeError, match="rate_penalty"):
+        rz.train.penalised(rz.train.mse, 0.1)
+    with pytest.raises(ValueError, match="power"):
+        rz.train.rate_penalty(0.1, power=3)
+    with pytest.raises(ValueError, match="strength"):
+        rz.train.weight_penalty(-0.1)
+    model, batch = of_rates(pool=None)
+    bare = replace(model, layer=rz.Recurrent(rz.cells.MinGRUCell(I, 5, key=KEY)))
+    with pytest.raises(ValueError, match="no weight_hh"):
+        rz.train.penalised(rz.train.mse, rz.train.weight_penalty(0.1))(bare, batch)
+    with pytest.raises(TypeError, match="observes"):
+        rz.train.penalised(rz.train.mse, rz.train.rate_penalty(0.1))(model.layer, batch)
