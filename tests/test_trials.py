@@ -123,6 +123,7 @@ def test_trials_of_an_environment_are_a_data_set():
         data.from_trials(Broken)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Gymnasium's, of how neurogym registers tasks
 def test_a_task_of_neurogym_is_a_data_set():
     neurogym = pytest.importorskip("neurogym")
 
