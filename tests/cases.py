@@ -562,10 +562,21 @@ def _imputed(id: str, fill: str, name: str, **options) -> Case:
     return Case(id, build, timed=timed)
 
 
+def _masked(*paths):
+    """Every third weight is missing."""
+
+    def third(shape):
+        return np.arange(np.prod(shape)).reshape(shape) % 3 > 0
+
+    return lambda cell: rz.wrappers.Masked(cell, dict.fromkeys(paths, third))
+
+
 WRAPPED = [
     _imputed("imputed-gru", "forward", "gru"),
     _imputed("imputed_decay-leaky", "decay", "leaky_elman", age=False),
     _imputed("imputed_mean-lru", "mean", "lru", mask=False, age=False),
+    _wrapped("masked-lstm", _masked("weight_hh", "weight_ih"), "lstm"),
+    _wrapped("masked-lru", _masked("B", "C"), "lru"),
     _wrapped("frozen-gru", rz.Frozen, "gru"),
     _wrapped("frozen-lru", rz.Frozen, "lru"),
     _wrapped("learned-lstm", rz.LearnedInitialState, "lstm"),
@@ -675,6 +686,8 @@ EVERYTHING = DEFAULTS + MODES + WRAPPED
 SLOW = {
     "imputed_decay-leaky",
     "imputed_mean-lru",
+    "masked-lstm",
+    "masked-lru",
     "frozen-gru",
     "frozen-hcornn",
     "learned-lstm",

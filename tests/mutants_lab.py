@@ -3,6 +3,7 @@
 POINTS = "test_points.py -k {}"
 ONLINE = "test_online.py -k {}"
 FORCED = "test_forcing.py -k {}"
+MASKED = "test_masked.py -k '{}'"
 LAB = {
     "fixed points whatever their speed": ("dynamics/search.py", "fits = np.isfinite(speeds) & (speeds <= max(tol, slow))", "fits = np.isfinite(speeds)", POINTS.format("slow_points")),
     "orbits that come back sooner": ("dynamics/search.py", "fits &= np.linalg.norm(rounds[:, d - 1] - ends, axis=1) > apart", "pass", POINTS.format("quarter_turn")),
@@ -31,4 +32,9 @@ LAB = {
     "schedules that do not know the step": ("train/step.py", "functools.partial(loss, step=step) if isinstance(loss, TeacherForcing) else loss", "loss", FORCED.format("schedule")),
     "lost states are left out": ("metrics.py", "np.log(len(centres))", "np.log(len(finite))", "test_attractors.py -k mixture_by_hand"),
     "noise on the test part": ("data/chaos.py", "values[: len(values) - sizes[2]]", "values", "test_data_chaos.py -k noise"),
+    "a mask of the first moment alone": ("wrappers/masked.py", "return tuple(_hide(found[path], mask) for path, mask in zip(self.paths, self.masks))", "return tuple(found[path] for path in self.paths)", MASKED.format("stays_zero")),
+    "a mask that multiplies": ("wrappers/masked.py", "return jnp.where(mask, weight, jnp.zeros_like(weight))", "return mask * weight", MASKED.format("behind_a_mask")),
+    "masked constants, and bare weights": ("wrappers/masked.py", "return _put(self.dense, self.paths, c.weights)", "return self.dense", MASKED.format("stays_zero or behind")),
+    "masked steps have rates": ("train/penalties.py", "jnp.sum(jnp.where(mask, costs, 0))", "jnp.sum(costs)", MASKED.format("formula")),
+    "penalties without their strengths": ("train/penalties.py", "one.strength * cost", "cost", MASKED.format("formula")),
 }  # fmt: skip

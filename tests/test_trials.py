@@ -1,5 +1,7 @@
 """Tasks of neuroscience, trial by trial, and the environments of others."""
 
+import types
+
 import jax
 import numpy as np
 import pytest
@@ -103,12 +105,36 @@ def test_trials_of_an_environment_are_a_data_set():
     assert real.info.task == "regression"
     assert real.train.y.shape[-1] == 1
 
+    class Wrapped:
+        """As Gymnasium wraps what it makes."""
+
+        def __init__(self):
+            self.unwrapped = Environment()
+            self.unwrapped.action_space = types.SimpleNamespace(n=7)
+
+    wrapped = data.from_trials(Wrapped, n_train=8, n_valid=2, n_test=4).info
+    assert (wrapped.name, wrapped.output_size) == ("Environment", 7)
+
     class Broken(Environment):
         def new_trial(self):
             self.ob, self.gt = np.zeros((3, 2)), np.zeros(2)
 
     with pytest.raises(ValueError, match="after new_trial"):
         data.from_trials(Broken)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Gymnasium's, of how neurogym registers tasks
+def test_a_task_of_neurogym_is_a_data_set():
+    neurogym = pytest.importorskip("neurogym")
+
+    def make():
+        return neurogym.make("PerceptualDecisionMaking-v0")
+
+    sets = data.from_trials(make, n_train=8, n_valid=2, n_test=4)
+    assert (sets.info.name, sets.info.task) == ("PerceptualDecisionMaking", "classification")
+    assert (sets.info.input_size, sets.info.output_size) == (3, 3)
+    again = data.from_trials(make, n_train=8, n_valid=2, n_test=4)
+    np.testing.assert_array_equal(again.train.x, sets.train.x)
 
 
 @pytest.mark.parametrize("options", [{"stimulus": 0}, {"delay": -1}, {"noise": -1.0}])

@@ -210,14 +210,17 @@ def from_trials(
     n_test: int = 200,
     seed: int = 0,
 ) -> Dataset:
-    """Trials of an environment in the form of neurogym as a data set.
+    """Trials of an environment of neurogym, or one of its form, as a data set.
+
+        from_trials(lambda: neurogym.make("PerceptualDecisionMaking-v0"))
 
     `make()` gives the environment; its `new_trial()` sets `ob`, the observations (time, inputs),
     and `gt`, the right action of every step (time,), which is what supervised training on neurogym
     reads, too. An environment with a method `seed` gets `seed`, `seed` + 1 and `seed` + 2 for the
     three parts. Trials of unequal length are padded, with a mask; where `gt` is of integers the
-    task is classification, and it is regression otherwise. ValueError where a trial has no `ob` and
-    `gt` of the same length.
+    task is classification, with as many classes as the `action_space` has actions (where it says,
+    and `gt` names no more), and it is regression otherwise. ValueError where a trial has no `ob`
+    and `gt` of the same length: tasks that only reward have no right action.
     """
     check_sizes(n_train=n_train, n_test=n_test)
     sizes = (n_train, n_valid, n_test)
@@ -225,12 +228,16 @@ def from_trials(
     valid = _trials(make(), n_valid, seed + 1) if n_valid else None
     classes = np.issubdtype(np.asarray(train.y).dtype, np.integer)
     whole = [np.asarray(part.y) for part in (train, valid, test) if part is not None]
-    name = type(make()).__name__
+    env = _bare(make())
+    name = type(env).__name__
+    actions = int(getattr(getattr(env, "action_space", None), "n", 0))
     info = DatasetInfo(
         name=name,
         task="classification" if classes else "regression",
         input_size=train.x.shape[-1],
-        output_size=1 + max(int(y.max()) for y in whole) if classes else train.y.shape[-1],
+        output_size=max(actions, *(1 + int(y.max()) for y in whole))
+        if classes
+        else train.y.shape[-1],
         description=f"Trials of {name}.",
         source="drawn by an environment",
         citation="",
@@ -240,8 +247,13 @@ def from_trials(
     return Dataset(train, valid, test, info)
 
 
+def _bare(env: Any) -> Any:
+    """The environment without what Gymnasium puts around it."""
+    return getattr(env, "unwrapped", env)
+
+
 def _trials(env: Any, count: int, seed: int) -> Batch:
-    env = getattr(env, "unwrapped", env)
+    env = _bare(env)
     if callable(getattr(env, "seed", None)):
         env.seed(seed)
     xs, ys = [], []
@@ -251,7 +263,7 @@ def _trials(env: Any, count: int, seed: int) -> Batch:
         if x.ndim != 2 or len(x) != len(y) or not len(x):
             raise ValueError(
                 "expected env.ob (time, inputs) and env.gt (time,) after new_trial(), got shapes "
-                f"{x.shape} and {y.shape}"
+                f"{x.shape} and {y.shape}: an environment that only rewards has no right action"
             )
         xs.append(x.astype(np.float32))
         ys.append(y.astype(np.int32 if np.issubdtype(y.dtype, np.integer) else np.float32))

@@ -6,13 +6,23 @@ from ..layers.recurrent import Backward, Bidirectional, Recurrent
 from ..layers.stacked import Stacked
 from ..wrappers.frozen import Frozen
 from ..wrappers.initial_state import LearnedInitialState
+from ..wrappers.masked import Masked
 from ..wrappers.outputs import LayerNormed
 from ..wrappers.strided import Strided
 from ..wrappers.zoneout import Zoneout
 
 
 # What hands x to the cell inside as it is, and to nothing else.
-_HANDS_ON = (Recurrent, Backward, Frozen, LearnedInitialState, LayerNormed, Strided, Zoneout)
+_HANDS_ON = (
+    Recurrent,
+    Backward,
+    Frozen,
+    LearnedInitialState,
+    LayerNormed,
+    Masked,
+    Strided,
+    Zoneout,
+)
 
 
 def takes_missing(part: Any) -> bool:

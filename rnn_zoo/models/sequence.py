@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, ArrayLike, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._common.activations import portable
 from .._common.checks import Steps, beside, check_inputs, check_sizes, check_tokens
@@ -170,13 +170,32 @@ class SequenceModel(AbstractLayer):
             if self.reads_tokens:  # here, where the mesh lets a program call back
                 steps = steps._replace(x=self._known(hide(steps.mask, steps.x)))
             if not across_devices.outside(steps.length):
-                return self._run(state, steps)
+                return self._run(state, steps)[:2]
             (state, pooled), ys = across_devices.in_parts(_part, (self, state), steps)
             return state, ys if self.pool is None else pooled
 
-    def _run(self, state: Any, steps: Steps) -> tuple[State, Array]:
+    def observe(
+        self,
+        xs: ArrayLike,
+        state: Any = None,
+        *,
+        dt: ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        reset: ArrayLike | None = None,
+        key: Any = None,
+    ) -> tuple[Array, Float[Array, "time width"]]:
+        """What the model says, and what its layer gave at every step: the rates of a network of
+        rates. Arguments as in `scan`, on one device; with a cell for the layer they are its y."""
+        with options_inside(self.method):
+            steps = beside(self, self._check(xs), dt, mask, reset, key)
+            if self.reads_tokens:
+                steps = steps._replace(x=self._known(hide(steps.mask, steps.x)))
+            return self._run(state, steps)[1:]
+
+    def _run(self, state: Any, steps: Steps) -> tuple[State, Array, Array]:
+        """The final state, what the head gives, and what the layer gave."""
         keys = spread_keys(steps.key, 2)
-        state, ys = self.layer.scan(
+        state, hidden = self.layer.scan(
             self._encode(hide(steps.mask, steps.x)),
             state,
             dt=steps.dt,
@@ -185,15 +204,15 @@ class SequenceModel(AbstractLayer):
             key=keys[0] if self.layer.stochastic else None,
         )
         if self.pool is None:
-            ys = ys if self.dropout is None else drop_steps(self.dropout, ys, keys[1])
-            return state, hide(steps.mask, half_as(steps.x, jax.vmap(self.head)(ys)))
-        pooled = pool_over_time(self.pool, self.layer.directions(), ys, steps)
+            ys = hidden if self.dropout is None else drop_steps(self.dropout, hidden, keys[1])
+            return state, hide(steps.mask, half_as(steps.x, jax.vmap(self.head)(ys))), hidden
+        pooled = pool_over_time(self.pool, self.layer.directions(), hidden, steps)
         if self.dropout is not None and steps.length:
             axis, key = across_devices.inside(), None
             if keys[1] is not None:
                 key = keys[1][0] if axis is None else across_devices.first_key(keys[1], axis)
             pooled = self.dropout(pooled, key=key)
-        return state, half_as(steps.x, self.head(pooled))
+        return state, half_as(steps.x, self.head(pooled)), hidden
 
     def _check(self, xs: ArrayLike) -> Array:
         return check_tokens(xs) if self.reads_tokens else check_inputs(xs, self.input_size)
@@ -213,7 +232,7 @@ class SequenceModel(AbstractLayer):
 def _part(whole: tuple, steps: Steps) -> tuple[Any, Any]:
     """A model on one device's steps: what is the same on all devices, and what has their time."""
     model, state = whole
-    state, ys = model._run(state, steps)
+    state, ys, _ = model._run(state, steps)
     return ((state, None), ys) if model.pool is None else ((state, ys), None)
 
 

@@ -30,6 +30,11 @@ from .losses import (
 )
 from .members import ensemble as ensemble, member as member
 from .online_learner import OnlineLearner as OnlineLearner, OnlineState as OnlineState
+from .penalties import (
+    penalised as penalised,
+    rate_penalty as rate_penalty,
+    weight_penalty as weight_penalty,
+)
 from .population import fit_population as fit_population
 from .pretrained import PretrainedCard as PretrainedCard, pretrained_card as pretrained_card
 from .save import load as load, save as save

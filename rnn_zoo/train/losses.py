@@ -300,11 +300,16 @@ def fault_of(name: str, batch: Any, model: Any) -> str:
     return f"{name} are finite"
 
 
+def of_data(loss: Any) -> Any:
+    """The loss without its penalties, which says what data it takes."""
+    return getattr(loss, "data_loss", loss)
+
+
 class BatchCheck:
     """Checks batches as they come: the first of each shape entirely, the targets of all."""
 
     def __init__(self, check: Callable[[Batch], tuple[int, ...] | None], loss: Any):
-        self.check, self.loss = check, loss
+        self.check, self.loss = check, of_data(loss)
         self.shapes: dict[Any, tuple[int, ...] | None] = {}
 
     def __call__(self, batch: Batch) -> Batch:
@@ -327,6 +332,7 @@ def check_batch(loss: Any, model: Any, batch: Any) -> tuple[int, ...] | None:
         raise TypeError(f"expected a rnn_zoo.data.Batch, got {type(batch).__name__}")
     if len(batch) == 0:
         raise ValueError("expected at least one sample, got an empty batch")
+    loss = of_data(loss)
     if not isinstance(loss, PredictionLoss):
         return None
     reads_tokens = getattr(model, "reads_tokens", None)

@@ -3,6 +3,7 @@
 from .._common.moved import listing as _listing
 from .fast_slow import FastSlow as FastSlow, FastSlowState as FastSlowState
 from .imputed import ImputedState as ImputedState
+from .masked import Masked as Masked, MaskedConstants as MaskedConstants
 from .mixed_memory import MixedMemoryState as MixedMemoryState
 from .outputs import Highway as Highway
 from .strided import (
