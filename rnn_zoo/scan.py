@@ -23,9 +23,11 @@ from ._engine.backends import PARALLEL, choose, enough_for_chunks
 from ._engine.chunks import Length
 from ._evaluators import (
     PLAIN,
+    WINDOW,
     Chunks,
     How,
     Report,
+    at_once,
     channels,
     check_strict,
     choose_chunks,
@@ -37,6 +39,7 @@ from ._evaluators import (
     sequential,
     side_by_side,
     step_by_step,
+    windows,
 )
 from .base import AbstractCell, State, check_cell, runs_in_chunks
 
@@ -252,13 +255,15 @@ def _evaluate(cell, steps: Steps, state, method: str | Chunks, remat, how: How):
         return check_strict(cell, report, algorithm, found)
     if algorithm == MATRIX:
         return matrix(cell, state, steps, how)
-    if algorithm != "sequential":
+    if algorithm not in ("sequential", WINDOW):
         one_by_one = step_by_step(cell, how)
         return (channels if one_by_one else linear)(cell, state, steps, how)
     return _stepwise(cell, state, steps, remat, how)
 
 
 def _stepwise(cell, state, steps: Steps, remat, how: How):
+    if how.algorithm == WINDOW and at_once(cell, state, steps, how):
+        return windows(cell, state, steps, how)
     segment = math.isqrt(max(steps.length - 1, 0)) + 1 if remat == "sqrt" else remat
     return sequential(cell, state, steps, how._replace(segment=segment))
 
@@ -289,6 +294,8 @@ def resolve_method(
             f"{type(cell).__name__} is not a linear cell and has no parallel form: "
             'use method="sequential" or "auto"; rz.list_cells(linear=True) names those that have'
         )
+    if method == "auto" and getattr(cell, "has_window", False):
+        return WINDOW
     if method == "sequential" or not parallel or length == 0:
         return "sequential"
     if _CHOSEN.value == "scan":

@@ -1,7 +1,7 @@
 """How a cell runs over a sequence: step by step, in parallel over time, or in chunks side by side.
 
 `sequential.py` takes any cell, `parallel.py` those that are linear or give the parts of a step of
-a matrix. The other files are for cells that are neither: **multiple shooting**. The unknowns are
+a matrix, `windows.py` those that read their last inputs. The other files are for cells that are neither: **multiple shooting**. The unknowns are
 the states before the chunks of a sequence. A pass runs all chunks at once, each from its own guess,
 by the ordinary loop; a *joint* is the difference between the end of a chunk and the start of the
 next. Where all joints are closed, the states are those of the loop.
@@ -24,14 +24,17 @@ from .options import Chunks, Report, check_method, chosen_inside, one_chunk, opt
 from .parallel import PLAIN, linear, matrix
 from .sequential import sequential
 from .side_by_side import check_strict, choose_chunks, side_by_side
+from .windows import WINDOW, at_once, windows
 
 
 __all__ = [
     "PLAIN",
+    "WINDOW",
     "Chunks",
     "How",
     "Plan",
     "Report",
+    "at_once",
     "channels",
     "check_method",
     "check_strict",
@@ -45,4 +48,5 @@ __all__ = [
     "sequential",
     "side_by_side",
     "step_by_step",
+    "windows",
 ]

@@ -1,5 +1,6 @@
 """The short convolution before a state space."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -10,12 +11,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._common.checks import check_sizes
 from .._common.dtypes import state_dtype, working_float
 from .._common.terms import plus
-from .._engine.window import Window, pushed
-from ..base import AbstractCell
 from ..init import fan_in_uniform
+from .by_window import AbstractWindowCell
 
 
-class ShortConv(AbstractCell):
+class ShortConv(AbstractWindowCell):
     r"""A causal convolution over the last k inputs, for each channel, as a cell.
 
     $$y_t = \sum_{j=0}^{k-1} w_j \odot x_{t-j} + b$$
@@ -24,7 +24,7 @@ class ShortConv(AbstractCell):
     it streams, and what it remembers are the last inputs that were valid, of this document:
     masked steps are no part of it, resets empty it. Mamba (Gu & Dao 2023, arXiv:2312.00752)
     and its kin place it before a state space. The state is shifted by a step, which no
-    diagonal map does: not run as a linear cell.
+    diagonal map does, so it is no linear cell; a whole sequence runs as k products all the same.
     """
 
     weight: Float[Array, "kernel size"]
@@ -55,17 +55,6 @@ class ShortConv(AbstractCell):
     def init_state(self) -> Float[Array, "before {self.input_size}"]:
         return jnp.zeros((self.weight.shape[0] - 1, self.input_size), state_dtype(self.weight))
 
-    def equation(
-        self,
-        c: None,
-        state: Float[Array, "before {self.input_size}"],
-        x: Float[Array, " {self.input_size}"],
-    ) -> tuple[Float[Array, "before {self.input_size}"], Float[Array, " {self.output_size}"]]:
-        window = jnp.concatenate([state, x[None]])
-        y = jnp.sum(self.weight[::-1] * window, axis=0)
-        return window[1:], plus(y, self.bias)
-
-    def pushed(self, xs: Array, mask: Array | None, reset: Array | None) -> Window:
-        """What the steps of a sequence do to the state before them, as large as one state; so that
-        a sequence can be spread over devices."""
-        return pushed(xs, self.init_state(), mask, reset)
+    def read(self, inputs: Sequence[Array]) -> Float[Array, " {self.output_size}"]:
+        newest, *before = (w * x for w, x in zip(self.weight, inputs, strict=True))
+        return plus(sum(before, newest), self.bias)

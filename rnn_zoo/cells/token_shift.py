@@ -1,5 +1,6 @@
 """Mixtures of an input with the one before it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -8,11 +9,10 @@ from jaxtyping import Array, Float
 
 from .._common.checks import check_sizes
 from .._common.dtypes import state_dtype, working_float
-from .._engine.window import Window, pushed
-from ..base import AbstractCell
+from .by_window import AbstractWindowCell
 
 
-class TokenShift(AbstractCell):
+class TokenShift(AbstractWindowCell):
     r"""Mixtures of an input with the one before it, as a cell.
 
     $$y_t = (x_t + \mu_1 \odot (x_{t-1} - x_t), \ldots, x_t + \mu_n \odot (x_{t-1} - x_t))$$
@@ -35,15 +35,6 @@ class TokenShift(AbstractCell):
     def init_state(self) -> Float[Array, "1 {self.input_size}"]:
         return jnp.zeros((1, self.input_size), state_dtype(self.mix))
 
-    def equation(
-        self,
-        c: None,
-        state: Float[Array, "1 {self.input_size}"],
-        x: Float[Array, " {self.input_size}"],
-    ) -> tuple[Float[Array, "1 {self.input_size}"], Float[Array, " {self.output_size}"]]:
-        row = x[None]
-        return row, (row + self.mix * (state - row)).ravel()
-
-    def pushed(self, xs: Array, mask: Array | None, reset: Array | None) -> Window:
-        """What the steps of a sequence do to the state before them, as `ShortConv.pushed`."""
-        return pushed(xs, self.init_state(), mask, reset)
+    def read(self, inputs: Sequence[Array]) -> Float[Array, " {self.output_size}"]:
+        x, before = inputs
+        return (x + self.mix * (before - x)).ravel()

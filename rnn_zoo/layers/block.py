@@ -12,6 +12,7 @@ from .._common.checks import Steps, check_choice, check_parts, check_steps
 from .._common.dropout import Dropout, make_dropout
 from .._common.dtypes import half_as, working_dtype, working_float
 from .._common.keys import spread_keys
+from .._engine.rows import by_rows
 from ..base import AbstractCell, State
 from ..scan import unroll
 from .base import AbstractLayer, Directions, hide, mixed, require_step
@@ -328,11 +329,11 @@ class Block(AbstractLayer, AbstractCell):
             key=keys[0],
         )
         if self.mix_dropout is None:
-            zs = jax.vmap(self.mix)(zs)
+            zs = jax.vmap(by_rows(self.mix))(zs)
         else:
-            gs = jax.vmap(self.mix.inner)(zs)
+            gs = jax.vmap(by_rows(self.mix.inner))(zs)
             kept[1], gs = _dropped_over_time(self.mix_dropout, kept[1], gs, steps, keys[2])
-            zs = jax.vmap(self.mix.outer)(zs, gs)
+            zs = jax.vmap(by_rows(self.mix.outer))(zs, gs)
         kept[0], zs = _dropped_over_time(self.dropout, kept[0], zs, steps, keys[1])
         ys = jax.vmap(self._after)(xs + zs)
         return self._closed(inner, kept), hide(steps.mask, half_as(steps.x, ys))

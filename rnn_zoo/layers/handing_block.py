@@ -11,6 +11,7 @@ from .._common.checks import check_steps
 from .._common.dropout import Dropout, make_dropout
 from .._common.dtypes import half_as, working_dtype
 from .._common.keys import spread_keys
+from .._engine.rows import by_rows
 from ..base import AbstractCell, State
 from .base import AbstractLayer, Directions, hide, mixed, require_step
 from .norms import make_norm
@@ -107,9 +108,9 @@ class HandingBlock(AbstractLayer, AbstractCell):
         xs = hide(steps.mask, steps.x).astype(working_dtype(self, steps.x))
         options = {"dt": steps.dt, "mask": steps.mask, "reset": steps.reset, "key": keys[0]}
         state, zs = self.layer.scan(jax.vmap(self._before)(xs), state, **options)
-        ys, vs = jax.vmap(self._parted)(xs, zs)
+        ys, vs = jax.vmap(by_rows(self._parted))(xs, zs)
         ys = ys if self.dropout is None else drop_steps(self.dropout, ys, keys[1])
-        ys = jax.vmap(self._joined)(xs, ys, vs)
+        ys = jax.vmap(by_rows(self._joined))(xs, ys, vs)
         return state, hide(steps.mask, half_as(steps.x, ys))
 
     @property

@@ -9,6 +9,7 @@ from jaxtyping import Array, ArrayLike
 
 from .._common.checks import check_steps
 from .._common.dtypes import half_as, working_dtype
+from .._engine.rows import by_rows
 from ..base import AbstractCell, State
 from .base import AbstractLayer, Directions, hide, mixed
 from .stacked import Stacked
@@ -76,7 +77,7 @@ class AbstractInnerBlock(AbstractLayer, AbstractCell):
         """The final state and the outputs; the parts run one after the other."""
         steps = check_steps(self, xs, dt, mask, reset, key)
         xs = hide(steps.mask, steps.x).astype(working_dtype(self, steps.x))
-        us, gs = jax.vmap(self.opened)(xs)
+        us, gs = jax.vmap(by_rows(self.opened))(xs)
         state, vs = self.inner.scan(us, state, dt=steps.dt, mask=steps.mask, reset=steps.reset)
-        ys = jax.vmap(self.closed)(vs, gs)
+        ys = jax.vmap(by_rows(self.closed))(vs, gs)
         return state, half_as(steps.x, hide(steps.mask, ys))

@@ -11,6 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._common.activations import portable
 from .._common.checks import check_sizes, check_state, check_steps
+from .._engine.rows import by_rows
 from ..base import AbstractCell, State, replace
 from ..init import normal
 from .base import AbstractLayer, Directions, hide, mixed
@@ -171,7 +172,7 @@ class Pointwise(AbstractLayer, AbstractCell):
         """f of each step; zero where masked."""
         steps = check_steps(self, xs, dt, mask, reset, key)
         check_state(self, state)
-        ys = jax.vmap(lambda x: self.step((), x)[1])(hide(steps.mask, steps.x))
+        ys = jax.vmap(by_rows(lambda x: self.step((), x)[1]))(hide(steps.mask, steps.x))
         return (), hide(steps.mask, ys)
 
 

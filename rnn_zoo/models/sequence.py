@@ -20,6 +20,7 @@ from .._common.numbers import exactly
 from .._common.runtime import runtime_error_if
 from .._engine import across_devices
 from .._engine.mesh import looked_up
+from .._engine.rows import by_rows
 from .._evaluators import Chunks, check_method, options_inside
 from ..base import State, restart
 from ..layers.base import AbstractLayer, Directions, hide, mixed, require_step
@@ -205,7 +206,7 @@ class SequenceModel(AbstractLayer):
         )
         if self.pool is None:
             ys = hidden if self.dropout is None else drop_steps(self.dropout, hidden, keys[1])
-            return state, hide(steps.mask, half_as(steps.x, jax.vmap(self.head)(ys))), hidden
+            return state, hide(steps.mask, half_as(steps.x, jax.vmap(by_rows(self.head))(ys))), hidden
         pooled = pool_over_time(self.pool, self.layer.directions(), hidden, steps)
         if self.dropout is not None and steps.length:
             axis, key = across_devices.inside(), None
@@ -226,7 +227,7 @@ class SequenceModel(AbstractLayer):
         if isinstance(self.encoder, eqx.nn.Embedding):
             return looked_up(self.encoder.weight, xs)
         xs = xs.astype(working_dtype(self, xs))
-        return xs if self.encoder is None else jax.vmap(self.encoder)(xs)
+        return xs if self.encoder is None else jax.vmap(by_rows(self.encoder))(xs)
 
 
 def _part(whole: tuple, steps: Steps) -> tuple[Any, Any]:
