@@ -87,6 +87,19 @@ PARALLEL = "associative"
 of a loop should lose there to log2(time) large ones; that is a guess."""
 
 
+# Where "auto" hands an LSTM to cuDNN, from how many steps on: the rows that `python -m benchmarks
+# gpu` prints. There is none, so that it does so nowhere.
+LSTM: dict[str, tuple[Choice, ...]] = {}
+
+
+def lstm_by(length: Any) -> bool:
+    """Whether "auto" runs an LSTM of so many steps by cuDNN, where that is there."""
+    if not isinstance(length, int):
+        return False
+    rows = [row for row in LSTM.get(jax.default_backend(), ()) if length >= row.steps]
+    return bool(rows) and rows[-1].algorithm == "cudnn"
+
+
 def enough_for_chunks(length: Any) -> bool:
     """Whether "auto" takes a matrix state through a sequence in chunks; a length that is not known
     yet has none."""

@@ -229,6 +229,57 @@ def is_asked(operand: Any) -> bool:
     return jax.interpreters.ad.is_undefined_primal(operand)
 
 
+# --- cuDNN ----------------------------------------------------------------------------------------
+
+# `jax.experimental.rnn` has the LSTM of cuDNN, and one in JAX's own operations beside it. It is an
+# experiment by its name; the functions below stand there, as they are called here, since 0.4.31. It
+# is imported where it is used, since a program without an LSTM on such a device has no need of it.
+
+
+def has_cudnn() -> bool:
+    """Whether the jaxlib that is installed has cuDNN's LSTM. Its module has this function since
+    0.4.9, where the libraries for CUDA are beside it."""
+    from jax.experimental import rnn
+
+    return hasattr(rnn.gpu_rnn, "compute_rnn_workspace_reserve_space_sizes")
+
+
+def cudnn_lstm(operands: Sequence, sizes: tuple, tf32: bool) -> tuple:
+    """(outputs, h, c, what the way back needs) of (xs, h, c, weights, lengths).
+
+    `sizes` is (input_size, hidden_size, layers, both directions). Precision HIGH lets cuDNN take
+    TF32, HIGHEST does not.
+    """
+    from jax.experimental import rnn
+
+    *sizes, both = sizes
+    results, kept = rnn.lstm_fwd(*operands, *sizes, 0.0, both, _precision(tf32))
+    return *results, kept[-1]
+
+
+def cudnn_lstm_back(cotangents: tuple, kept: tuple, sizes: tuple, tf32: bool) -> tuple:
+    """The cotangents of xs, h, c and weights; `kept` are the operands, the outputs and what
+    `cudnn_lstm` gave for this."""
+    from jax.experimental import rnn
+
+    *sizes, both = sizes
+    return rnn.lstm_bwd(*sizes, 0.0, both, _precision(tf32), kept, cotangents)[:4]
+
+
+def cudnn_reference(operands: Sequence, sizes: tuple) -> tuple:
+    """(outputs, h, c) as JAX's own operations compute what `cudnn_lstm` is to give."""
+    from jax.experimental import rnn
+
+    xs, h, c, weights, lengths = operands
+    *sizes, both = sizes
+    arrays = rnn.unpack_lstm_weights(weights, *sizes, both)
+    return rnn.lstm_ref(xs, h, c, *arrays, lengths, *sizes, dropout=0.0, bidirectional=both)
+
+
+def _precision(tf32: bool) -> lax.Precision:
+    return lax.Precision.HIGH if tf32 else lax.Precision.HIGHEST
+
+
 # --- devices --------------------------------------------------------------------------------------
 
 
