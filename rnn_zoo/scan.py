@@ -22,15 +22,19 @@ from ._engine import across_devices as _across
 from ._engine.backends import PARALLEL, choose, enough_for_chunks
 from ._engine.chunks import Length
 from ._evaluators import (
+    CUDNN,
     PLAIN,
     WINDOW,
     Chunks,
     How,
     Report,
     at_once,
+    by_cudnn,
     channels,
+    check_cudnn,
     check_strict,
     choose_chunks,
+    chosen_cudnn,
     chosen_inside,
     linear,
     matrix,
@@ -44,7 +48,7 @@ from ._evaluators import (
 from .base import AbstractCell, State, check_cell, runs_in_chunks
 
 
-METHODS = ("auto", "sequential", "parallel", "chunks")
+METHODS = ("auto", "sequential", "parallel", "chunks", "cudnn")
 MATRIX = "matrix"
 ENGINES = ("auto", "scan")
 
@@ -111,6 +115,19 @@ def in_chunks(options: Chunks | None = None) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def in_cudnn() -> Iterator[None]:
+    """LSTMs run by cuDNN: `with rz.scan.in_cudnn():`, layers and models included.
+
+    It is `method="cudnn"` of `unroll` for every `LSTMCell` that has no method or `remat` of its
+    own; all other cells stay as they are. Layers in a row and both directions are one call where
+    they have one hidden size and no dropout between them. ValueError, when an LSTM runs, on a
+    machine without cuDNN.
+    """
+    with options_inside(CUDNN):
+        yield
+
+
 def unroll(
     cell: Any,
     xs: ArrayLike,
@@ -145,7 +162,10 @@ def unroll(
     - `key`: for stochastic cells: one key, or one per step (time,).
     - `method`: "sequential"; "parallel" (linear cells, log2(time) passes); "chunks" (cells that
       are not linear: chunks of the sequence side by side, where the network allows; `scan.Chunks`
-      in its place has options); "auto", which takes none of "chunks".
+      in its place has options); "cudnn" (an `LSTMCell` of float32 without peepholes and coupled
+      gates, on a CUDA device: what cuDNN does not compute runs in the loop, that is a mask with
+      gaps or without any valid step, `reset`, and float64); "auto", which takes neither of the
+      last two. cuDNN has not been run from here yet.
     - `remat`: for long sequences. A gradient keeps the states between segments of so many
       steps, and runs each segment once more; "sqrt": segments of sqrt(time) steps, so that
       the memory of what is kept grows like sqrt(time). Runs the sequential loop.
@@ -253,6 +273,8 @@ def _evaluate(cell, steps: Steps, state, method: str | Chunks, remat, how: How):
     if isinstance(algorithm, Chunks):
         found, report = side_by_side(cell, state, steps, how)
         return check_strict(cell, report, algorithm, found)
+    if algorithm == CUDNN:
+        return by_cudnn(cell, state, steps, how)
     if algorithm == MATRIX:
         return matrix(cell, state, steps, how)
     if algorithm not in ("sequential", WINDOW):
@@ -283,6 +305,10 @@ def resolve_method(
         if method not in ("auto", "sequential"):
             raise ValueError(f"remat belongs to the sequential loop: drop method={method!r}")
         return "sequential"
+    if method == CUDNN:
+        check_cudnn(cell)
+    if chosen_cudnn(cell, method, length):
+        return "sequential" if _CHOSEN.value == "scan" else CUDNN
     parallel = cell.linear or runs_in_chunks(cell)
     if method == "auto" and not parallel:
         method = chosen_inside()

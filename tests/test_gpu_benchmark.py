@@ -13,7 +13,6 @@ from jax.experimental import rnn as cudnn_rnn
 
 import rnn_zoo as rz
 from rnn_zoo._engine import backends as _auto
-from rnn_zoo._engine.recurrence import ALGORITHMS
 
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -31,13 +30,13 @@ def run(tmp_path, *arguments):
 
 def test_a_small_run_compares_measures_and_chooses(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(gpu_sections.peers, "flax", lambda *_: None)  # slow to import
-    code, rows = run(tmp_path)
+    code, rows = run(tmp_path, "cells", "recurrence", "layers")
     printed = capsys.readouterr().out
     assert code == 0
     assert rows["environment"][0]["note"]
     assert {r["rival"] for r in rows["cells"]} == set(gpu_sections.SOME_CELLS)
     assert all(r["note"].startswith("right") for r in rows["cells"])
-    rivals = {*ALGORITHMS, "lax.associative_scan", "copy"}
+    rivals = {*gpu_sections.EVERY, "lax.associative_scan", "copy"}
     for what in ("forward", "gradient"):
         found = {r["rival"]: r for r in rows["recurrence"] if r["pass"] == what}
         assert set(found) == rivals
@@ -48,7 +47,7 @@ def test_a_small_run_compares_measures_and_chooses(tmp_path, capsys, monkeypatch
         found = [r for r in rows["layers"] if r["pass"] == what and r["ms"]]
         assert [r["rival"] for r in found] == ["ours", "lax.scan"] * 2
     skipped = {r["rival"] for r in rows["layers"] if r["note"].startswith("skipped")}
-    assert skipped == {"cudnn, jax.experimental.rnn", "cudnn, torch", "flax"}
+    assert skipped == {"ours, cudnn", "cudnn, jax.experimental.rnn", "cudnn, torch", "flax"}
     assert f'"{jax.default_backend()}": (\n        Choice(0, "' in printed
 
 
@@ -76,7 +75,7 @@ def test_what_finds_no_time_or_memory_is_a_row(tmp_path, monkeypatch):
     assert run.finish() == 1  # a cell that was not compared is not right
     with run.table.path.open(newline="") as file:
         notes = [r["note"] for r in csv.DictReader(file) if r["rival"] != "copy"]
-    assert notes == ["skipped: no time left"] * 2 + ["skipped: needs 0.0 GB at least"] * 8
+    assert notes == ["skipped: no time left"] * 2 + ["skipped: needs 0.0 GB at least"] * 10
 
 
 @pytest.mark.parametrize(
@@ -117,6 +116,65 @@ def test_the_rows_of_auto_follow_from_the_times():
     assert gpu.choices({}, "here") == ()
 
 
+def test_the_kernel_has_to_be_half_as_fast_again():
+    case = ((8, 128, 128), "float32", True)
+    for factor, winner in ((1.45, "associative"), (1.55, "kernel")):
+        found = {"loop": (9.0, 9.0), "associative": (factor, factor), "kernel": (1.0, 1.0)}
+        assert [row.algorithm for row in gpu.choices({case: found}, "here")] == [winner]
+
+
+def test_cudnn_has_to_win_every_case_and_pass():
+    ours, faster = {"forward": 2.0, "training": 3.0}, {"forward": 1.0, "training": 2.0}
+    won = {"lstm a": {"ours": ours, "ours, cudnn": faster}, "gru a": {"ours": ours}}
+    assert gpu.of_lstm(won, "here") == (_auto.Choice(0, "cudnn", "here"),)
+    lost = {**won, "lstm b": {"ours": faster, "ours, cudnn": {**faster, "training": 2.5}}}
+    assert gpu.of_lstm(lost, "here") == gpu.of_lstm({}, "here") == ()
+    assert gpu.of_lstm({**won, "lstm b": {"ours": faster}}, "here") == ()
+
+
+def test_what_follows_is_written_where_it_is_read(tmp_path, monkeypatch):
+    """Twice: an entry takes the place of the one before, and all else stays."""
+    copy = tmp_path / "backends.py"
+    copy.write_text(Path(_auto.__file__).read_text())
+    monkeypatch.setattr(gpu, "BACKENDS", copy)
+    made = gpu.Run(60.0, tmp_path / "rows.csv", True)
+    made.write, made.about = True, ("0", "a card")
+    for block, loop in ((64, 2.0), (256, 0.5)):
+        made.sizes = {"block": {64: 1.0, 256: 2.0 if block == 64 else 0.5}, "chunk": {8: 1.0}}
+        made.recurrence = {((1, 9, 2), "float32", True): {"loop": (loop,) * 2, "blocked": (1, 1)}}
+        times = {"forward": loop, "training": loop}
+        made.layers = {"lstm": {"ours": times, "ours, cudnn": {"forward": 1, "training": 1}}}
+        made.device = type("Device", (), {"platform": "gpu"})()
+        made.choose()
+        space = {"__package__": "rnn_zoo._engine", "__name__": "rnn_zoo._engine.copy"}
+        exec(compile(copy.read_text(), str(copy), "exec"), space)
+        assert space["SIZES"]["gpu"].keys() == {"block"}
+        assert space["SIZES"]["gpu"]["block"].value == block
+        assert space["SIZES"]["cpu"].keys() == _auto.SIZES["cpu"].keys()
+        winner = "blocked" if loop == 2.0 else "loop"
+        assert [row.algorithm for row in space["AUTO"]["gpu"]] == [winner]
+        assert [row.algorithm for row in space["LSTM"]["gpu"]] == ["cudnn"]
+        assert space["AUTO"]["cpu"] == _auto.AUTO["cpu"]
+
+
+@pytest.mark.slow
+def test_a_rehearsal_goes_through_every_section(tmp_path, capsys):
+    code, rows = run(tmp_path, "--rehearse", "evaluators", "chunks", "sizes", "precision")
+    assert code == 0, rows
+    for section in ("evaluators", "precision tf32", "precision bfloat16"):
+        assert all(row["note"].startswith("right") for row in rows[section])
+    passes = {(row["rival"], row["pass"]) for row in rows["chunks"] if row["ms"]}
+    rivals = ("loop", "chunks of 16", "cudnn")
+    assert passes == {(who, what) for who in rivals for what in ("forward", "gradient")}
+    assert {(row["case"], row["rival"]) for row in rows["sizes"] if row["ms"]} == {
+        ("kernel_steps", "16"),
+        ("kernel_steps", "32"),
+        ("block", "64"),
+        ("block", "256"),
+    }
+    assert '"block": Size(' in capsys.readouterr().out
+
+
 def test_auto_takes_what_the_table_says(monkeypatch):
     rows = (_auto.Choice(0, "loop", "a"), _auto.Choice(100, "blocked", "b"))
     monkeypatch.setitem(_auto.AUTO, "gpu", rows)
@@ -130,7 +188,7 @@ def test_every_row_of_auto_names_an_algorithm_and_what_set_it():
     for rows in _auto.AUTO.values():
         assert rows[0].steps == 0
         assert [row.steps for row in rows] == sorted({row.steps for row in rows})
-        assert all(row.algorithm in ALGORITHMS and row.measured for row in rows)
+        assert all(row.algorithm in gpu_sections.EVERY and row.measured for row in rows)
     cell = rz.make_cell("lru", 2, 3, key=jr.key(0))
     chosen = rz.scan.resolve_method(cell, "auto", 5)
     assert chosen == _auto.choose(jax.default_backend(), 5)

@@ -19,6 +19,7 @@ from mutants_attention import ATTENTION
 from mutants_blocks import BLOCKS
 from mutants_chunks import ROWS as CHUNKS
 from mutants_delta import ROWS as DELTA
+from mutants_device import ROWS as DEVICE
 from mutants_gated_matrix import GATED_MATRIX
 from mutants_gates import ROWS as GATES
 from mutants_interop import INTEROP
@@ -338,6 +339,7 @@ MUTANTS |= CHUNKS
 MUTANTS |= RATES
 MUTANTS |= SIDE_BY_SIDE
 MUTANTS |= DELTA
+MUTANTS |= DEVICE
 MUTANTS |= GATES
 MUTANTS |= LINEAR
 MUTANTS |= BLOCKS

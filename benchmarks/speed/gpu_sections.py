@@ -16,6 +16,7 @@ from jax import lax
 from jax.experimental import rnn as cudnn_rnn
 
 import rnn_zoo as rz
+from rnn_zoo._engine import cudnn as cudnn_of_ours
 from rnn_zoo._engine.recurrence import ALGORITHMS
 
 from ..timing import sampled
@@ -28,11 +29,14 @@ ROUGHLY = 2e-2
 """For layers at the precision of each: products with 10 bits of mantissa on some devices."""
 BATCH, TIME, INPUTS, HIDDEN = 4, 32, 8, 32
 SOME_CELLS = ("elman", "lru")
+EVERY = (*ALGORITHMS, "kernel")
+"""Of a diagonal recurrence. Where no device takes the kernel, it is interpreted."""
 LAYERS = ((16, 1024, 768, 768), (32, 256, 64, 128))
 # Batch, time, width; dtype; whether A changes from step to step.
 RECURRENCES = (
     ((8, 4096, 128), "float32", True),
     ((8, 65536, 1536), "float32", True),
+    ((8, 4096, 128), "complex64", True),
     ((8, 4096, 128), "complex64", False),
     ((8, 512, 128), "float32", True),
     ((1, 65536, 64), "float32", True),
@@ -134,7 +138,7 @@ def recurrence(run: Any, until: float) -> None:
 def one_recurrence(run: Any, case: tuple, until: float) -> None:
     shape, dtype, varying = case
     label = label_of(case)
-    methods: dict[str, Callable] = {name: linear_scan.ours(name) for name in ALGORITHMS}
+    methods: dict[str, Callable] = {name: linear_scan.ours(name) for name in EVERY}
     methods["lax.associative_scan"] = linear_scan.associative
     passes = {"forward": False, "gradient": True}
     seconds: dict[str, dict[str, float]] = {name: {} for name in methods}
@@ -178,7 +182,7 @@ def one_recurrence(run: Any, case: tuple, until: float) -> None:
             figures = {"gb_per_s": f"{moved / 1e9:.1f}", "of_copy": f"{moved / rate:.2f}"}
             run.add(*where, name, **figures, **timing(values, error))
     both_passes = {n: (s["forward"], s["gradient"]) for n, s in seconds.items() if len(s) == 2}
-    run.recurrence[case] = {name: both_passes[name] for name in ALGORITHMS if name in both_passes}
+    run.recurrence[case] = {name: both_passes[name] for name in EVERY if name in both_passes}
 
 
 def copied(run: Any) -> int:
@@ -231,6 +235,7 @@ def layers(run: Any, until: float) -> None:
     shapes = SMALL_LAYERS if run.small else LAYERS
     cuda = run.device.platform == "gpu" and "cuda" in run.device.client.platform_version.lower()
     makers = {"ours": peers.ours, "lax.scan": plain, "flax": peers.flax}
+    makers["ours, cudnn"] = ours_by_cudnn
     makers["cudnn, jax.experimental.rnn"] = cudnn
     makers["cudnn, torch"] = functools.partial(peers.torch, device="cuda")
     cases = list(itertools.product(shapes, ("lstm", "gru")))
@@ -240,7 +245,7 @@ def layers(run: Any, until: float) -> None:
         cell = rz.make_cell(name, I, H, key=jr.key(0))
         xs = jr.normal(jr.key(1), (B, T, I))
         for who, make in makers.items():
-            missing = "cudnn" in who and not cuda
+            missing = "cudnn" in who and not cuda and who != "ours, cudnn"
             jobs[shape, name, who] = functools.partial(
                 (lambda *_: None) if missing else make, name, cell, xs
             )
@@ -271,6 +276,7 @@ def one_layer(run: Any, case: str, made: Mapping[str, Any], until: float) -> Non
         found = timed(run, where, ready, tolerance, half)
         ours = np.median(found["ours"][0]) if "ours" in found else math.nan
         for who, (values, error) in found.items():
+            run.layers.setdefault(case, {}).setdefault(who, {})[what] = float(np.median(values))
             ratio = f"{np.median(values) / ours:.2f}"
             run.add(*where, who, of_ours=ratio, **timing(values, error))
 
@@ -302,6 +308,14 @@ def plain(name: str, cell: Any, xs: Any) -> Any:
         return lax.scan(step, state, xs.swapaxes(0, 1))[1].swapaxes(0, 1)
 
     return peers.rival((*weights_of(cell), getattr(cell, "bias_n", None)), run, xs)
+
+
+def ours_by_cudnn(name: str, cell: Any, xs: Any) -> Any:
+    """Our layer with `method="cudnn"`; the GRU has none."""
+    if name == "gru" or cudnn_of_ours.missing():
+        return None
+    layer = rz.Recurrent(cell, method="cudnn")
+    return peers.rival(layer, lambda layer, xs: eqx.filter_vmap(layer)(xs), xs)
 
 
 def cudnn(name: str, cell: Any, xs: Any) -> Any:
@@ -378,5 +392,5 @@ def timing(values: list[float], error: float | None) -> dict[str, str]:
     return {"ms": f"{1e3 * np.median(values):.3f}", "calls": str(len(values)), "error": shown}
 
 
-SECTIONS = {"cells": (cells, 0.45), "recurrence": (recurrence, 0.55), "layers": (layers, 0.9)}
+SECTIONS = {"cells": (cells, 0.45), "recurrence": (recurrence, 0.55), "layers": (layers, 0.5)}
 """In the order of their worth, with the share of the time left that each may take."""

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from .unstable import has_kernels
+
 
 class Choice(NamedTuple):
     """An algorithm for sequences of at least so many steps."""
@@ -63,6 +65,10 @@ SIZES: dict[str, dict[str, Size]] = {
         "linear_steps": Size(16, f"{_SEGMENTS}; 8"),
         # Steps between two states with channels that a derivative keeps.
         "channel_segment": Size(4, "two cores, jax 0.10.2, steps of mamba and s4d on the board; 8"),
+        # Steps and channels that one program of a kernel has at once: of three arrays, two blocks
+        # each, 192 KiB of the 227 that an H100 has beside a multiprocessor.
+        "kernel_steps": Size(64, "a guess, for a GPU: no kernel has run on one"),
+        "kernel_channels": Size(128, "a guess, for a GPU: one for each thread of a warpgroup"),
         # Samples that enter normal equations at once: enough for a fast product, few to hold.
         "rows": Size(256, "two cores, jax 0.10.2, benchmarks/reservoirs.csv, fit"),
         # Sequences of which a reservoir pools the states at once.
@@ -80,7 +86,8 @@ def tuned(name: str) -> int:
 # --- algorithms -----------------------------------------------------------------------------------
 
 # `python -m benchmarks gpu` measures these and prints the rows to put here, with what set them.
-# Rows with more steps stand later. A GPU ("gpu") and a TPU ("tpu") have no row.
+# Rows with more steps stand later. "kernel", of diagonal recurrences, gets a row where it takes at
+# most 1 / 1.5 of the time of the associative form. A GPU ("gpu") and a TPU ("tpu") have no row.
 AUTO: dict[str, tuple[Choice, ...]] = {
     "cpu": (
         # The loop won at every shape of benchmarks/rows/linear_scan.txt.
@@ -93,6 +100,19 @@ PARALLEL = "associative"
 of a loop should lose there to log2(time) large ones; that is a guess."""
 
 
+# Where "auto" hands an LSTM to cuDNN, from how many steps on: the rows that `python -m benchmarks
+# gpu` prints. There is none, so that it does so nowhere.
+LSTM: dict[str, tuple[Choice, ...]] = {}
+
+
+def lstm_by(length: Any) -> bool:
+    """Whether "auto" runs an LSTM of so many steps by cuDNN, where that is there."""
+    if not isinstance(length, int):
+        return False
+    rows = [row for row in LSTM.get(jax.default_backend(), ()) if length >= row.steps]
+    return bool(rows) and rows[-1].algorithm == "cudnn"
+
+
 def enough_for_chunks(length: Any) -> bool:
     """Whether "auto" takes a matrix state through a sequence in chunks; a length that is not known
     yet has none."""
@@ -103,6 +123,8 @@ def choose(backend: str, length: Any) -> str:
     """The algorithm of "auto" on a backend; a length that is not known yet counts as long."""
     chosen = PARALLEL
     for row in AUTO.get(backend, ()):
+        if row.algorithm == "kernel" and not has_kernels():
+            continue
         if not isinstance(length, int) or length >= row.steps:
             chosen = row.algorithm
     return chosen

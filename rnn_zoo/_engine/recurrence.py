@@ -23,18 +23,11 @@ from ..linear import AbstractLinearMap, AbstractOneHot, Block2x2, Diagonal, sele
 from .across_devices import before, handed_on, power, product
 from .backends import tuned
 from .chunks import Way
+from .diagonal_kernel import diagonal, takes
 from .mesh import vary, vary_alike
 from .one_hot import packed
 from .products import at_time, batched, ends, plus_at, product_over_time, shifted
-from .unstable import (
-    as_array,
-    define,
-    is_asked,
-    is_zero,
-    on_jvp,
-    on_transpose,
-    on_vmap,
-)
+from .unstable import as_array, define, is_asked, is_zero, on_jvp, on_transpose, on_vmap
 
 
 def solve(
@@ -55,7 +48,8 @@ def solve(
     - `barrier`: True: the step forgets what came before, by a select, so that not even a NaN
       passes.
     - `way`: its direction, and the mesh axis that time is spread over; all else is this device's.
-    - `algorithm`: a key of `ALGORITHMS`.
+    - `algorithm`: a key of `ALGORITHMS`, or "kernel" (`diagonal_kernel.py`), which takes diagonals
+      alone and leaves all else to the associative form.
     """
     a = linear.a if varies(linear) else linear.a[None]
     given = {"mask": mask, "barrier": barrier}
@@ -303,6 +297,11 @@ ALGORITHMS = {
 
 def _run(a, offsets, *flags, form: Form):
     kind = form.kind
+    if form.algorithm == "kernel":
+        if takes(kind, offsets):
+            given = dict(zip(form.names, flags))
+            return diagonal(a, offsets, given, reverse=form.reverse, late=form.late)
+        form = form._replace(algorithm="associative")
     if issubclass(kind, AbstractOneHot):
         a, kind = packed(a, kind)
     steps = _Steps(a, flags, form.names, kind)

@@ -17,6 +17,14 @@ What closes them is tried in this order (`levels.py`):
 4. what does not fit yet runs from chunk to chunk, as the loop does.
 """
 
+from .by_cudnn import (
+    CUDNN,
+    by_cudnn,
+    check_cudnn,
+    chosen as chosen_cudnn,
+    fits as fits_cudnn,
+    layers_by_cudnn,
+)
 from .channels import channels, step_by_step
 from .common import How
 from .foresight import Plan, plan
@@ -28,6 +36,7 @@ from .windows import WINDOW, at_once, windows
 
 
 __all__ = [
+    "CUDNN",
     "PLAIN",
     "WINDOW",
     "Chunks",
@@ -35,11 +44,16 @@ __all__ = [
     "Plan",
     "Report",
     "at_once",
+    "by_cudnn",
     "channels",
+    "check_cudnn",
     "check_method",
     "check_strict",
     "choose_chunks",
+    "chosen_cudnn",
     "chosen_inside",
+    "fits_cudnn",
+    "layers_by_cudnn",
     "linear",
     "matrix",
     "one_chunk",

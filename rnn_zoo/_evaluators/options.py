@@ -81,9 +81,10 @@ _INSIDE = jax.make_user_context("auto")
 
 def check_method(method: str | Chunks) -> str | Chunks:
     """The method of a model, whose cells choose among the others. ValueError for one of those."""
-    if not isinstance(method, Chunks) and method not in ("auto", "chunks"):
+    if not isinstance(method, Chunks) and method not in ("auto", "chunks", "cudnn"):
         raise ValueError(
-            f'expected method to be "auto", "chunks" or a rnn_zoo.scan.Chunks, got {method!r}'
+            'expected method to be "auto", "chunks", "cudnn" or a rnn_zoo.scan.Chunks, '
+            f"got {method!r}"
         )
     return method
 

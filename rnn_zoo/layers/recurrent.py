@@ -14,6 +14,7 @@ from ..base import AbstractCell, State, check_cell
 from ..scan import Chunks, resolve_method, unroll
 from ..wrappers.base import AbstractTransparentWrapper
 from .base import AbstractLayer, Directions, timed_only
+from .by_cudnn import run_by_cudnn
 
 
 class Recurrent(AbstractTransparentWrapper, AbstractLayer):
@@ -234,6 +235,10 @@ class Bidirectional(AbstractLayer):
 
     def _both(self, before: tuple, steps: Steps) -> tuple[State, Array]:
         keys = spread_keys(steps.key, 2)
+        if self.merge == "concat":
+            found = run_by_cudnn([(self.forward, self.backward)], before, steps)
+            if found is not None:
+                return tuple(found[0]), found[1]
         ended = steps.reset
         if ended is not None:
             ended = _ends(ended)

@@ -6,13 +6,14 @@ from typing import Any
 import jax.random as jr
 from jaxtyping import Array, ArrayLike
 
-from .._common.checks import check_parts, check_steps
+from .._common.checks import Steps, check_parts, check_steps
 from .._common.dropout import Dropout, make_dropout
 from .._common.dtypes import half_as, working_dtype
 from .._common.keys import spread_keys
 from ..base import AbstractCell, State
 from .base import AbstractLayer, Directions, require_step, timed_only
-from .recurrent import Recurrent
+from .by_cudnn import run_by_cudnn
+from .recurrent import Bidirectional, Recurrent
 from .sequence_dropout import drop_steps
 
 
@@ -101,6 +102,10 @@ class Stacked(AbstractLayer, AbstractCell):
         """The tuple of final states, and the outputs of the last layer."""
         steps = check_steps(self, xs, dt, mask, reset, key)
         before = check_parts(state, len(self.layers), f"{len(self.layers)} layers")
+        if self.dropout is None or self.dropout.inference:
+            found = self._by_cudnn(before, steps)
+            if found is not None:
+                return found
         keys = spread_keys(steps.key, 2 * len(self.layers))
         # Rounded once, at the end: what passes between the layers keeps the working dtype.
         ys, after = steps.x.astype(working_dtype(self, steps.x)), []
@@ -117,6 +122,24 @@ class Stacked(AbstractLayer, AbstractCell):
             )
             after.append(final)
         return tuple(after), half_as(steps.x, ys)
+
+    def _by_cudnn(self, before: tuple, steps: Steps) -> tuple[State, Array] | None:
+        """What `scan` gives, where all layers are one call; None elsewhere."""
+        both = isinstance(self.layers[0], Bidirectional)
+        if both:
+            if not all(isinstance(p, Bidirectional) and p.merge == "concat" for p in self.layers):
+                return None
+            sides = [(layer.forward, layer.backward) for layer in self.layers]
+            before = tuple(s for state in before for s in check_parts(state, 2, "Bidirectional"))
+        elif all(isinstance(layer, Recurrent) for layer in self.layers):
+            sides = [(layer,) for layer in self.layers]
+        else:
+            return None
+        found = run_by_cudnn(sides, before, steps)
+        if found is None:
+            return None
+        after, ys = found
+        return (tuple(zip(after[::2], after[1::2])) if both else tuple(after)), ys
 
 
 def check_chain(layers: tuple[Any, ...]) -> tuple[Any, ...]:
