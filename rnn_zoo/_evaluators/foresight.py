@@ -20,7 +20,7 @@ from .._common.checks import Steps
 from .._common.vectors import state_vector, with_vector
 from .coalescence import MERGED
 from .common import How
-from .levels import spread, units
+from .levels import ROUNDS, spread, units
 from .options import Chunks, Report
 from .sequential import sequential
 from .side_by_side import side_by_side
@@ -82,11 +82,11 @@ def plan(cell: Any, state: Any, steps: Steps, options: Chunks) -> Plan:
         passes = max(passes, 1 + math.ceil(forgets / size))
     passes, reruns = min(passes, chunks), math.ceil(report.reruns * chunks / report.chunks)
     row = min(passes + reruns, chunks + passes)
-    searched = options.seeds * 4 if level in (1, 2) else 1
+    searched = options.seeds * ROUNDS if level in (1, 2) else 1
     numbers = chunks * vector.size * max(vector.size, searched)
-    # Beside each chunk of a pass a second one; of some passes more.
-    rows = {1: options.seeds, 2: 2 * options.seeds, 3: passes * vector.size}.get(level, 0)
-    rows += options.branches if level in (1, 2) else 0
+    # Beside each chunk of a pass runs a second one; in some passes there are more.
+    more = {1: options.seeds, 2: 2 * options.seeds, 3: passes * vector.size}.get(level, 0)
+    more += options.branches if level in (1, 2) else 0
     blocks = options.newton and getattr(cell, "state_jacobian", None) is not None
     return Plan(
         forgetting_steps=forgets,
@@ -96,7 +96,7 @@ def plan(cell: Any, state: Any, steps: Steps, options: Chunks) -> Plan:
         level=level,
         passes=passes,
         steps_in_a_row=row * size,
-        work=2.0 * passes + rows + reruns / chunks,
+        work=2.0 * passes + more + reruns / chunks,
         memory_bytes=int(numbers * vector.dtype.itemsize),
         verdict=_verdict(level, forgets, at_chunk, row * size, length, blocks),
     )
@@ -184,11 +184,14 @@ def _sampled(cell: Any, state: Any, steps: Steps, options: Chunks) -> Report:
 def _verdict(level: int, forgets, branches: int, row: int, length: int, blocks: bool) -> str:
     fewer = f"about {length / row:.0f} times fewer steps in a row"
     if level == 0:
-        return f"it forgets in {forgets} steps: {fewer}"
+        told = "after a chunk or a few" if forgets is None else f"in {forgets} steps"
+        return f"it forgets {told}: {fewer}"
     if level in (1, 2):
         return f"it keeps one of {branches} things or so: {fewer}"
     if level == 3 and blocks:
         return f"its units do not mix, so Newton's method over its steps may do: {fewer}"
     if level == 3:
         return f"it forgets slowly, and Newton's method may do: {fewer}"
+    if 2 * row < length:
+        return f"some of what it remembers does not merge: {fewer}"
     return 'nothing that it remembers merges: use method="sequential"'

@@ -267,9 +267,11 @@ def _merged(seeds: Seeds, ends: Array, options: Chunks, scale: Array) -> tuple[A
 
 
 def _straight(trial: Trial, seeds: Seeds, ends: Array, options: Chunks, scale: Array) -> Trial:
-    """The way from the first state, which is the first seed, from seed to seed."""
+    """The way from the first state, which is the first seed, from seed to seed.
+
+    Behind the last seed stands the first one again.
+    """
     points, ends = seeds.points[: options.seeds], ends[:, : options.seeds]
-    points = jnp.where(jnp.arange(len(points))[:, None] < seeds.count, points, points[0])
     starts = jnp.broadcast_to(points, ends.shape)
     return _on_the_way(trial, starts, ends, follow(starts, ends, scale), jnp.int32(1))
 
