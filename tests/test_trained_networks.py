@@ -48,3 +48,13 @@ def test_passes(place):
     if answers is not None:
         said = np.asarray(jax.vmap(model.head)(two)).argmax(-1)
         assert (said == answers)[answers >= 0].all()
+
+
+def test_every_network_has_its_files():
+    for place, recipe in networks.RECIPES.items():
+        found = [networks.path(place, number) for number in range(recipe.members)]
+        assert all(path.exists() for path in found), place
+    assert len(list(networks.NETWORKS.iterdir())) == sum(
+        recipe.members for recipe in networks.RECIPES.values()
+    )
+    assert sum(path.stat().st_size for path in networks.NETWORKS.iterdir()) < 1e6

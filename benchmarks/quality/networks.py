@@ -77,9 +77,9 @@ RECIPES = {
         "gru",
         "permutation_group",
         4e-3,
-        ((4, 1500), (10, 1500), (40, 1000)),
-        {**STRINGS, "group": "A5"},
-        hidden_size=64,
+        ((2, 2500), (3, 2500), (5, 3000), (10, 3000), (40, 2000)),
+        {**STRINGS, "group": "A5", "n_train": 20_000},
+        hidden_size=96,
         members=1,
     ),
 }
