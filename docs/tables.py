@@ -276,6 +276,39 @@ def languages() -> str:
     return "\n".join(lines)
 
 
+def in_chunks() -> str:
+    """Trained networks, and below them how well their passes were foreseen."""
+    heads = "network", "level", "passes", "times fewer steps in a row", "apart from the loop"
+    lines = [f"| {' | '.join((*heads, 'passes foreseen'))} |", "|---" * 6 + "|"]
+    rows = [row for row in read(ROWS / "in_chunks.csv") if " " in row["network"]]
+    for row in rows:
+        if "," not in row["network"]:
+            passes = row["passes"] + (f" and {row['reruns']} chunks" if int(row["reruns"]) else "")
+            cells = [row["network"], row["level"], passes, row["fewer"], row["apart"]]
+            lines.append(f"| {' | '.join([*cells, row['passes_foreseen']])} |")
+    apart = [row for row in rows if "," in row["network"]]
+    off = [abs(int(row["passes"]) - int(row["passes_foreseen"])) for row in apart]
+    right = sum(each <= 1 for each in off), sum(each == 0 for each in off)
+    told = "{} of {} networks of other seeds, on other inputs, the passes foreseen are right within"
+    return "\n".join(
+        [*lines, "", f"Of {told.format(right[0], len(off))} one, of {right[1]} exactly."]
+    )
+
+
+def long_strings() -> str:
+    """What an LSTM says of strings, short and long."""
+    lines = [
+        "| task | 41 to 256 symbols | 65,536 symbols, in chunks | times fewer steps in a row |"
+    ]
+    lines.append("|---" * 4 + "|")
+    for row in read(ROWS / "in_chunks.csv"):
+        task, _, cell = row["network"].partition(" ")
+        if cell == "lstm" and row["right"]:
+            figures = [f"{100 * float(row[name]):.1f}" for name in ("right_to_256", "right")]
+            lines.append(f"| {' | '.join([task.replace('_', ' '), *figures, row['fewer']])} |")
+    return "\n".join(lines)
+
+
 def reconstructions() -> str:
     heads = ["cell", "noise", "Lyapunov times", "range", "from noise", "divergence", "spectra"]
     heads += ["exponent", "parameters", "seconds"]
@@ -299,6 +332,7 @@ TABLES = {
     PAGES / "all_cells.md": {"cells": cells},
     PAGES / "data_sets.md": {"data": data},
     PAGES / "which_cell.md": {"board": leaderboard},
+    PAGES / "howto" / "chunks.md": {"in_chunks": in_chunks, "long_strings": long_strings},
     PAGES / "published.md": {
         "zoo": zoo,
         "memory": memory,

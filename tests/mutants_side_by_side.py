@@ -45,6 +45,24 @@ ROWS = {
         "jnp.take_along_axis(a, b, axis=-1)",
         LAW.format("eight_states"),
     ),
+    "the first way stays at the first seed": (
+        "_evaluators/levels.py",
+        "points, ends = seeds.points[: options.seeds], ends[:, : options.seeds]",
+        "points, ends = seeds.points[: options.seeds], 0 * ends[:, : options.seeds]",
+        LAW.format("'state_tracker or eight_states'"),
+    ),
+    "branches are left out after the first way": (
+        "_evaluators/levels.py",
+        "more = (new | (round_ == ALONG)) & (branches <= options.branches)",
+        "more = new & (branches <= options.branches)",
+        LAW.format("eight_states"),
+    ),
+    "a sample of the first chunks alone": (
+        "_evaluators/foresight.py",
+        "places = np.linspace(0, max(length - size, 0), count).astype(int)",
+        "places = np.arange(count) * size",
+        "test_foresight.py -k happens_late",
+    ),
     "ends that differ are one branch": (
         "_evaluators/coalescence.py",
         "new = distance[best] > MERGED",

@@ -164,7 +164,7 @@ def test_a_state_tracker_runs_along_its_branches():
     with float64():
         report = compared(Toggle(jnp.array(3.0)), jnp.asarray(signs(40 * 32, 0.3)), 1e-9, size=32)
         assert (report.level, report.branches, report.reruns) == (1, 2, 0)
-        assert report.passes <= 7
+        assert report.passes <= 5, "the way from seed to seed takes no pass of its own"
 
 
 def test_a_memory_of_eight_states_runs_along_its_branches():

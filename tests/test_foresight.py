@@ -37,13 +37,21 @@ def test_branches_are_counted():
 
 def test_what_is_small_counts_beside_what_is_large():
     """A bit beside a number of a million, and a sum."""
-    xs = jnp.zeros((1024, 1))
-    plan = parallel_plan(Beside(jnp.array(2e-3), False), xs, chunks=Chunks(64))
+    state, xs = (jnp.full(1, 1e6), jnp.full(1, 0.5)), jnp.zeros((512, 1))
+    plan = parallel_plan(Beside(jnp.array(2e-3), False), xs, state, chunks=Chunks(16))
     assert (plan.level, plan.forgetting_steps) == (1, None)
-    plan = parallel_plan(Beside(jnp.array(2e-3), True), xs, chunks=Chunks(64))
+    plan = parallel_plan(Beside(jnp.array(2e-3), True), jnp.ones((512, 1)), chunks=Chunks(16))
     assert plan.level == 3  # as test_chunks.py sees it
 
 
+def test_what_happens_late_is_foreseen():
+    """Bits that are turned over from the middle on; before there is nothing to remember."""
+    with float64():
+        late = jnp.concatenate([jnp.ones((64 * 32, 1)), jnp.asarray(signs(64 * 32, 0.3))])
+        assert parallel_plan(Toggle(jnp.array(3.0)), late, chunks=Chunks(32)).level == 1
+
+
+@pytest.mark.slow
 def test_units_that_do_not_mix_are_solved_by_steps():
     cell = rz.make_cell("unicornn", 2, 3, delta=0.2, key=jax.random.key(0))
     plan = parallel_plan(cell, jnp.ones((1024, 2)))
@@ -51,15 +59,21 @@ def test_units_that_do_not_mix_are_solved_by_steps():
     assert plan.verdict.startswith("its units do not mix")
 
 
-@pytest.mark.parametrize("cell", [Chaotic, Adding])
-def test_what_never_merges_is_left_to_the_loop(cell):
+def test_chaos_is_left_to_the_loop():
     with float64():
-        plan = parallel_plan(
-            cell(jnp.array(4.0 if cell is Chaotic else 0.002)), jnp.ones((1024, 1))
-        )
+        plan = parallel_plan(Chaotic(jnp.array(4.0)), jnp.ones((1024, 1)))
         assert plan.level == 4
         assert plan.branches_after[64] > 8
         assert plan.verdict.endswith('use method="sequential"')
+
+
+def test_a_sum_is_left_to_newton():
+    """It forgets nothing, and no branches merge; but it is as good as linear."""
+    with float64():
+        cell, xs = Adding(jnp.array(0.002)), jnp.ones((512, 1))
+        plan, report = parallel_plan(cell, xs), chunk_report(cell, xs)
+        assert (plan.level, plan.passes) == (report.level, report.passes) == (3, plan.passes)
+        assert plan.branches_after[64] > 8
 
 
 def test_errors():

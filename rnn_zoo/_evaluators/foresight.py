@@ -1,5 +1,12 @@
-"""What `method="chunks"` will take, seen from a few places of a sequence."""
+"""What `method="chunks"` will take, seen from a few places of a sequence.
 
+From some places the network runs from many states, which says how soon it forgets and how many
+branches are left. How many passes these take depends on more: on how well a search finds the
+branches, and whether their joints close at once. So the search itself runs on a sample, a few
+chunks from all along the sequence, set one behind the other.
+"""
+
+import dataclasses
 import math
 from typing import Any, NamedTuple
 
@@ -13,18 +20,17 @@ from .._common.checks import Steps
 from .._common.vectors import state_vector, with_vector
 from .coalescence import MERGED
 from .common import How
-from .levels import HANDED_ON, spread, units
-from .options import Chunks
+from .levels import ROUNDS, spread, units
+from .options import Chunks, Report
 from .sequential import sequential
+from .side_by_side import side_by_side
 
 
 # Places of the sequence that are looked at, states that each is run from, steps that each is run.
 PLACES, STARTS, AHEAD = 16, 32, 512
 AFTER = (16, 64, 256, 512)
-# What passes take by level: measured on trained networks, `python -m benchmarks in_chunks`.
-PASSES = {1: 6, 2: 9, 3: 8}
-# Of Newton's method over single steps, which counts rounds too.
-BY_STEPS = 14
+# Chunks of the sample.
+SAMPLE = 32
 
 
 class Plan(NamedTuple):
@@ -70,13 +76,18 @@ def plan(cell: Any, state: Any, steps: Steps, options: Chunks) -> Plan:
     at_chunk = max(_count(p[min(size, ahead) - 1]) for p in points)
     exponent = _exponent(apart)
     chunks = math.ceil(length / size)
-    blocks = options.newton and getattr(cell, "state_jacobian", None) is not None
-    level, passes = _expected(forgets, at_chunk, exponent, (size, chunks), options, blocks)
-    row = passes if level < 4 else chunks + passes
-    searched = options.seeds * 4 if level in (1, 2) else 1
+    report = _sampled(cell, state, steps, options)
+    level, passes = int(report.level), int(report.passes)
+    if level == 0 and forgets is not None:
+        passes = max(passes, 1 + math.ceil(forgets / size))
+    passes, reruns = min(passes, chunks), math.ceil(report.reruns * chunks / report.chunks)
+    row = min(passes + reruns, chunks + passes)
+    searched = options.seeds * ROUNDS if level in (1, 2) else 1
     numbers = chunks * vector.size * max(vector.size, searched)
-    work = {0: 2 * passes, 1: 2 * (passes - 2) + options.seeds + options.branches}.get(level)
-    work = work or passes * (2 + (vector.size if level == 3 else 0)) + (level == 4)
+    # Beside each chunk of a pass runs a second one; in some passes there are more.
+    more = {1: options.seeds, 2: 2 * options.seeds, 3: passes * vector.size}.get(level, 0)
+    more += options.branches if level in (1, 2) else 0
+    blocks = options.newton and getattr(cell, "state_jacobian", None) is not None
     return Plan(
         forgetting_steps=forgets,
         branches_after=after,
@@ -84,8 +95,8 @@ def plan(cell: Any, state: Any, steps: Steps, options: Chunks) -> Plan:
         chunk=size,
         level=level,
         passes=passes,
-        steps_in_a_row=min(row, chunks + passes) * size,
-        work=float(work),
+        steps_in_a_row=row * size,
+        work=2.0 * passes + more + reruns / chunks,
         memory_bytes=int(numbers * vector.dtype.itemsize),
         verdict=_verdict(level, forgets, at_chunk, row * size, length, blocks),
     )
@@ -157,27 +168,30 @@ def _exponent(apart: np.ndarray) -> float:
     return float(np.mean(rates)) if rates else 0.0
 
 
-def _expected(forgets, branches: int, exponent: float, division, options, blocks: bool) -> tuple:
-    size, chunks = division
-    if forgets is not None and (not blocks or forgets <= HANDED_ON * size):
-        return 0, min(1 + math.ceil(forgets / size), chunks)
-    if blocks:
-        return 3, min(BY_STEPS, chunks)
-    if branches <= options.branches:
-        return 1, min(PASSES[1], chunks)
-    if options.newton and exponent < 0:
-        return 3, min(PASSES[3], chunks)
-    return 4, min(4, chunks)
+def _sampled(cell: Any, state: Any, steps: Steps, options: Chunks) -> Report:
+    """What the search takes for some of the chunks, as if there were no others between."""
+    length, size = steps.length, options.steps(steps.length)
+    options = dataclasses.replace(options, size=size, at_once=None, strict=False)
+    count = min(SAMPLE, math.ceil(length / size))
+    places = np.linspace(0, max(length - size, 0), count).astype(int)
+    index = np.concatenate([np.arange(place, min(place + size, length)) for place in places])
+    scalar = steps.dt is not None and steps.dt.ndim == 0
+    parts = jax.tree.map(lambda a: a[index], steps._replace(dt=None) if scalar else steps)
+    parts = parts._replace(dt=steps.dt) if scalar else parts
+    return side_by_side(cell, state, parts, How(False, False, algorithm=options))[1]
 
 
 def _verdict(level: int, forgets, branches: int, row: int, length: int, blocks: bool) -> str:
     fewer = f"about {length / row:.0f} times fewer steps in a row"
     if level == 0:
-        return f"it forgets in {forgets} steps: {fewer}"
+        told = "after a chunk or a few" if forgets is None else f"in {forgets} steps"
+        return f"it forgets {told}: {fewer}"
     if level in (1, 2):
         return f"it keeps one of {branches} things or so: {fewer}"
     if level == 3 and blocks:
         return f"its units do not mix, so Newton's method over its steps may do: {fewer}"
     if level == 3:
         return f"it forgets slowly, and Newton's method may do: {fewer}"
+    if 2 * row < length:
+        return f"some of what it remembers does not merge: {fewer}"
     return 'nothing that it remembers merges: use method="sequential"'

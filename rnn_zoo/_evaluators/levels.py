@@ -25,8 +25,10 @@ from .problem import Pass, Problem
 HANDED_ON = 3
 # Joints that become so much smaller in a pass are waited for, so many passes at most.
 SHRINKS, PATIENCE = 0.1, 8
-# Rounds of seeds: the network's ends, then those unlike every seed.
+# Times that seeds are chosen: the network's ends, then those unlike every seed.
 ROUNDS = 4
+# Rounds of the search: after that without seeds, along the first seeds, and along branches.
+STRAIGHT, ALONG = 1, 2
 NEWTON = 8
 # A correction beyond so many units ends it.
 MOST = 1e3
@@ -160,17 +162,20 @@ def _turned(change: Array, size: Array, moved: Array) -> Array:
     return jnp.concatenate([moved[:1], after])
 
 
-def _hand_on(problem: Problem, trial: Trial, tol: float, cold: Array, go: Array) -> Trial:
+def _hand_on(problem: Problem, trial: Trial, tol: float, round_: Array, go: Array) -> Trial:
     """Each chunk from the end of the one before, while that closes joints.
 
     What the first pass leaves open says nothing: nor does the second, where the first one is cold.
+    A way along seeds that leads to another branch somewhere is not mended so.
     """
+    cold, straight = round_ == 0, round_ == STRAIGHT
 
     def more(at):
         trial, turn, before = at
         fewer = (turn <= cold) | (2 * trial.wrong <= before.wrong)
         smaller = trial.joint <= SHRINKS * before.joint
-        closing = (fewer & (turn < HANDED_ON + cold)) | (smaller & (turn < PATIENCE))
+        fewer = fewer & (turn < jnp.where(straight, 1, HANDED_ON + cold))
+        closing = fewer | (smaller & (turn < PATIENCE))
         return go & ~trial.fits & closing
 
     def turn(at):
@@ -201,37 +206,41 @@ def _look_for_branches(problem: Problem, trial: Trial, options: Chunks, tol: flo
     def go_on(search: Search) -> Array:
         # After as many passes as chunks, each has begun where the one before ended.
         soon = search.trial.passes < problem.chunks
-        return ~search.trial.fits & search.more & (search.round <= ROUNDS) & soon
+        return ~search.trial.fits & search.more & (search.round <= ROUNDS + 1) & soon
 
     return until(go_on, lambda s: _round(problem, s, options, tol), search, problem)
 
 
 def _round(problem: Problem, search: Search, options: Chunks, tol: float) -> Search:
     """What the last ends merge to, and each chunk from the one before from there on."""
-    cold = search.round == 0
-    search = when(~cold, lambda s: _branch_out(problem, s, options), search)
-    trial = _hand_on(problem, search.trial, tol, cold, search.more)
+    search = when(search.round > 0, lambda s: _branch_out(problem, s, options), search)
+    trial = _hand_on(problem, search.trial, tol, search.round, search.more)
     return search._replace(trial=trial, round=search.round + 1)
 
 
 def _branch_out(problem: Problem, search: Search, options: Chunks) -> Search:
-    """New seeds, every chunk from them, and, if the ends merge, the way along the branches."""
-    trial, count = search.trial, search.seeds.count
+    """New seeds, every chunk from them, and, if the ends merge, the way along the branches.
+
+    The first way needs no pass: from seed to seed, as if an end were the seed that is nearest. If
+    that fails, the next one goes along the branches of the same ends.
+    """
+    trial, count, round_ = search.trial, search.seeds.count, search.round
     scale = spread(trial.run.ends)
-    again = search.round > 1
+    first, again = round_ == STRAIGHT, round_ > ALONG
     known = jnp.arange(search.ends.shape[1]) < jnp.where(again, count, 0)
     valid = [jnp.ones(problem.chunks, bool), jnp.broadcast_to(known, search.ends.shape[:2]).ravel()]
     pool = jnp.concatenate([trial.run.ends, search.ends.reshape(-1, search.ends.shape[-1])])
-    most = options.seeds - ~again
+    most = jnp.where(round_ == ALONG, 0, options.seeds - first)
     seeds = _added(search.seeds, pool, jnp.concatenate(valid), (options.seeds, most), scale)
     place = jnp.where(again, count, 0)
-    new = (seeds.count > count) | ~again
+    new = (seeds.count > count) | first
     ends = when(new, lambda e: _from_seeds(problem, seeds, e, place, options), search.ends)
     merged, branches = _merged(seeds, ends, options, scale)
-    more = new & (branches <= options.branches)
-    level = jnp.where(again, 2, 1).astype(jnp.int32)
+    more = (new | (round_ == ALONG)) & (branches <= options.branches)
     trial = trial._replace(passes=trial.passes + new)
-    trial = when(more, lambda t: _along(problem, t, merged, level, scale), trial)
+    trial = when(more & first, lambda t: _straight(t, seeds, ends, options, scale), trial)
+    level = jnp.where(again, 2, 1).astype(jnp.int32)
+    trial = when(more & ~first, lambda t: _along(problem, t, merged, level, scale), trial)
     return Search(trial, seeds, ends, search.round, branches, more)
 
 
@@ -257,16 +266,31 @@ def _merged(seeds: Seeds, ends: Array, options: Chunks, scale: Array) -> tuple[A
     return found[0], jnp.max(found[1])
 
 
+def _straight(trial: Trial, seeds: Seeds, ends: Array, options: Chunks, scale: Array) -> Trial:
+    """The way from the first state, which is the first seed, from seed to seed.
+
+    Behind the last seed stands the first one again.
+    """
+    points, ends = seeds.points[: options.seeds], ends[:, : options.seeds]
+    starts = jnp.broadcast_to(points, ends.shape)
+    return _on_the_way(trial, starts, ends, follow(starts, ends, scale), jnp.int32(1))
+
+
 def _along(problem: Problem, trial: Trial, merged: Array, level: Array, scale: Array) -> Trial:
     """Every chunk from the branches before it; the way from the first state along them."""
     first = jnp.broadcast_to(trial.run.starts[0], (1, *merged.shape[1:]))
     starts = jnp.concatenate([first, merged])
     ends = problem.ends(starts)
-    branch = follow(starts, ends, scale)
+    trial = _on_the_way(trial, starts, ends, follow(starts, ends, scale), level)
+    return trial._replace(passes=trial.passes + 1)
+
+
+def _on_the_way(trial: Trial, starts: Array, ends: Array, branch: Array, level: Array) -> Trial:
+    """Of each chunk the start and the end on its branch."""
     run = trial.run._replace(starts=pick(starts, branch), ends=pick(ends, branch))
     # The first start is the state that was given, whatever branch it is like.
     run = run._replace(starts=run.starts.at[0].set(trial.run.starts[0]))
-    return trial._replace(run=run, passes=trial.passes + 1, level=level, fits=jnp.array(False))
+    return trial._replace(run=run, level=level, fits=jnp.array(False))
 
 
 # --- no branches ----------------------------------------------------------------------------------
@@ -298,8 +322,7 @@ def _newton(problem: Problem, trial: Trial, tol: float, at_once: int | None) -> 
 
 def _by_steps(problem: Problem, trial: Trial, tol: float) -> Trial:
     """Newton's method over single steps, where handing on does not close the joints."""
-    always = jnp.array(True)
-    trial = _hand_on(problem, trial, tol, always, always)
+    trial = _hand_on(problem, trial, tol, jnp.int32(0), jnp.array(True))
 
     def look(trial: Trial) -> Trial:
         found = by_steps(problem, trial.run.handed_on(), tol)

@@ -128,12 +128,12 @@ def parallel_plan(
     reset: ArrayLike | None = None,
     chunks: Chunks | None = None,
 ) -> Plan:
-    """What `rz.scan.unroll(cell, xs, method="chunks")` will take, without running it.
+    """What `rz.scan.unroll(cell, xs, method="chunks")` will take, from a part of the sequence.
 
-    At 16 places along the sequence 32 states, half of them the network's own, run for 512 steps or
-    fewer; how soon they become one, or a few, says how many passes there will be. A forecast: what
-    the inputs do elsewhere it does not see, and `rz.scan.chunk_report` says what was. On the host,
-    so not under jit.
+    At 16 places along it 32 states, half of them the network's own, run for 512 steps or fewer: how
+    soon they become one, or a few. And 32 chunks from all along it run as if they were the whole
+    sequence: which level and how many passes that takes. A forecast: what the inputs do elsewhere
+    it does not see, and `rz.scan.chunk_report` says what was. On the host, so not under jit.
 
     Arguments as in `scan.unroll`, and `chunks`, the options. ValueError for a cell that has a
     parallel form of its own, TypeError for one that draws random numbers.
