@@ -27,6 +27,7 @@ FLOOR = {"us_per_step": "us per step", "of_floor": "ours / floor", "memory_mb": 
 REMAT = ("jax", "shape", "rival", "ms", "of_scan", "memory_mb", "memory_of_scan")
 CELLS = "A training step at (32, 256, 16, 128)."
 LINEAR = "A training step at (32, 256, 16, 128). Measured beside other work: read the ratios alone."
+TORCH = "A training step at (32, 256, 16, 128), two threads, ours compiled, theirs in eager torch."
 COUNT = {"recurrences": "linear recurrences"}
 LIQUID = "The weights of ncps, (32, 128, 16), LTC with 6 unfolds."
 SYNAPSES = "Temporary memory of the gradient of an LTC of 512 units, batch 32, 32 steps:"
@@ -39,6 +40,7 @@ LAYERS = ("jax", "layer", "shape", "pass")
 PARTS = (
     Part("LSTM and GRU layers", "layers", LAYERS, "ms", FLOOR),
     Part("Small cells", "cells", ("jax", "cell"), "ms", {"same": "same function"}, CELLS),
+    Part("Beside torchrecurrent", "torch_cells", ("jax", "cell"), "ms", about=TORCH),
     Part("Linear cells", "linear_cells", ("jax", "cell"), "ms", COUNT, LINEAR),
     Part("Liquid cells", "liquid", ("jax", "layer", "pass"), "ms", about=LIQUID),
     Part("", "synapses", ("jax", "synapses", "memory_mb"), None, about=SYNAPSES, benchmark=False),
