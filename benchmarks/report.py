@@ -28,6 +28,7 @@ REMAT = ("jax", "shape", "rival", "ms", "of_scan", "memory_mb", "memory_of_scan"
 CELLS = "A training step at (32, 256, 16, 128)."
 LINEAR = "A training step at (32, 256, 16, 128). Measured beside other work: read the ratios alone."
 WHOLE = "Cells with their products, inputs as wide as the cell."
+TORCH = "A training step at (32, 256, 16, 128), two threads, ours compiled, theirs in eager torch."
 COUNT = {"recurrences": "linear recurrences"}
 LIQUID = "The weights of ncps, (32, 128, 16), LTC with 6 unfolds."
 SYNAPSES = "Temporary memory of the gradient of an LTC of 512 units, batch 32, 32 steps:"
@@ -41,6 +42,7 @@ PASS = ("jax", "cell", "shape", "pass")
 PARTS = (
     Part("LSTM and GRU layers", "layers", LAYERS, "ms", FLOOR),
     Part("Small cells", "cells", ("jax", "cell"), "ms", {"same": "same function"}, CELLS),
+    Part("Beside torchrecurrent", "torch_cells", ("jax", "cell"), "ms", about=TORCH),
     Part("Linear cells", "linear_cells", ("jax", "cell"), "ms", COUNT, LINEAR),
     Part("Linear cells over long sequences", "linear_layers", PASS, "ms", about=WHOLE),
     Part("Liquid cells", "liquid", ("jax", "layer", "pass"), "ms", about=LIQUID),
@@ -88,7 +90,9 @@ def measured(name: str) -> str:
 
 
 def lines(part: Part) -> list[str]:
-    """A part of the page, and an empty line behind it."""
+    """A part of the page, and an empty line behind it; nothing where nothing is measured."""
+    if not rows(part.name):
+        return []
     said = " ".join(filter(None, (part.about, measured(part.name) if part.title else "")))
     table = plain(part) if part.value is None else wide(part)
     found = [said, "", *table, ""]

@@ -206,7 +206,11 @@ class SequenceModel(AbstractLayer):
         )
         if self.pool is None:
             ys = hidden if self.dropout is None else drop_steps(self.dropout, hidden, keys[1])
-            return state, hide(steps.mask, half_as(steps.x, jax.vmap(by_rows(self.head))(ys))), hidden
+            return (
+                state,
+                hide(steps.mask, half_as(steps.x, jax.vmap(by_rows(self.head))(ys))),
+                hidden,
+            )
         pooled = pool_over_time(self.pool, self.layer.directions(), hidden, steps)
         if self.dropout is not None and steps.length:
             axis, key = across_devices.inside(), None
