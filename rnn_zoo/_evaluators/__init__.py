@@ -3,9 +3,9 @@
 `sequential.py` takes any cell, `parallel.py` those that are linear or give the parts of a step of
 a matrix, `windows.py` those that read their last inputs, `by_cudnn.py` LSTMs on a GPU. The other
 files are for cells that are none of these: **multiple shooting**. The unknowns are the states
-before the chunks of a sequence. A pass runs all chunks at once, each from its own guess, by the ordinary
-loop; a *joint* is the difference between the end of a chunk and the start of the next. Where all
-joints are closed, the states are those of the loop.
+before the chunks of a sequence. A pass runs all chunks at once, each from its own guess, by the
+ordinary loop; a *joint* is the difference between the end of a chunk and the start of the next.
+Where all joints are closed, the states are those of the loop.
 
 What closes them is tried in this order (`levels.py`):
 
