@@ -112,9 +112,10 @@ def test_forcing_of_inputs_lies_between_next_samples_and_a_closed_loop():
 def test_a_forecast_goes_on_where_the_data_end():
     model, xs = shallow(), observations(1).x[0]
     inputs = np.zeros((TIME + 6, SEEN + 1), np.float32)
-    inputs[:TIME, :SEEN], inputs[:TIME, SEEN] = xs, 1
-    _, ys = rz.scan.unroll(model, inputs)
-    np.testing.assert_allclose(model.forecast(xs, 7), ys[TIME - 1 :], rtol=1e-6)
+    for share in (1.0, 0.3):
+        inputs[:TIME, :SEEN], inputs[0, SEEN], inputs[1:TIME, SEEN] = xs, 1, share
+        _, ys = rz.scan.unroll(model, inputs)
+        np.testing.assert_allclose(model.forecast(xs, 7, share=share), ys[TIME - 1 :], rtol=1e-6)
 
 
 def test_the_encoder_gives_the_state_before_the_first_forecast():

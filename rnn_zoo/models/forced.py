@@ -74,17 +74,28 @@ class AbstractForced(AbstractCell):
         return state, self.observe(c, state)
 
     def forecast(
-        self, xs: ArrayLike, steps: int, state: Any = None, *, key: Any = None
+        self,
+        xs: ArrayLike,
+        steps: int,
+        state: Any = None,
+        *,
+        share: ArrayLike = 1.0,
+        key: Any = None,
     ) -> Float[Array, "steps observed"]:
-        """What follows xs, (steps, output_size): all of xs is forced, and then nothing.
+        """What follows xs, (steps, output_size): the state is drawn to xs, and then to nothing.
 
-        `state` is the state at the first of xs, by default `init_state()`. A random cell needs
-        `key`. ValueError for xs that is not (time, output_size) with at least one step.
+        - `state`: at the first of xs, by default `init_state()`.
+        - `share`: of the way to each of xs, the first excepted, which is forced entirely. Where xs
+          has noise, the share of the training averages over it, and 1 keeps that of the last.
+        - `key`: of a random cell.
+
+        ValueError for xs that is not (time, output_size) with at least one step.
         """
         check_sizes(steps=steps)
         xs = check_observed(self, xs, 1)
+        shares = jnp.full(len(xs), share, xs.dtype).at[0].set(1)
         alone = jnp.zeros((steps - 1, self.input_size), xs.dtype)
-        _, ys = unroll(self, jnp.concatenate([with_shares(xs, 1.0), alone]), state, key=key)
+        _, ys = unroll(self, jnp.concatenate([with_shares(xs, shares), alone]), state, key=key)
         return ys[len(xs) - 1 :]
 
 
@@ -267,10 +278,13 @@ class EncodedStart(eqx.Module):
         vector = self.encoder(jnp.ravel(jnp.asarray(xs)[: self.steps]))
         return with_vector(self.model.init_state(), vector)
 
-    def forecast(self, xs: ArrayLike, steps: int, *, key: Any = None) -> Array:
+    def forecast(
+        self, xs: ArrayLike, steps: int, *, share: ArrayLike = 1.0, key: Any = None
+    ) -> Float[Array, "steps observed"]:
         """What follows xs, as `forecast` of the cell says it from the state that the first give."""
         xs = check_observed(self.model, xs, self.steps)
-        return self.model.forecast(xs[self.steps - 1 :], steps, self.start(xs), key=key)
+        start, rest = self.start(xs), xs[self.steps - 1 :]
+        return self.model.forecast(rest, steps, start, share=share, key=key)
 
 
 class FreeStarts(eqx.Module):
