@@ -1,10 +1,11 @@
 """How a cell runs over a sequence: step by step, in parallel over time, or in chunks side by side.
 
-`sequential.py` takes any cell, `parallel.py` those that are linear or give the parts of a step of
-a matrix, `windows.py` those that read their last inputs. The other files are for cells that are neither: **multiple shooting**. The unknowns are
-the states before the chunks of a sequence. A pass runs all chunks at once, each from its own guess,
-by the ordinary loop; a *joint* is the difference between the end of a chunk and the start of the
-next. Where all joints are closed, the states are those of the loop.
+`sequential.py` takes any cell, `parallel.py` those that are linear or give the parts of a step of a
+matrix, `windows.py` those that read their last inputs. The other files are for cells that are
+neither: **multiple shooting**. The unknowns are the states before the chunks of a sequence. A pass
+runs all chunks at once, each from its own guess, by the ordinary loop; a *joint* is the difference
+between the end of a chunk and the start of the next. Where all joints are closed, the states are
+those of the loop.
 
 What closes them is tried in this order (`levels.py`):
 

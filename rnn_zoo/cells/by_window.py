@@ -45,4 +45,3 @@ class AbstractWindowCell(AbstractCell):
         """What the steps of a sequence do to the state before them, as large as one state; so that
         a sequence can be spread over devices."""
         return pushed(xs, self.init_state(), mask, reset)
-
