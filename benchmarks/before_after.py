@@ -98,7 +98,8 @@ class Build:
 
     def ask(self, *words: Any) -> Any:
         stdin, stdout = self.process.stdin, self.process.stdout
-        assert stdin is not None and stdout is not None
+        assert stdin is not None
+        assert stdout is not None
         stdin.write(json.dumps(words) + "\n")
         stdin.flush()
         answer = stdout.readline()
