@@ -39,6 +39,18 @@ DEVICES = ("jax", "part", "case", "figure", "value", "asked")
 SEVERAL = "Devices forced on one CPU; `asked` is the aim. Ratios of times need a machine at rest."
 LAYERS = ("jax", "layer", "shape", "pass")
 PASS = ("jax", "cell", "shape", "pass")
+TWO = (
+    "jax",
+    "figure",
+    "pass",
+    "before",
+    "after",
+    "after_of_before",
+    "peer",
+    "after_of_peer",
+    "asked",
+)
+BUILDS = "Milliseconds in two checkouts, the older first, and beside a peer; `asked` is the aim."
 PARTS = (
     Part("LSTM and GRU layers", "layers", LAYERS, "ms", FLOOR),
     Part("Small cells", "cells", ("jax", "cell"), "ms", {"same": "same function"}, CELLS),
@@ -52,6 +64,7 @@ PARTS = (
     Part("Streaming", "streaming", ("jax", "input", "hidden"), "us_per_step"),
     Part("Compiling", "compiling", ("jax", "layer"), "seconds", COMPILING, SIX),
     Part("Environment", "settings", ("jax", "step"), "ms", about=NOTHING),
+    Part("Before and after", "before_after", TWO, None, about=BUILDS, benchmark=False),
     Part("Several devices, large files", "devices", DEVICES, None, about=SEVERAL),
 )
 TOP = 8  # of the picture's panels

@@ -210,7 +210,7 @@ MUTANTS = {
     "ltc time left out of the unfolds": ("cells/ltc.py", "tau = jnp.asarray(dt, state.dtype) / (self.ode_unfolds * c.c_m)", "tau = jnp.asarray(dt, state.dtype) / c.c_m", EQUATION.format("ltc")),
     "ltc clips away its gradient": ("cells/ltc.py", "return held(raw, least, math.inf)", "return jnp.maximum(raw, least)", "test_ltc.py -k comes_back"),
     "ltc raw ranges under softplus": ("cells/ltc.py", "inverse = constraint == \"implicit\" and initialisation != \"ncps\"", "inverse = False", "test_ltc.py -k published"),
-    "ltc sensory polarity dropped": ("cells/ltc.py", "drive_x = drive_x + c.leak", "drive_x = conductance_x + c.leak", EQUATION.format("ltc")),
+    "ltc sensory polarity dropped": ("cells/ltc.py", "conductance_x = drive_x + leak,", "conductance_x = conductance_x + leak,", EQUATION.format("ltc")),
     "ncp unmasked": ("cells/wired_elman.py", "jnp.where(mask, weight, 0.0)", "weight", "test_ltc.py -k ncp_keeps"),
     "s5 transposed for adjoint": ("cells/s5.py", "return jnp.stack([V.real.T @ B, -V.imag.T @ B])", "return jnp.stack([V.real.T @ B, V.imag.T @ B])", "test_ssm.py -k input_matrix"),
     "s5 eigenvalues left unclipped": ("cells/s5.py", "if self.clip_eigs:", "if False:", "test_ssm.py -k clipped"),

@@ -56,7 +56,10 @@ RANDOM = frozenset(
 # What `jax.shard_map` writes before an operation on values that differ between devices.
 MANUAL = frozenset(["pvary"])
 
-KNOWN = ELEMENTWISE | LAYOUT | REDUCTIONS | RANDOM | MANUAL
+# A function that is made of such operations, as whoever calls it promises.
+FUNCTIONS = frozenset(["samples_last"])
+
+KNOWN = ELEMENTWISE | LAYOUT | REDUCTIONS | RANDOM | MANUAL | FUNCTIONS
 
 # On a mesh with explicit axes these want to be told how their result is spread once more is mapped
 # over than `lax.scan` maps over: a state that all samples share, or the steps of a chunk.

@@ -2,6 +2,7 @@
 
 __all__ = ["LTCCell"]
 
+import dataclasses
 import functools
 import math
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from .._common.checks import check_choice, check_positive, check_sizes
 from .._common.dtypes import state_dtype, working_float, zero_state
 from .._common.ranges import held
+from .._engine.samples_last import samples_last
 from ..base import AbstractCell
 from ..init import uniform
 from ..registry import register
@@ -51,24 +53,20 @@ class Synapses(eqx.Module):
 
 
 class SynapseTable(NamedTuple):
-    """Synapses laid out by target (`_layout`), one row for each neuron that has any."""
+    """Synapses laid out by target (`_layout`), one column for each neuron that has any."""
 
-    weight: Float[Array, "rows fan_in"]
-    weight_polarity: Float[Array, "rows fan_in"]
-    slope: Float[Array, "rows fan_in"]
-    """Half of sigma."""
-    shift: Float[Array, "rows fan_in"]
-    """Minus half of sigma mu."""
+    weight: Float[Array, "fan_in columns"]
+    weight_polarity: Float[Array, "fan_in columns"]
+    slope: Float[Array, "fan_in columns"]
+    """sigma."""
+    shift: Float[Array, "fan_in columns"]
+    """Minus sigma mu."""
 
-    def currents(self, layout: "Layout", v: Array) -> Float[Array, "2 units"]:
-        """Sums over the synapses of each neuron: of S E, and of S."""
-        read = v[None, :] if layout.source is None else v[layout.source]
-        # The logistic function by way of tanh, which compiles to fewer instructions.
-        opening = 0.5 * jnp.tanh(self.slope * read + self.shift) + 0.5
-        drive, conductance = self.weight_polarity * opening, self.weight * opening
-        # Two sums, then one array: the other way round runs six times slower on CPU.
-        sums = jnp.stack([drive.sum(-1), conductance.sum(-1)])
-        return jnp.pad(sums, ((0, 0), (0, 1)))[:, layout.row]
+    def currents(self, layout: "Layout", v: Array) -> tuple[Array, Array]:
+        """Sums over the synapses of each neuron: of S E, and of S. More axes behind are samples."""
+        read = v[:, None] if layout.source is None else v[layout.source]
+        opening = _opening(self.slope * read + self.shift)
+        return layout.spread(self.weight_polarity * opening), layout.spread(self.weight * opening)
 
 
 class LTCConstants(NamedTuple):
@@ -218,20 +216,11 @@ class LTCCell(AbstractCell):
     ) -> tuple[Float[Array, " units"], Float[Array, " {self.output_size}"]]:
         u = _mapped(x, self.input_weight, self.input_bias)
         tau = jnp.asarray(dt, state.dtype) / (self.ode_unfolds * c.c_m)
+        unfold = Unfold(self.wiring, self.ode_unfolds, self.epsilon)
         # Recomputed in the gradient: the openings of all synapses and unfolds would fill memory.
-        unfold = jax.checkpoint(lambda c, v, u, tau: self._unfold(c, v, u, tau))
-        v = unfold(c, state, u, tau)
+        again = jax.checkpoint(lambda *arrays: samples_last(unfold, *arrays))
+        v = again(state, u, tau, c.g_leak, c.leak, *c.recurrent, *c.sensory)
         return v, _mapped(v[: self.output_size], self.output_weight, self.output_bias)
-
-    def _unfold(self, c: LTCConstants, v: Array, u: Array, tau: Array) -> Array:
-        drive_x, conductance_x = c.sensory.currents(_layout(self.wiring, True), u)
-        drive_x = drive_x + c.leak
-        conductance_x = conductance_x + c.g_leak + self.epsilon
-        layout = _layout(self.wiring, False)
-        for _ in range(self.ode_unfolds):
-            drive, conductance = c.recurrent.currents(layout, v)
-            v = (v + tau * (drive + drive_x)) / (1 + tau * (conductance + conductance_x))
-        return v
 
     def _in_range(self, raw: Array, least: float = 0.0) -> Array:
         raw = raw.astype(state_dtype(raw))
@@ -245,19 +234,68 @@ class LTCCell(AbstractCell):
             return jnp.append(values.astype(state_dtype(values)), 0.0)[layout.entry]
 
         weight = lay(self._in_range(synapses.weight))
-        polarity, mu, slope = map(lay, (synapses.polarity, synapses.mu, 0.5 * synapses.sigma))
+        polarity, mu, slope = map(lay, (synapses.polarity, synapses.mu, synapses.sigma))
         return SynapseTable(weight, weight * polarity, slope, -slope * mu)
 
 
+@jax.custom_jvp
+def _opening(z: Array) -> Array:
+    """The logistic function by way of tanh, which compiles to fewer instructions."""
+    return 0.5 * jnp.tanh(0.5 * z) + 0.5
+
+
+@_opening.defjvp
+def _opening_jvp(primals, tangents):
+    # As one operation: of the other form, the way back holds the tanh, which alone runs slowly.
+    opening = jax.nn.sigmoid(*primals)
+    return opening, opening * (1 - opening) * tangents[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Unfold:
+    """The unfolds of one step, as `samples_last` takes them: more axes behind are samples."""
+
+    wiring: NeuronMap
+    ode_unfolds: int
+    epsilon: float
+
+    def __call__(
+        self, v: Array, u: Array, tau: Array, g_leak: Array, leak: Array, *tables: Array
+    ) -> Array:
+        samples = jnp.broadcast_shapes(v.shape[1:], u.shape[1:], tau.shape[1:], g_leak.shape[1:])
+        # For each sample here, so that the gradient sums over samples once and not in each unfold.
+        tables = tuple(jnp.broadcast_to(t, (*t.shape[:2], *samples)) for t in tables)
+        recurrent, sensory = SynapseTable(*tables[:4]), SynapseTable(*tables[4:])
+        drive_x, conductance_x = sensory.currents(_layout(self.wiring, True), u)
+        drive_x, conductance_x = drive_x + leak, conductance_x + g_leak + self.epsilon
+        layout = _layout(self.wiring, False)
+        for _ in range(self.ode_unfolds):
+            drive, conductance = recurrent.currents(layout, v)
+            v = (v + tau * (drive + drive_x)) / (1 + tau * (conductance + conductance_x))
+        return v
+
+
 class Layout(NamedTuple):
-    """Where the synapses of a map stand in a table with a row for each neuron that has any."""
+    """Where the synapses of a map stand in a table with a column for each neuron that has any."""
 
     source: np.ndarray | None
-    """What each entry reads, (rows, fan-in); None: every row reads everything in order."""
+    """What each entry reads, (fan-in, columns); None: every column reads everything in order."""
     entry: np.ndarray
     """The synapse of each entry, or the number of synapses where there is none."""
-    row: np.ndarray
-    """The row of each neuron, or the number of rows for one without synapses."""
+    neurons: np.ndarray
+    """The neuron of each column."""
+    units: int
+
+    def spread(self, values: Array) -> Array:
+        """Sums over the columns of a table, for all neurons: zero for one without synapses."""
+        sums = values.sum(0)
+        first, count = self.neurons[0] if len(self.neurons) else 0, len(self.neurons)
+        if np.array_equal(self.neurons, first + np.arange(count)):
+            rest = [(0, 0)] * (sums.ndim - 1)
+            return jnp.pad(sums, [(first, self.units - count - first), *rest])
+        column = np.full(self.units, count)
+        column[self.neurons] = np.arange(count)
+        return jnp.pad(sums, [(0, 1)] + [(0, 0)] * (sums.ndim - 1))[column]
 
 
 @functools.cache
@@ -266,14 +304,13 @@ def _layout(wiring: NeuronMap, sensory: bool) -> Layout:
     sources, targets = np.nonzero(adjacency)
     fan_in = np.bincount(targets, minlength=adjacency.shape[1])
     reached = np.flatnonzero(fan_in)
-    shape = (len(reached), fan_in.max(initial=0))
+    shape = (fan_in.max(initial=0), len(reached))
     source, entry = np.zeros(shape, np.int32), np.full(shape, len(sources), np.int32)
-    row = np.full(adjacency.shape[1], len(reached), np.int32)
     for i, neuron in enumerate(reached):
         synapses = np.flatnonzero(targets == neuron)
-        source[i, : len(synapses)], entry[i, : len(synapses)] = sources[synapses], synapses
-        row[neuron] = i
-    return Layout(None if len(sources) == adjacency.size else source, entry, row)
+        source[: len(synapses), i], entry[: len(synapses), i] = sources[synapses], synapses
+    full = len(sources) == adjacency.size
+    return Layout(None if full else source, entry, reached, adjacency.shape[1])
 
 
 # --- the start ------------------------------------------------------------------------------------
