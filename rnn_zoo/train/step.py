@@ -16,6 +16,7 @@ from ..data.batches import Batch
 from ..layers.batching import batch as batched
 from .devices import gradient_over, keys_of_samples
 from .losses import PredictionLoss, count_targets
+from .lowered import in_dtype
 from .placement import replicate
 
 
@@ -50,6 +51,8 @@ class UpdateRule(NamedTuple):
     """An optax transformation that turns the parameters of each update into their average."""
     sharding: NamedSharding | None = None
     """How the samples of a batch lie on devices."""
+    compute_dtype: Any = None
+    """What matrices and inputs are cast to for the loss; None for what they have."""
 
 
 def trainable(model: PyTree) -> PyTree:
@@ -160,6 +163,7 @@ def _descend(
     """The progress after an update along the gradient of `of_part(params, rest, *on) -> (loss,
     more)`, the loss, and what else it gives. `on` is a batch, a key and the states of its samples,
     or None. Where the update is not `wanted`, or is not finite, nothing changes."""
+    of_part = in_dtype(of_part, rule.compute_dtype)
     params, rest = eqx.partition(progress.model, trainable(progress.model))
     (value, more), grads = _gradient_of(rule, of_part, on)(params, rest)
     # The device alone knows whether this is finite: the update is made there and dropped there, by
