@@ -94,7 +94,7 @@ ROWS = {
         KERNEL.format("'equal_the_loop and 3-5'"),
     ),
     "a kernel on devices that are too old": (
-        "_engine/unstable.py",
+        "_engine/unstable_devices.py",
         "int(version) >= 9",
         "int(version) >= 8",
         KERNEL.format("new_enough"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rnn_zoo as rz
-from rnn_zoo._engine import backends, cudnn, unstable
+from rnn_zoo._engine import backends, cudnn
 
 
 TIME, BATCH, INPUTS, HIDDEN = 7, 3, 2, 4
@@ -91,7 +91,7 @@ def test_a_mask_is_a_length_or_runs_in_the_loop(kind, function):
 
 def test_all_layers_are_one_call(monkeypatch):
     calls = []
-    reference = unstable.cudnn_reference
+    reference = cudnn.cudnn_reference
     monkeypatch.setattr(
         cudnn, "cudnn_reference", lambda at, sizes: calls.append(sizes) or reference(at, sizes)
     )

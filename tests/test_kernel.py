@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rnn_zoo._engine import backends, diagonal_kernel, unstable
+from rnn_zoo._engine import backends, diagonal_kernel, unstable_devices
 from rnn_zoo._engine.chunks import Way
 from rnn_zoo._engine.recurrence import solve
 from rnn_zoo.linear import Diagonal, SharedDense
@@ -131,7 +131,7 @@ def test_auto_takes_it_only_where_it_can_run(monkeypatch):
 def test_it_can_be_lowered_for_a_gpu(dtype, monkeypatch):
     """With the sizes of the table, which have to fit the memory beside a multiprocessor."""
     monkeypatch.undo()
-    for module in (unstable, diagonal_kernel):
+    for module in (unstable_devices, diagonal_kernel):
         monkeypatch.setattr(module, "has_kernels", lambda: True)
     x = jax.ShapeDtypeStruct((2, 300, 130), dtype)
     flag = jax.ShapeDtypeStruct((2, 300), bool)
@@ -151,7 +151,7 @@ def test_a_device_has_to_be_new_enough(monkeypatch):
         def __init__(self, platform, capability):
             self.platform, self.compute_capability = platform, capability
 
-    assert not unstable.has_kernels()
+    assert not unstable_devices.has_kernels()
     for platform, capability, expected in [
         ("gpu", "9.0", True),
         ("gpu", "10.0", True),
@@ -161,4 +161,4 @@ def test_a_device_has_to_be_new_enough(monkeypatch):
     ]:
         device = Device(platform, capability)
         monkeypatch.setattr(jax, "devices", lambda *_, device=device: [device])
-        assert unstable.has_kernels() == expected
+        assert unstable_devices.has_kernels() == expected

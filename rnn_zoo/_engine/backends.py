@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from .unstable import has_kernels
+from .unstable_devices import has_kernels
 
 
 class Choice(NamedTuple):

@@ -24,17 +24,13 @@ from jaxtyping import Array
 from .chunks import Way
 from .loop import loop
 from .mesh import vary_alike
-from .unstable import (
-    as_array,
+from .unstable import as_array, define, is_asked, on_jvp, on_transpose, on_vmap
+from .unstable_devices import (
     cudnn_lstm,
     cudnn_lstm_back,
     cudnn_reference,
-    define,
+    default_precision,
     has_cudnn,
-    is_asked,
-    on_jvp,
-    on_transpose,
-    on_vmap,
 )
 
 
@@ -91,7 +87,7 @@ def missing() -> str:
 def form(input_size: int, hidden_size: int, layers: int, both: bool) -> Form:
     """With the precision that matrix products have here: less than "highest" or "float32" lets
     cuDNN take TF32, as no word on it does."""
-    precision = str(jax.config.jax_default_matmul_precision).lower()
+    precision = default_precision()
     exact = precision in ("highest", "float32") or precision.startswith("f32_f32")
     return Form(input_size, hidden_size, layers, both, not exact, _STAND_IN.value)
 
@@ -278,9 +274,9 @@ def _merging(primitive: Any, inwards: tuple, outwards: tuple) -> Callable:
         merged = []
         for x, dim, place in zip(arguments, dims, places):
             if place is not None:
-                spread = jnp.broadcast_to(x, (size, *x.shape)) if dim is None else None
-                x = jnp.moveaxis(x, dim, 0) if spread is None else spread
-                x = jnp.moveaxis(x, 0, place)
+                if dim is None:
+                    x, dim = jnp.broadcast_to(x, (size, *x.shape)), 0
+                x = jnp.moveaxis(x, dim, place)
                 x = x.reshape((*x.shape[:place], -1, *x.shape[place + 2 :]))
             merged.append(x)
         results = primitive.bind(*merged, form=form)

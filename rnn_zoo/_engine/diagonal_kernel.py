@@ -26,7 +26,8 @@ from jaxtyping import Array
 
 from ..linear import Diagonal
 from .backends import tuned
-from .unstable import Blocks, call_kernel, has_kernels, varying
+from .unstable import varying
+from .unstable_devices import Blocks, call_kernel, has_kernels
 
 
 _KEEP, _HOLD, _FORGET = range(3)

@@ -18,6 +18,7 @@ from .evaluate import assess
 from .feeds import feed_of
 from .keeping import Kept, kept_in, resumed
 from .losses import fault_of
+from .lowered import checked_dtype
 from .placement import is_shared, local, place, sharding_of, spread
 from .processes import STOP, join, listening, writes
 from .progress_bar import ProgressBar
@@ -61,6 +62,7 @@ def fit(
     opt_state: Any = None,
     ema: Any = None,
     mesh: Any = None,
+    compute_dtype: Any = None,
 ) -> FitResult:
     """Train a model: `fit(model, train, valid, loss=cross_entropy, optimizer=..., key=...)`.
 
@@ -107,6 +109,9 @@ def fit(
       loss has to be a mean over targets, as those here are and as `evaluate` needs it; the run is
       the one of one device but for rounding, of a `PredictionLoss` with its dropout too. Its
       devices may be those of several processes: docs/pages/howto/devices.md.
+    - `compute_dtype`: `jnp.bfloat16` for a loss of inputs and matrices of that dtype. The
+      parameters, their gradients and the optimiser keep theirs, and so do all vectors among them;
+      the states of cells are float32. `loss` sees x in bfloat16, validation the model as it is.
 
     The step is compiled for these very `loss`, `optimizer`, `augment` and `ema` objects: give the
     same ones again and the next run does not compile.
@@ -121,7 +126,15 @@ def fit(
     """
     plan = make_plan(
         model,
-        UpdateRule(loss, optimizer, augment, truncate, checked_ema(ema), sharding_of(mesh)),
+        UpdateRule(
+            loss,
+            optimizer,
+            augment,
+            truncate,
+            checked_ema(ema),
+            sharding_of(mesh),
+            checked_dtype(compute_dtype),
+        ),
         feed_of(train, batch_size, lengths, epochs),
         Watch(valid, eval_every, max_patience, return_best, callback, show_progress),
         Length(steps, epochs),

@@ -18,6 +18,7 @@ from ..layers.batching import batch as batched
 from .devices import gradient_over, keys_of_samples
 from .forcing import TeacherForcing
 from .losses import PredictionLoss, count_targets
+from .lowered import in_dtype
 from .placement import replicate
 
 
@@ -52,6 +53,8 @@ class UpdateRule(NamedTuple):
     """An optax transformation that turns the parameters of each update into their average."""
     sharding: NamedSharding | None = None
     """How the samples of a batch lie on devices."""
+    compute_dtype: Any = None
+    """What matrices and inputs are cast to for the loss; None for what they have."""
 
 
 def trainable(model: PyTree) -> PyTree:
@@ -168,6 +171,7 @@ def _descend(
     """The progress after an update along the gradient of `of_part(params, rest, *on) -> (loss,
     more)`, the loss, and what else it gives. `on` is a batch, a key and the states of its samples,
     or None. Where the update is not `wanted`, or is not finite, nothing changes."""
+    of_part = in_dtype(of_part, rule.compute_dtype)
     params, rest = eqx.partition(progress.model, trainable(progress.model))
     (value, more), grads = _gradient_of(rule, of_part, on)(params, rest)
     # The device alone knows whether this is finite: the update is made there and dropped there, by
