@@ -53,8 +53,8 @@ ROWS = {
     ),
     "branches are left out after the first way": (
         "_evaluators/levels.py",
-        "more = (new | (round_ == ALONG)) & (branches <= options.branches)",
-        "more = new & (branches <= options.branches)",
+        "more = (new | (round_ == ALONG)) & ~crowded",
+        "more = new & ~crowded",
         LAW.format("eight_states"),
     ),
     "a sample of the first chunks alone": (

@@ -27,6 +27,8 @@ HANDED_ON = 3
 SHRINKS, PATIENCE = 0.1, 8
 # Times that seeds are chosen: the network's ends, then those unlike every seed.
 ROUNDS = 4
+# The share of joints with more branches than can be told apart, with which the way is still tried.
+CROWDED = 0.1
 # Rounds of the search: after that without seeds, along the first seeds, and along branches.
 STRAIGHT, ALONG = 1, 2
 NEWTON = 8
@@ -235,13 +237,14 @@ def _branch_out(problem: Problem, search: Search, options: Chunks) -> Search:
     place = jnp.where(again, count, 0)
     new = (seeds.count > count) | first
     ends = when(new, lambda e: _from_seeds(problem, seeds, e, place, options), search.ends)
-    merged, branches = _merged(seeds, ends, options, scale)
-    more = (new | (round_ == ALONG)) & (branches <= options.branches)
+    merged, counts = _merged(seeds, ends, options, scale)
+    crowded = jnp.mean(counts > options.branches) > CROWDED
+    more = (new | (round_ == ALONG)) & ~crowded
     trial = trial._replace(passes=trial.passes + new)
     trial = when(more & first, lambda t: _straight(t, seeds, ends, options, scale), trial)
     level = jnp.where(again, 2, 1).astype(jnp.int32)
     trial = when(more & ~first, lambda t: _along(problem, t, merged, level, scale), trial)
-    return Search(trial, seeds, ends, search.round, branches, more)
+    return Search(trial, seeds, ends, search.round, jnp.max(counts), more)
 
 
 def _added(seeds: Seeds, pool: Array, valid: Array, most: tuple, scale: Array) -> Seeds:
@@ -260,10 +263,9 @@ def _from_seeds(
 
 
 def _merged(seeds: Seeds, ends: Array, options: Chunks, scale: Array) -> tuple[Array, Array]:
-    """The branches at the end of each chunk but the last, and the most that there are."""
+    """The branches at the end of each chunk but the last, and how many."""
     valid = jnp.arange(ends.shape[1]) < seeds.count
-    found = jax.vmap(lambda ends: merge(ends, valid, options.branches, scale))(ends[:-1])
-    return found[0], jnp.max(found[1])
+    return jax.vmap(lambda ends: merge(ends, valid, options.branches, scale))(ends[:-1])
 
 
 def _straight(trial: Trial, seeds: Seeds, ends: Array, options: Chunks, scale: Array) -> Trial:
