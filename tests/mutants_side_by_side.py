@@ -51,6 +51,12 @@ ROWS = {
         "points, ends = seeds.points[: options.seeds], 0 * ends[:, : options.seeds]",
         LAW.format("'state_tracker or eight_states'"),
     ),
+    "the first way is left out where ends do not merge": (
+        "_evaluators/levels.py",
+        "trial = when(first, lambda t: _straight(",
+        "trial = when(more & first, lambda t: _straight(",
+        LAW.format("beside_a_sum"),
+    ),
     "branches are left out after the first way": (
         "_evaluators/levels.py",
         "more = (new | (round_ == ALONG)) & ~crowded",

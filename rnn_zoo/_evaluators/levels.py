@@ -216,7 +216,8 @@ def _look_for_branches(problem: Problem, trial: Trial, options: Chunks, tol: flo
 def _round(problem: Problem, search: Search, options: Chunks, tol: float) -> Search:
     """What the last ends merge to, and each chunk from the one before from there on."""
     search = when(search.round > 0, lambda s: _branch_out(problem, s, options), search)
-    trial = _hand_on(problem, search.trial, tol, search.round, search.more)
+    go = search.more | (search.round == STRAIGHT)
+    trial = _hand_on(problem, search.trial, tol, search.round, go)
     return search._replace(trial=trial, round=search.round + 1)
 
 
@@ -224,7 +225,8 @@ def _branch_out(problem: Problem, search: Search, options: Chunks) -> Search:
     """New seeds, every chunk from them, and, if the ends merge, the way along the branches.
 
     The first way needs no pass: from seed to seed, as if an end were the seed that is nearest. If
-    that fails, the next one goes along the branches of the same ends.
+    that fails, the next one goes along the branches of the same ends. Where the ends do not merge,
+    it is at least near to what Newton's method can mend, whatever bits there are to remember.
     """
     trial, count, round_ = search.trial, search.seeds.count, search.round
     scale = spread(trial.run.ends)
@@ -241,7 +243,7 @@ def _branch_out(problem: Problem, search: Search, options: Chunks) -> Search:
     crowded = jnp.mean(counts > options.branches) > CROWDED
     more = (new | (round_ == ALONG)) & ~crowded
     trial = trial._replace(passes=trial.passes + new)
-    trial = when(more & first, lambda t: _straight(t, seeds, ends, options, scale), trial)
+    trial = when(first, lambda t: _straight(t, seeds, ends, options, scale), trial)
     level = jnp.where(again, 2, 1).astype(jnp.int32)
     trial = when(more & ~first, lambda t: _along(problem, t, merged, level, scale), trial)
     return Search(trial, seeds, ends, search.round, jnp.max(counts), more)
