@@ -51,10 +51,16 @@ ROWS = {
         "points, ends = seeds.points[: options.seeds], 0 * ends[:, : options.seeds]",
         LAW.format("'state_tracker or eight_states'"),
     ),
+    "the first way is left out where ends do not merge": (
+        "_evaluators/levels.py",
+        "trial = when(first, lambda t: _straight(",
+        "trial = when(more & first, lambda t: _straight(",
+        LAW.format("beside_a_sum"),
+    ),
     "branches are left out after the first way": (
         "_evaluators/levels.py",
-        "more = (new | (round_ == ALONG)) & (branches <= options.branches)",
-        "more = new & (branches <= options.branches)",
+        "more = (new | (round_ == ALONG)) & ~crowded",
+        "more = new & ~crowded",
         LAW.format("eight_states"),
     ),
     "a sample of the first chunks alone": (

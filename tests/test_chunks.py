@@ -206,6 +206,36 @@ def test_what_never_merges_ends_chunk_by_chunk_without_newton():
         assert report.passes + report.reruns <= 20 + 3
 
 
+class Ledger(AbstractCell):
+    """A bit that pulses set, and a sum of what it was, which never merges."""
+
+    rate: jax.Array
+    input_size: int = eqx.field(static=True, default=1)
+    output_size: int = eqx.field(static=True, default=1)
+    linear = timed = stochastic = False
+
+    def init_state(self):
+        return jnp.full(1, 0.9, self.rate.dtype), jnp.zeros(1, self.rate.dtype)
+
+    def equation(self, c, state, x):
+        h, total = state
+        h = jnp.tanh(3 * h + x)
+        return (h, total + self.rate * h), h + total
+
+
+def test_a_bit_beside_a_sum_is_found_before_newton_solves_the_rest():
+    with float64():
+        xs = jnp.zeros((64 * 16, 1)).at[40].set(-6).at[700].set(6)
+        report = chunk_report(Ledger(jnp.array(1e-3)), xs, method=Chunks(16))
+        assert (report.level, report.reruns) == (3, 0)
+        assert report.passes <= 10
+        one, two = (
+            unroll(Ledger(jnp.array(1e-3)), xs, method=method)[1]
+            for method in ("sequential", Chunks(16))
+        )
+        assert_close(one, two, 1e-9)
+
+
 @pytest.mark.parametrize("newton", [True, False])
 def test_joints_that_fit_are_not_enough(newton):
     """Each is smaller than what counts as closed; together they are the whole way."""

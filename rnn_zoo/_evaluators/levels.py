@@ -27,6 +27,8 @@ HANDED_ON = 3
 SHRINKS, PATIENCE = 0.1, 8
 # Times that seeds are chosen: the network's ends, then those unlike every seed.
 ROUNDS = 4
+# The share of joints with more branches than can be told apart, with which the way is still tried.
+CROWDED = 0.1
 # Rounds of the search: after that without seeds, along the first seeds, and along branches.
 STRAIGHT, ALONG = 1, 2
 NEWTON = 8
@@ -214,7 +216,8 @@ def _look_for_branches(problem: Problem, trial: Trial, options: Chunks, tol: flo
 def _round(problem: Problem, search: Search, options: Chunks, tol: float) -> Search:
     """What the last ends merge to, and each chunk from the one before from there on."""
     search = when(search.round > 0, lambda s: _branch_out(problem, s, options), search)
-    trial = _hand_on(problem, search.trial, tol, search.round, search.more)
+    go = search.more | (search.round == STRAIGHT)
+    trial = _hand_on(problem, search.trial, tol, search.round, go)
     return search._replace(trial=trial, round=search.round + 1)
 
 
@@ -222,7 +225,8 @@ def _branch_out(problem: Problem, search: Search, options: Chunks) -> Search:
     """New seeds, every chunk from them, and, if the ends merge, the way along the branches.
 
     The first way needs no pass: from seed to seed, as if an end were the seed that is nearest. If
-    that fails, the next one goes along the branches of the same ends.
+    that fails, the next one goes along the branches of the same ends. Where the ends do not merge,
+    it is at least near to what Newton's method can mend, whatever bits there are to remember.
     """
     trial, count, round_ = search.trial, search.seeds.count, search.round
     scale = spread(trial.run.ends)
@@ -235,13 +239,14 @@ def _branch_out(problem: Problem, search: Search, options: Chunks) -> Search:
     place = jnp.where(again, count, 0)
     new = (seeds.count > count) | first
     ends = when(new, lambda e: _from_seeds(problem, seeds, e, place, options), search.ends)
-    merged, branches = _merged(seeds, ends, options, scale)
-    more = (new | (round_ == ALONG)) & (branches <= options.branches)
+    merged, counts = _merged(seeds, ends, options, scale)
+    crowded = jnp.mean(counts > options.branches) > CROWDED
+    more = (new | (round_ == ALONG)) & ~crowded
     trial = trial._replace(passes=trial.passes + new)
-    trial = when(more & first, lambda t: _straight(t, seeds, ends, options, scale), trial)
+    trial = when(first, lambda t: _straight(t, seeds, ends, options, scale), trial)
     level = jnp.where(again, 2, 1).astype(jnp.int32)
     trial = when(more & ~first, lambda t: _along(problem, t, merged, level, scale), trial)
-    return Search(trial, seeds, ends, search.round, branches, more)
+    return Search(trial, seeds, ends, search.round, jnp.max(counts), more)
 
 
 def _added(seeds: Seeds, pool: Array, valid: Array, most: tuple, scale: Array) -> Seeds:
@@ -260,10 +265,9 @@ def _from_seeds(
 
 
 def _merged(seeds: Seeds, ends: Array, options: Chunks, scale: Array) -> tuple[Array, Array]:
-    """The branches at the end of each chunk but the last, and the most that there are."""
+    """The branches at the end of each chunk but the last, and how many."""
     valid = jnp.arange(ends.shape[1]) < seeds.count
-    found = jax.vmap(lambda ends: merge(ends, valid, options.branches, scale))(ends[:-1])
-    return found[0], jnp.max(found[1])
+    return jax.vmap(lambda ends: merge(ends, valid, options.branches, scale))(ends[:-1])
 
 
 def _straight(trial: Trial, seeds: Seeds, ends: Array, options: Chunks, scale: Array) -> Trial:
