@@ -137,6 +137,6 @@ def test_what_is_written_down_long_before_it_is_asked_for_is_learned_online_alon
     """Cut off after 10 steps of 32, the answer gives no gradient to what wrote the bit down."""
     model = single("lru", CHANNELS, 2)
     truncated = recall_truncated(1500)
-    np.testing.assert_array_equal(truncated.layer.B, model.layer.B)
+    np.testing.assert_array_equal(truncated.layer.cell.B, model.layer.cell.B)
     assert scored(truncated) < 0.85
     assert scored(recall_online(1500)) > 0.97
