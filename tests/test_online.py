@@ -1,5 +1,8 @@
 """Gradients without a past equal those of backpropagation through time."""
 
+import sys
+from pathlib import Path
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,6 +13,10 @@ import pytest
 from cases import draw, float64
 
 import rnn_zoo as rz
+
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.quality.online import CHANNELS, recall_online, recall_truncated, scored, single
 
 
 KEY = jr.key(0)
@@ -123,3 +130,13 @@ def test_what_cannot_learn_online():
     large = rz.cells.ElmanCell(2, 1000, key=KEY)
     with pytest.raises(ValueError, match="smaller model"):
         rz.train.OnlineLearner(large, squares, optax.sgd(0.1))
+
+
+@pytest.mark.slow
+def test_what_is_written_down_long_before_it_is_asked_for_is_learned_online_alone():
+    """Cut off after 10 steps of 32, the answer gives no gradient to what wrote the bit down."""
+    model = single("lru", CHANNELS, 2)
+    truncated = recall_truncated(1500)
+    np.testing.assert_array_equal(truncated.layer.cell.B, model.layer.cell.B)
+    assert scored(truncated) < 0.85
+    assert scored(recall_online(1500)) > 0.97

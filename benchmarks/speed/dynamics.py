@@ -16,6 +16,7 @@ taskset -c 0 python -m benchmarks dynamics.
 """
 
 import time
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +39,8 @@ TABLE = Table("dynamics", ("part", "jax"), ("who", "cpu_seconds", "of_rival", "f
 
 def spent(run, rounds):
     """The least processor seconds of so many calls, and what the last gave."""
-    taken = []
+    taken: list[float] = []
+    found: Any = None
     for _ in range(rounds):
         began = time.process_time()
         found = jax.block_until_ready(run())

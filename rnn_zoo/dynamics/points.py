@@ -103,7 +103,8 @@ def fixed_points(
 
     $$F(h, x) = h, \qquad \min_h \|F(h, x) - h\|^2$$
 
-    by the method of Levenberg and Marquardt from every start (Optimistix, the extra "dynamics"),
+    by steps of Newton's method as long as they slow the state down, then by the method of Levenberg
+    and Marquardt (Optimistix, the extra "dynamics"), from every start,
     as Sussillo and Barak 2013 (doi:10.1162/NECO_a_00409) search with gradient descent. Unstable
     points and saddles are found as stable ones are. Newton-like searches stop near minima of the
     speed, too: those are the slow points.

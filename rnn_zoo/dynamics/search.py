@@ -18,7 +18,9 @@ from .along import spectrum
 from .maps import step_of
 
 
-ROUND = 32  # iterations, after which starts that have arrived are left alone
+NEWTON = 8  # iterations of Newton's method before all else: most starts need no more
+ROUND = 16  # iterations, after which starts that have arrived are left alone
+STUCK = 0.8  # a round that leaves more than this share of the speed
 BATCH = 256  # starts searched side by side: their Jacobians are held at once
 
 
@@ -62,7 +64,8 @@ def search(
 ) -> Found:
     """Minima of the speed from every start; what is slow enough, distinct, and of this period."""
     tol, slow, apart, neutral = tolerances
-    ends = _searched(system, vectors, period, max_steps)
+    _library("optimistix")  # asked for before anything runs, whether or not a start will need it
+    ends = _searched(system, vectors, period, max_steps, None if slow else tol)
     rounds = np.asarray(_rounds(system, jnp.asarray(ends), period))
     speeds = np.linalg.norm(rounds[:, -1] - ends, axis=1)
     fits = np.isfinite(speeds) & (speeds <= max(tol, slow))
@@ -108,25 +111,66 @@ def _rounds(system: System, vectors: Array, period: int) -> Float[Array, "points
     return jax.vmap(lambda h: lax.scan(go, h, None, period)[1])(vectors)
 
 
-def _searched(system: System, vectors: Array, period: int, max_steps: int) -> np.ndarray:
-    """Where the search from each start ends. Those that have arrived leave the rounds."""
+def _searched(
+    system: System, vectors: Array, period: int, max_steps: int, tol: float | None
+) -> np.ndarray:
+    """Where the search from each start ends. Those that have arrived leave the rounds.
+
+    First come steps of Newton's method, as long as each makes the speed smaller: a linear system
+    of n x n where a step of Levenberg and Marquardt takes a product as well, and a third of the
+    iterations. The others go on from where they are. With `tol` those leave, too, that are faster
+    and hardly became slower in a round: they come to a minimum of the speed that nobody asked for.
+    """
     where = np.array(vectors)
     waiting = np.arange(len(where))
-    for _ in range(0, max_steps, ROUND):
+    before = np.full(len(where), np.inf)
+    for method, steps in [(_newton, NEWTON)] + [(_round, ROUND)] * -(-max_steps // ROUND):
         done = np.zeros(len(waiting), bool)
         for first in range(0, len(waiting), BATCH):
             chosen = waiting[first : first + BATCH]
             # Sizes that are powers of two, so that few programs are compiled.
             padded = np.resize(chosen, 1 << (len(chosen) - 1).bit_length())
-            new, arrived = _round(system, jnp.asarray(where[padded]), period, ROUND)
-            where[chosen] = np.asarray(new)[: len(chosen)]
-            done[first : first + BATCH] = np.asarray(arrived)[: len(chosen)]
+            found = method(system, jnp.asarray(where[padded]), period, steps)
+            new, arrived, speed = (np.asarray(part)[: len(chosen)] for part in found)
+            stuck = False if tol is None else (speed > tol) & (speed > STUCK * before[chosen])
+            where[chosen], before[chosen] = new, speed
+            done[first : first + BATCH] = arrived | stuck
         waiting = waiting[~done]
     return where
 
 
 @eqx.filter_jit
-def _round(system: System, vectors: Array, period: int, steps: int) -> tuple[Array, Array]:
+def _newton(system: System, vectors: Array, period: int, steps: int) -> tuple[Array, Array, Array]:
+    after = system.after(period)
+    eps = float(jnp.finfo(vectors.dtype).eps)
+
+    def speed(h: Array) -> Array:
+        return jnp.linalg.norm(after(h) - h)
+
+    def go(carry: tuple) -> tuple:
+        i, h, slow, _, _ = carry
+        slope = jax.jacfwd(after)(h) - jnp.eye(len(h), dtype=h.dtype)
+        step = jnp.linalg.solve(slope, after(h) - h)
+        new = h - step
+        faster = speed(new)
+        better = faster < slow  # False for NaN, which a singular slope gives
+        h, slow = jnp.where(better, new, h), jnp.where(better, faster, slow)
+        size = 1 + jnp.linalg.norm(h)
+        there = (slow <= 4 * eps * size) | (better & (jnp.linalg.norm(step) <= eps**0.9 * size))
+        return i + 1, h, slow, there, there | ~better
+
+    def one(h: Array) -> tuple[Array, Array, Array]:
+        no = jnp.zeros((), bool)
+        _, h, slow, there, _ = lax.while_loop(
+            lambda carry: (carry[0] < steps) & ~carry[4], go, (0, h, speed(h), no, no)
+        )
+        return h, there, slow
+
+    return jax.vmap(one)(vectors)
+
+
+@eqx.filter_jit
+def _round(system: System, vectors: Array, period: int, steps: int) -> tuple[Array, Array, Array]:
     optimistix, lineax = _library("optimistix"), _library("lineax")
     after = system.after(period)
     small = float(jnp.finfo(vectors.dtype).eps) ** 0.9
@@ -134,11 +178,12 @@ def _round(system: System, vectors: Array, period: int, steps: int) -> tuple[Arr
     normal = lineax.Normal(lineax.Cholesky())
     solver = optimistix.LevenbergMarquardt(small, small, linear_solver=normal)
 
-    def one(h: Array) -> tuple[Array, Array]:
+    def one(h: Array) -> tuple[Array, Array, Array]:
         found = optimistix.least_squares(
             lambda h, _: after(h) - h, solver, h, max_steps=steps, throw=False
         )
-        return found.value, found.result == optimistix.RESULTS.successful
+        end = found.value
+        return end, found.result == optimistix.RESULTS.successful, jnp.linalg.norm(after(end) - end)
 
     return jax.vmap(one)(vectors)
 
@@ -181,7 +226,8 @@ def _sets(
     if len(some) > 1:
         a, b = some[_shortest_tree(vectors[some])].T
         gaps = np.linalg.norm(vectors[a] - vectors[b], axis=1)
-        between = _searched(system, jnp.asarray((vectors[a] + vectors[b]) / 2), period, 2 * ROUND)
+        middle = jnp.asarray((vectors[a] + vectors[b]) / 2)
+        between = _searched(system, middle, period, 4 * ROUND, None)
         speeds = np.linalg.norm(np.asarray(after(system, between, period)) - between, axis=1)
         values = spectrum(np.asarray(slopes(system, jnp.asarray(between), period)))
         joined = (speeds <= tolerances.tol) & (np.abs(values - 1) <= tolerances.neutral).any(axis=1)

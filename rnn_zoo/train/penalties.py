@@ -21,11 +21,12 @@ class RatePenalty:
     strength: float
     power: int
 
-    def __call__(self, rates: Array, mask: Array | None) -> Array:
+    def __call__(self, rates: Array, mask: Any) -> Array:
         """The mean over valid steps and units."""
         costs = _sizes(rates, self.power).mean(axis=-1)
         if mask is None:
             return costs.mean()
+        mask = jnp.asarray(mask)
         return jnp.sum(jnp.where(mask, costs, 0)) / jnp.maximum(jnp.sum(mask), 1)
 
 
@@ -59,7 +60,7 @@ class PenalisedLoss:
     def __call__(self, model: Any, batch: Batch, *, key: Any = None) -> tuple[Array, Metrics]:
         """The loss with the penalties, and as metrics the loss alone and each penalty."""
         options = {"mask": batch.mask, "dt": batch.dt, "reset": batch.reset, "key": key}
-        rates = None
+        rates: Any = None
         if any(isinstance(one, RatePenalty) for one in self.penalties):
             if not hasattr(model, "observe"):
                 raise TypeError(
