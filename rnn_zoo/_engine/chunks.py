@@ -65,17 +65,21 @@ def in_chunks(
     return state, jax.tree.map(lambda *ys: jnp.concatenate(ys), *pieces)
 
 
-def chunks_first(
-    first: Array, after: Array, *, division: tuple[int, Length, int], reverse: bool
+def before_chunk(
+    first: Array, after: Array, chunk: Any, *, division: tuple[int, Length, int], reverse: bool
 ) -> Array:
-    """The state before each chunk, from that before all steps and those after every step."""
+    """The state before a chunk, from that before all steps and those after every step.
+
+    It is read where it lies: an array of these states for all chunks would have to be kept.
+    """
     number, size, rest = division
-    last = (number - (not rest)) * size  # where the last chunk begins
-    if last == 0:
-        return first[None]
-    if reverse:
-        return jnp.concatenate([after[size : last + 1 : size], first[None]])
-    return jnp.concatenate([first[None], after[size - 1 : last : size]])
+    chunks = number + bool(rest)
+    if chunks == 1:
+        return first
+    begins, at = (chunks - 1, (chunk + 1) * size) if reverse else (0, chunk * size - 1)
+    # Beyond the ends a read is moved inside, and not used.
+    within = lax.dynamic_index_in_dim(after, at, 0, False, allow_negative_indices=False)
+    return jnp.where(chunk == begins, first, within)
 
 
 def states_before(first: Array, after: Array, *, reverse: bool) -> Array:

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from .chunks import chunks_first, division, in_chunks, states_before
+from .chunks import before_chunk, division, in_chunks, states_before
 from .mesh import beside, vary
 from .plan import Plan
 from .program import Site, total
@@ -75,13 +75,18 @@ class Derivative(NamedTuple):
     def of_all(self, moving: list, kept: Kept) -> tuple[list, list]:
         """Tangents of the last state and of all outputs, chunk after chunk; `moving` are those of
         the first state."""
-        # What a chunk needs of the values is cheap to compute anew.
-        chunk = jax.checkpoint(self.of_chunk, prevent_cse=False)
         steps = Steps(kept, self.at.columns, self.moved.columns)
         parts = division(self.run.length, math.prod(self.run.sizes))
         cut = {"division": parts, "reverse": self.run.reverse}
-        first = [chunks_first(*pair, **cut) for pair in zip(self.at.state, kept.states)]
-        return in_chunks(chunk, moving, steps, first, **cut)
+        number, _, rest = parts
+
+        def of_chunk(moving: list, steps: Steps, chunk: Array) -> tuple[list, list]:
+            states = zip(self.at.state, kept.states)
+            return self.of_chunk(moving, steps, [before_chunk(*s, chunk, **cut) for s in states])
+
+        # What a chunk needs of the values is cheap to compute anew.
+        again = jax.checkpoint(of_chunk, prevent_cse=False)
+        return in_chunks(again, moving, steps, jnp.arange(number + bool(rest)), **cut)
 
     def of_chunk(self, moving: list, steps: Steps, first: list) -> tuple[list, list]:
         """A few steps: what matrices and inputs do in one product each, then a loop.
