@@ -1,5 +1,6 @@
 """Step by step as fast as it goes: constants computed once, the step compiled, no copies."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,9 +11,14 @@ from jaxtyping import Array, ArrayLike
 
 from ._common.checks import refuse_backwards
 from ._common.numbers import exactly, fits
+from ._engine.unstable import Tracer
 from .base import State, check_cell, restart
 from .layers.recurrent import Recurrent
 from .wrappers.held import hold
+
+
+# Bytes of parameters that become part of a program, each time that one is compiled.
+MOST_IN_PROGRAM = 1 << 20
 
 
 class _Given(NamedTuple):
@@ -51,8 +57,13 @@ class Stream:
         arrays, self._rest = eqx.partition(held, eqx.is_array)
         self._arrays, self._tree = jax.tree.flatten(arrays)
         # Arguments are positional and the parameters a flat list: that is quick to hand over.
-        self._step = jax.jit(self._run_step, donate_argnums=1)
-        self._scan = jax.jit(self._run_scan, donate_argnums=1)
+        # Small parameters are part of the program, which is quicker still.
+        step, scan, self._given = self._run_step, self._run_scan, (self._arrays,)
+        if _are_small(self._arrays):
+            step, scan = (functools.partial(run, self._arrays) for run in (step, scan))
+            self._given = ()
+        self._step = jax.jit(step, donate_argnums=len(self._given))
+        self._scan = jax.jit(scan, donate_argnums=len(self._given))
 
     def init_state(self) -> State:
         """The model's initial state, in memory of its own."""
@@ -71,8 +82,11 @@ class Stream:
         x, dt = _exactly("x", x), _exactly("dt", dt)
         if dt is not None and not isinstance(dt, jax.Array):
             refuse_backwards(dt)
-        with _OwnWords(state):
-            return self._step(self._arrays, state, x, dt, reset, key)
+        try:
+            return self._step(*self._given, state, x, dt, reset, key)
+        except (RuntimeError, ValueError) as error:
+            _refuse_used_up(state, error)
+            raise
 
     def scan(
         self,
@@ -87,8 +101,11 @@ class Stream:
         """Several steps in one call: the model's `scan`; for a cell, `rz.scan.unroll`."""
         xs, dt = _exactly("xs", xs), _exactly("dt", dt)
         mask, reset = _exactly("mask", mask), _exactly("reset", reset)
-        with _OwnWords(state):
-            return self._scan(self._arrays, state, _Given(xs, dt, mask, reset, key))
+        try:
+            return self._scan(*self._given, state, _Given(xs, dt, mask, reset, key))
+        except (RuntimeError, ValueError) as error:
+            _refuse_used_up(state, error)
+            raise
 
     def _model(self, arrays: list) -> Any:
         return eqx.combine(jax.tree.unflatten(self._tree, arrays), self._rest)
@@ -106,27 +123,23 @@ class Stream:
         return layer.scan(xs, state, dt=dt, mask=mask, reset=reset, key=key)
 
 
-class _OwnWords:
-    """What JAX says of memory that was given away, in the words of a stream."""
+def _refuse_used_up(state: State, error: Exception) -> None:
+    """A RuntimeError in the words of a stream, where JAX says that memory was given away."""
+    leaves = jax.tree.leaves(state) if "deleted" in str(error) else []
+    if any(isinstance(leaf, jax.Array) and leaf.is_deleted() for leaf in leaves):
+        raise RuntimeError(
+            "expected a state that is not used up: step and scan take over the memory of the "
+            "state that they are given, so go on with the one they give back, state, y = "
+            "stream.step(state, x), or keep one beforehand with jax.tree.map(jnp.copy, state)"
+        ) from error
 
-    __slots__ = ("state",)
 
-    def __init__(self, state: State):
-        self.state = state
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        if error is None or "deleted" not in str(error):
-            return
-        leaves = jax.tree.leaves(self.state)
-        if any(isinstance(leaf, jax.Array) and leaf.is_deleted() for leaf in leaves):
-            raise RuntimeError(
-                "expected a state that is not used up: step and scan take over the memory of the "
-                "state that they are given, so go on with the one they give back, state, y = "
-                "stream.step(state, x), or keep one beforehand with jax.tree.map(jnp.copy, state)"
-            ) from error
+def _are_small(arrays: list[Array]) -> bool:
+    """Whether parameters may stand in a program: few, and bound to no device."""
+    known = not any(isinstance(array, Tracer) for array in arrays)
+    if not known or any(array.committed for array in arrays):
+        return False
+    return sum(array.size * array.dtype.itemsize for array in arrays) <= MOST_IN_PROGRAM
 
 
 def _exactly(name: str, value: Any) -> Any:
