@@ -1,4 +1,4 @@
-"""`fit(..., compute_dtype=jnp.bfloat16)` beside float32: the validation loss, and the time.
+"""`fit(..., compute_dtype=jnp.bfloat16)` beside float32: the loss, and the time.
 
 Three tasks with three seeds each, one model and one recipe a task; the seed draws model, order and
 data. "loss" is that of the trained model on other data, computed in float32, "ms" the median
