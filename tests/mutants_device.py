@@ -1,4 +1,4 @@
-"""Planted mistakes of what runs on an accelerator: cuDNN's LSTM, and the kernel of recurrences."""
+"""Planted mistakes of what is for accelerators: cuDNN's LSTM, the kernel of recurrences, bfloat16."""
 
 CUDNN = "test_cudnn.py -k {}"
 KERNEL = "test_kernel.py -k {}"
@@ -98,6 +98,18 @@ ROWS = {
         "int(version) >= 9",
         "int(version) >= 8",
         KERNEL.format("new_enough"),
+    ),
+    "vectors are lowered too": (
+        "train/lowered.py",
+        "jnp.ndim(leaf) >= 2",
+        "jnp.ndim(leaf) >= 1",
+        "test_lowered.py -k matrices",
+    ),
+    "nothing is lowered": (
+        "train/step.py",
+        "of_part = in_dtype(of_part, rule.compute_dtype)",
+        "of_part = in_dtype(of_part, None)",
+        "test_lowered.py -k matrices",
     ),
     "auto takes a kernel anywhere": (
         "_engine/backends.py",

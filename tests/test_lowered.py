@@ -76,12 +76,15 @@ def test_segments_and_devices_take_it(options):
     np.testing.assert_allclose(losses[1], losses[0], rtol=0.05)
 
 
-CELLS = rz.list_cells()
-SOME = {"lstm", "lru", "mamba"}
-
-
+# One of each kind of state.
 @pytest.mark.parametrize(
-    "name", [n if n in SOME else pytest.param(n, marks=pytest.mark.slow) for n in CELLS]
+    "name",
+    [
+        "lstm",
+        "lru",
+        "mamba",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("ltc", "mlstm", "unitary")),
+    ],
 )
 def test_every_cell_traces_and_keeps_its_parameters(name):
     """States stay float32: else a loop over time would refuse them."""

@@ -14,7 +14,7 @@ from ..base import AbstractCell, State, check_cell
 from ..scan import Chunks, resolve_method, unroll
 from ..wrappers.base import AbstractTransparentWrapper
 from .base import AbstractLayer, Directions, timed_only
-from .stack_by_cudnn import run_by_cudnn
+from .one_call import run_by_cudnn
 
 
 class Recurrent(AbstractTransparentWrapper, AbstractLayer):

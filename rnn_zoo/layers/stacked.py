@@ -12,9 +12,9 @@ from .._common.dtypes import half_as, working_dtype
 from .._common.keys import spread_keys
 from ..base import AbstractCell, State
 from .base import AbstractLayer, Directions, require_step, timed_only
+from .one_call import run_by_cudnn
 from .recurrent import Bidirectional, Recurrent
 from .sequence_dropout import drop_steps
-from .stack_by_cudnn import run_by_cudnn
 
 
 class Stacked(AbstractLayer, AbstractCell):
