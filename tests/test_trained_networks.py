@@ -20,7 +20,7 @@ TAKES = {
     "parity elman": (1, 5),
     "parity gru": (1, 5),
     "parity lstm": (1, 6),
-    "even_pairs lstm": (1, 6),
+    "even_pairs lstm": (3, 10),
     "cycle_navigation lstm": (2, 9),
     "modular_arithmetic lstm": (2, 9),
     "s3 gru": (2, 9),

@@ -31,9 +31,9 @@ PLACES, STARTS, AHEAD = 16, 32, 512
 AFTER = (16, 64, 256, 512)
 # Chunks of the sample.
 SAMPLE = 32
-# Passes where the way from seed to seed fails. Where it did not, it may at a joint that the sample
-# does not have, or leave it open for a pass: so one pass more is expected.
-ALONG_BRANCHES = 6
+# Of networks with branches, passes that are said of a longer sequence. It has more joints than the
+# sample, at which the way from seed to seed may fail, and more ends to choose the seeds from.
+LEAST, MOST = 5, 6
 
 
 class Plan(NamedTuple):
@@ -83,8 +83,8 @@ def plan(cell: Any, state: Any, steps: Steps, options: Chunks) -> Plan:
     level, passes = int(report.level), int(report.passes)
     if level == 0 and forgets is not None:
         passes = max(passes, 1 + math.ceil(forgets / size))
-    if level == 1 and passes < ALONG_BRANCHES and chunks > SAMPLE:
-        passes += 1
+    if level == 1 and chunks > SAMPLE:
+        passes = min(max(passes + 1, LEAST), MOST)
     passes, reruns = min(passes, chunks), math.ceil(report.reruns * chunks / report.chunks)
     row = min(passes + reruns, chunks + passes)
     searched = options.seeds * ROUNDS if level in (1, 2) else 1
