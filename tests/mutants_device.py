@@ -111,6 +111,12 @@ ROWS = {
         "of_part = in_dtype(of_part, None)",
         "test_lowered.py -k matrices",
     ),
+    "cudnn one step late": (
+        "_engine/backends.py",
+        "if length >= row.steps]",
+        "if length > row.steps]",
+        CUDNN.format("auto_takes"),
+    ),
     "auto takes a kernel anywhere": (
         "_engine/backends.py",
         'row.algorithm == "kernel" and not has_kernels()',

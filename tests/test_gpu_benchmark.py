@@ -159,13 +159,15 @@ def test_what_follows_is_written_where_it_is_read(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_rehearsal_goes_through_every_section(tmp_path, capsys):
-    code, rows = run(tmp_path, "--rehearse", "evaluators", "chunks", "sizes", "precision")
+    names = ("evaluators", "chunks", "sizes", "lowered", "precision")
+    code, rows = run(tmp_path, "--rehearse", *names)
     assert code == 0, rows
     for section in ("evaluators", "precision tf32", "precision bfloat16"):
         assert all(row["note"].startswith("right") for row in rows[section])
     passes = {(row["rival"], row["pass"]) for row in rows["chunks"] if row["ms"]}
     rivals = ("loop", "chunks of 16", "cudnn")
     assert passes == {(who, what) for who in rivals for what in ("forward", "gradient")}
+    assert [row["rival"] for row in rows["lowered"] if row["ms"]] == ["float32", "bfloat16"]
     assert {(row["case"], row["rival"]) for row in rows["sizes"] if row["ms"]} == {
         ("kernel_steps", "16"),
         ("kernel_steps", "32"),

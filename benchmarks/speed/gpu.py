@@ -26,6 +26,7 @@ Sections, in the order of their worth:
   that keep one of two things, in chunks side by side, against the loop and cuDNN; "of_ours" is over
   the loop.
 - sizes: those of `rnn_zoo/_engine/backends.py`, each in turn.
+- lowered: an update of `fit(compute_dtype=jnp.bfloat16)`, "of_ours" over that of float32.
 - precision: the cells once more, with products in TF32, and with inputs of bfloat16.
 
 Rows stand in the order of their worth too; one that finds no time or no memory is written as
@@ -65,7 +66,16 @@ from .gpu_sections import EVERY, SECTIONS as FIRST
 BACKENDS = Path(backends.__file__)
 SECTIONS = {
     name: (FIRST | MORE)[name]
-    for name in ("cells", "evaluators", "recurrence", "layers", "chunks", "sizes", "precision")
+    for name in (
+        "cells",
+        "evaluators",
+        "recurrence",
+        "layers",
+        "chunks",
+        "sizes",
+        "lowered",
+        "precision",
+    )
 }
 """With the share of the time left that each may take."""
 KEYS = ("jax", "accelerator", "section", "case", "pass")

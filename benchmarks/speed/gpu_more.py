@@ -10,11 +10,13 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import optax
 
 import rnn_zoo as rz
 from rnn_zoo._engine import cudnn
 from rnn_zoo._engine.backends import SIZES, Size
 from rnn_zoo.linear import Diagonal
+from rnn_zoo.train.step import UpdateRule, start, take_step
 
 from .gpu_sections import (
     BATCH,
@@ -320,9 +322,58 @@ def _matrix(name: str, run: Any) -> Callable:
     return _network(cell, jr.normal(jr.key(1), (8, 2048, 256)), "parallel", True)
 
 
+# --- lower precision ------------------------------------------------------------------------------
+
+TRAINED = (
+    ("lstm", 64, 512, 256, 512),
+    ("lru", 16, 4096, 256, 512),
+    ("mamba2", 8, 2048, 256, 512),
+)
+SMALL_TRAINED = (("lstm", 2, 5, 3, 4),)
+
+
+def lowered(run: Any, until: float) -> None:
+    """An update of `fit(compute_dtype=)` with float32 and with bfloat16."""
+    cases = SMALL_TRAINED if run.small else TRAINED
+    for i, case in enumerate(cases):
+        now = time.monotonic()
+        share = now + (until - now) / (len(cases) - i)
+        where = ("lowered", " ".join(map(str, case)), "training")
+        dtypes = {"float32": None, "bfloat16": jnp.bfloat16}
+        jobs = {who: functools.partial(_update, case, dtype) for who, dtype in dtypes.items()}
+        ready = {}
+        for who, made in run.compiled(jobs, share):
+            if isinstance(made, Exception):
+                run.fail(*where, who, made)
+            else:
+                ready[who] = made
+        found = timed(run, where, ready, None, share)
+        first = np.median(found["float32"][0]) if "float32" in found else np.nan
+        for who, (values, error) in found.items():
+            run.add(
+                *where, who, of_ours=f"{np.median(values) / first:.2f}", **timing(values, error)
+            )
+
+
+def _update(case: tuple, dtype: Any) -> Callable:
+    name, batch, length, inputs, hidden = case
+    model = rz.make_model(name, inputs, 8, hidden_size=hidden, key=jr.key(0))
+    rule = UpdateRule(rz.train.cross_entropy, optax.adam(1e-3), None, None, compute_dtype=dtype)
+    progress = start(model, rule.optimizer)
+    data = rz.data.Batch(
+        jr.normal(jr.key(1), (batch, length, inputs)), jr.randint(jr.key(2), (batch,), 0, 8)
+    )
+
+    def run(progress, data):
+        return eqx.filter(take_step(progress, data, jr.key(3), rule), eqx.is_array)
+
+    return functools.partial(eqx.filter_jit(run).lower(progress, data).compile(), progress, data)
+
+
 MORE = {
     "evaluators": (evaluators, 0.35),
     "chunks": (chunks, 0.5),
-    "sizes": (sizes, 0.5),
+    "sizes": (sizes, 0.4),
+    "lowered": (lowered, 0.35),
     "precision": (precision, 0.9),
 }
