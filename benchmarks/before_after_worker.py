@@ -50,8 +50,10 @@ def layer(cell, batch, length, inputs, hidden, training, *, engine="auto", metho
     xs = jr.normal(jr.key(1), (batch, length, inputs))
 
     def run(cell, xs):
-        given = {"engine": engine, "method": method}
-        return jax.vmap(lambda xs: rz.scan.unroll(cell, xs, **given)[1])(xs)
+        def outputs(xs):
+            return rz.scan.unroll(cell, xs, engine=engine, method=method)[1]
+
+        return jax.vmap(outputs)(xs)
 
     return _of_layer(made, run, xs, training)
 
@@ -129,8 +131,8 @@ def stream(inputs, hidden):
     def run():
         state = made.init_state()
         for x in xs:
-            state, y = made.step(state, x)
-        return y
+            state, _ = made.step(state, x)
+        return state
 
     return run
 

@@ -1,5 +1,6 @@
 """The short convolution before a state space."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,5 +57,5 @@ class ShortConv(AbstractWindowCell):
         return jnp.zeros((self.weight.shape[0] - 1, self.input_size), state_dtype(self.weight))
 
     def read(self, inputs: Sequence[Array]) -> Float[Array, " {self.output_size}"]:
-        newest, *before = (w * x for w, x in zip(self.weight, inputs, strict=True))
-        return plus(sum(before, newest), self.bias)
+        products = [w * x for w, x in zip(self.weight, inputs, strict=True)]
+        return plus(functools.reduce(jnp.add, products), self.bias)
