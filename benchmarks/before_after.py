@@ -15,11 +15,13 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import call
 from .tables import ROOT, Table, versions
+from .timing import PAUSE
 
 
 ROUNDS = 9
@@ -129,6 +131,7 @@ def measure(figure: Figure, builds: dict[str, Build], rounds: int) -> dict[str, 
     for turn in range(rounds):
         order = [*kinds] if turn % 2 == 0 else [*kinds][::-1]
         for who in order:
+            time.sleep(PAUSE)  # threads of the one before may still spin
             taken[who].append(builds[who].ask("run", kinds[who]))
     return {who: statistics.median(found) for who, found in taken.items()}
 
