@@ -39,7 +39,7 @@ class Setting(NamedTuple):
 
 WIDTH, ENOUGH, EPISODES = 64, 0.9, 256
 SEEDS = (0, 1, 2)
-# What does not remember cannot learn it, and one layer of minGRU is far behind: fewer steps show it.
+# One layer of minGRU is far behind, and what does not remember cannot learn it: fewer show it.
 FEWER = {"mingru": 200, "none": 100}
 CELLS = ("gru", "lru", "mingru", "none")
 PLACES = [(cell, seed) for cell in CELLS for seed in SEEDS]
