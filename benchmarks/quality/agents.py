@@ -1,4 +1,4 @@
-"""PPO on RepeatPrevious: in how many minutes an agent learns to say what it saw four cards ago.
+"""PPO on RepeatPrevious: how soon an agent says what it saw four cards ago.
 
 Each seed trains until the mean return of fresh episodes, 256 of them, is at least 0.9 of the
 possible 1 (guessing gives -0.5), or until its steps end. `steps` are those in the environments,
