@@ -1,15 +1,16 @@
-"""Steps of environments in a second: PPO with a GRU on RepeatPrevious, beside the same in torch.
+"""Steps of environments in a second: PPO with a GRU, beside the same in torch.
 
     pip install torch
 
-"rollout" acts for 104 steps in 64 environments; "iteration" is a rollout, its advantages, and four
-epochs of four minibatches, gradients through all steps. The policy is a GRU of 64 units with two
-heads. The torch form is written as is usual there (as CleanRL's PPO with an LSTM): environments as
-tensors, an `nn.GRUCell` step by step that is set back where an episode begins, two threads. Both
-have the same weights, and before anything is timed both have to give the same logits, advantages
-and losses on one rollout. Medians of interleaved rounds. `processor_ms` is the time of all cores
-together, which says something on a machine that is not at rest, best with `--threads 1`; the ratio
-is torch's time over ours, by that of the clock and by that of the processor.
+The task is RepeatPrevious. "rollout" acts for 104 steps in 64 environments; "iteration" is a
+rollout, its advantages, and four epochs of four minibatches, gradients through all steps. The
+policy is a GRU of 64 units with two heads. The torch form is written as is usual there (as
+CleanRL's PPO with an LSTM): environments as tensors, an `nn.GRUCell` step by step that is set
+back where an episode begins, two threads. Both have the same weights, and before anything is
+timed both have to give the same logits, advantages and losses on one rollout. Medians of
+interleaved rounds. `processor_ms` is the time of all cores together, which says something on a
+machine that is not at rest, best with `--threads 1`; the ratios are torch's time over ours, by
+the clock and by the processor.
 """
 
 import statistics
