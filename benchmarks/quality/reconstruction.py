@@ -7,9 +7,9 @@ to say the next one, and then runs alone:
   Their first three units are the observed ones, drawn 0.15 of the way to the data at every sample
   (Hess et al. 2023), or entirely at every eighth (Mikhaeil et al. 2022).
 - gru, lem, lstm, lru, esn read the last forecast, drawn to the data: by 0.1 of the way where there
-  is noise, entirely where there is none. The readout is linear in the outputs of the cell and their
-  squares. Where there is no noise it is fitted anew after training, as a reservoir's, by ridge
-  regression in float64. Nothing else of esn is fitted, with noise neither.
+  is noise, entirely where there is none. The readout is linear in the outputs of the cell, for lru
+  in their tanh, and in the squares. Where there is no noise it is fitted anew after training, as a
+  reservoir's, by ridge regression in float64. Nothing else of esn is fitted, with noise neither.
 
 Columns: the Lyapunov times until the error of a forecast passes 0.4 of the deviation
 (`rz.metrics.valid_prediction_time`), the median over 20 starts and the range; the same where the
@@ -85,13 +85,18 @@ KEPT = Kept("reconstruction", ("cell", "noise"), PLACES)
 
 
 class Squares(eqx.Module):
-    """Linear in outputs and their squares."""
+    """Linear in outputs and their squares; those of a linear cell are bent first, by tanh."""
 
     weight: jax.Array
     bias: jax.Array
+    bent: bool = eqx.field(static=True)
+
+    def features(self, y):
+        y = jnp.tanh(y) if self.bent else y
+        return jnp.concatenate([y, y**2])
 
     def __call__(self, y):
-        return self.weight @ jnp.concatenate([y, y**2]) + self.bias
+        return self.weight @ self.features(y) + self.bias
 
 
 def system():
@@ -114,7 +119,7 @@ def made(name, units):
     if name in AUTONOMOUS:
         return StateForced(cell, 3)
     weight = jr.normal(key, (3, 2 * cell.output_size), jnp.float32) / 100
-    return InputForced(cell, Squares(weight, jnp.zeros(3, jnp.float32)))
+    return InputForced(cell, Squares(weight, jnp.zeros(3, jnp.float32), cell.linear))
 
 
 def trained(name, noise, series):
@@ -142,11 +147,14 @@ def trained(name, noise, series):
 def with_readout(model, series, ridge):
     """The network with the readout that says the next samples best."""
     _, ys = rz.scan.unroll(model.cell, series[:-1])
-    ys, changes = np.asarray(ys)[WARM:], np.diff(series, axis=0)[WARM:]
-    features = np.c_[ys, ys**2, np.ones(len(ys))]
-    gram = features.T @ features + ridge * len(ys) * np.eye(features.shape[1])
+    features, changes = (
+        np.asarray(values)[WARM:]
+        for values in (jax.vmap(model.readout.features)(ys), np.diff(series, axis=0))
+    )
+    features = np.c_[features, np.ones(len(features))]
+    gram = features.T @ features + ridge * len(features) * np.eye(features.shape[1])
     weight = jnp.asarray(np.linalg.solve(gram, features.T @ changes).T)
-    readout = Squares(weight[:, :-1], weight[:, -1])
+    readout = Squares(weight[:, :-1], weight[:, -1], model.readout.bent)
     return eqx.tree_at(lambda m: m.readout, model, readout)
 
 
