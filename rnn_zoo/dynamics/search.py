@@ -116,27 +116,38 @@ def _searched(
 ) -> np.ndarray:
     """Where the search from each start ends. Those that have arrived leave the rounds.
 
-    First come steps of Newton's method, as long as each makes the speed smaller: a linear system
-    of n x n where a step of Levenberg and Marquardt takes a product as well, and a third of the
-    iterations. The others go on from where they are. With `tol` those leave, too, that are faster
-    and hardly became slower in a round: they come to a minimum of the speed that nobody asked for.
+    First come steps of Newton's method, as long as each makes the speed smaller: they are cheaper
+    than those of Levenberg and Marquardt, and fewer are needed near a point. Both then take turns.
+    With `tol` those leave, too, that are faster and hardly became slower in a round: they come to a
+    minimum of the speed that nobody asked for.
     """
     where = np.array(vectors)
     waiting = np.arange(len(where))
     before = np.full(len(where), np.inf)
-    for method, steps in [(_newton, NEWTON)] + [(_round, ROUND)] * -(-max_steps // ROUND):
+    turns = [(_newton, NEWTON)] + [(_round, ROUND), (_newton, NEWTON)] * -(-max_steps // ROUND)
+    for method, steps in turns:
         done = np.zeros(len(waiting), bool)
         for first in range(0, len(waiting), BATCH):
             chosen = waiting[first : first + BATCH]
-            # Sizes that are powers of two, so that few programs are compiled.
-            padded = np.resize(chosen, 1 << (len(chosen) - 1).bit_length())
-            found = method(system, jnp.asarray(where[padded]), period, steps)
+            found = method(system, jnp.asarray(where[_padded(chosen, len(where))]), period, steps)
             new, arrived, speed = (np.asarray(part)[: len(chosen)] for part in found)
-            stuck = False if tol is None else (speed > tol) & (speed > STUCK * before[chosen])
-            where[chosen], before[chosen] = new, speed
-            done[first : first + BATCH] = arrived | stuck
+            where[chosen] = new
+            done[first : first + BATCH] = arrived
+            if method is _round:
+                stuck = (speed > STUCK * before[chosen]) & (
+                    speed > (np.inf if tol is None else tol)
+                )
+                done[first : first + BATCH] |= stuck
+                before[chosen] = speed
         waiting = waiting[~done]
     return where
+
+
+def _padded(chosen: np.ndarray, count: int) -> np.ndarray:
+    """All, or 256, 128, 64, 16, 4 or one of them, so that few programs are compiled."""
+    bits = (len(chosen) - 1).bit_length()
+    size = 1 << (bits if bits > 6 else bits + bits % 2)
+    return np.resize(chosen, min(size, BATCH, count))
 
 
 @eqx.filter_jit
