@@ -1,4 +1,4 @@
-"""Small trained networks that forget or keep track of a state, for chunks side by side.
+"""Small trained networks that forget or keep track of a state.
 
 Three seeds of most are trained as one population, and the weights of each go to a file of their
 own in `benchmarks/networks/`, which the tests and `python -m benchmarks in_chunks` read. Number 0
