@@ -290,8 +290,8 @@ def in_chunks() -> str:
     off = [abs(int(row["passes"]) - int(row["passes_foreseen"])) for row in apart]
     right = sum(each <= 1 for each in off), sum(each == 0 for each in off)
     told = (
-        f"For {right[0]} of {len(off)} networks of other seeds, on other inputs, the passes foreseen "
-        f"are right within one, for {right[1]} exactly."
+        f"For {right[0]} of {len(off)} networks of other seeds, on other inputs, the passes "
+        f"foreseen are right within one, for {right[1]} exactly."
     )
     return "\n".join([*lines, "", told])
 
