@@ -289,10 +289,11 @@ def in_chunks() -> str:
     apart = [row for row in rows if "," in row["network"]]
     off = [abs(int(row["passes"]) - int(row["passes_foreseen"])) for row in apart]
     right = sum(each <= 1 for each in off), sum(each == 0 for each in off)
-    told = "{} of {} networks of other seeds, on other inputs, the passes foreseen are right within"
-    return "\n".join(
-        [*lines, "", f"Of {told.format(right[0], len(off))} one, of {right[1]} exactly."]
+    told = (
+        f"For {right[0]} of {len(off)} networks of other seeds, on other inputs, the passes "
+        f"foreseen are right within one, for {right[1]} exactly."
     )
+    return "\n".join([*lines, "", told])
 
 
 def long_strings() -> str:

@@ -6,8 +6,8 @@ Three kinds of networks, all in single precision:
   `parity`, `s3`, `a5`, `even_pairs`, `cycle_navigation` and `modular_arithmetic` keep track of a
   state, `flip_flop` holds bits that pulses set, `rare` is the same network where a pulse comes once
   in 2000 steps, in chunks of 256, `vowels`, `mackey_glass` and `lorenz` forget;
-- sixteen of those, with a number: other seeds on other inputs, which no rule of
-  `rz.dynamics.parallel_plan` was made with;
+- sixteen of those, with a number: other seeds on other inputs, kept apart to see what
+  `rz.dynamics.parallel_plan` is worth;
 - every cell that is not linear, as it is drawn, with 16 units on 8192 steps of normal numbers, in
   chunks of 128.
 

@@ -1,4 +1,4 @@
-"""Small trained networks that forget, keep track of a state or predict, for chunks side by side.
+"""Small trained networks that forget or keep track of a state.
 
 Three seeds of most are trained as one population, and the weights of each go to a file of their
 own in `benchmarks/networks/`, which the tests and `python -m benchmarks in_chunks` read. Number 0
@@ -32,6 +32,7 @@ from ..tables import FOLDER
 NETWORKS = FOLDER / "networks"
 CE, MSE = rz.train.cross_entropy, rz.train.mse
 SEEDS = 3
+WEIGHTS = "Weights go to benchmarks/networks/, in the place of those that are there"
 STRINGS = {"targets": "steps", "n_train": 8000, "n_valid": 200, "n_test": 1}
 # Short strings first: the answers of long ones give no hint at the start.
 GROWING = ((5, 800), (12, 800), (40, 6000))
@@ -39,12 +40,13 @@ GROWING = ((5, 800), (12, 800), (40, 6000))
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How a network is trained: by stages of (longest string or None, steps)."""
+    """How a network is trained, by stages: the longest string or None, the steps, and of some the
+    number of strings."""
 
     cell: str
     task: str
     rate: float
-    stages: tuple[tuple[int | None, int], ...]
+    stages: tuple[tuple, ...]
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     loss: Callable = CE
     hidden_size: int = 32
@@ -70,8 +72,8 @@ RECIPES = {
         "lstm",
         "modular_arithmetic",
         1e-2,
-        ((39, 9000),),
-        {**STRINGS, "n_train": 10_000},
+        ((39, 9000, 10_000), (39, 5000, 40_000)),
+        STRINGS,
         hidden_size=64,
         members=2,
     ),
@@ -87,19 +89,21 @@ RECIPES = {
 }
 
 
-def load(place: str, longest: int | None = None) -> rz.data.Dataset:
+def load(place: str, longest: int | None = None, strings: int | None = None) -> rz.data.Dataset:
     """What a network is trained on."""
     recipe = RECIPES[place]
-    lengths = {} if longest is None else {"lengths": (1, longest)}
-    keyed = {} if recipe.task == "japanese_vowels" else {"key": jr.key(1)}
-    return rz.data.load(recipe.task, **keyed, **recipe.options, **lengths)
+    options = {} if recipe.task == "japanese_vowels" else {"key": jr.key(1)}
+    options |= recipe.options
+    options |= {} if longest is None else {"lengths": (1, longest)}
+    options |= {} if strings is None else {"n_train": strings}
+    return rz.data.load(recipe.task, **options)
 
 
 def train(place: str) -> list[Any]:
     """The members, the best of the validation part first."""
     recipe, models, losses = RECIPES[place], None, np.zeros(1)
-    for longest, steps in recipe.stages:
-        data = load(place, longest)
+    for longest, steps, *strings in recipe.stages:
+        data = load(place, longest, *strings)
         sizes = data.info.input_size, data.info.output_size
 
         def make(key, sizes=sizes):
@@ -170,7 +174,7 @@ def long_inputs(place: str, length: int, seed: int = 5) -> tuple[jax.Array, np.n
 
 
 def main(arguments: list[str]) -> None:
-    parser = call.parser(__name__, "Weights go to benchmarks/networks/, in the place of those.")
+    parser = call.parser(__name__, f"{WEIGHTS}; no rows are written.")
     call.add_names(parser, "network", RECIPES)
     NETWORKS.mkdir(exist_ok=True)
     for place in parser.parse_args(arguments).network:
