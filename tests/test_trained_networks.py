@@ -22,7 +22,6 @@ TAKES = {
     "parity lstm": (1, 6),
     "even_pairs lstm": (3, 10),
     "cycle_navigation lstm": (2, 9),
-    "modular_arithmetic lstm": (2, 9),
     "s3 gru": (2, 9),
     "flip_flop gru": (0, 3),
     "vowels gru": (0, 3),
