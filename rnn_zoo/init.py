@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import jax
 import jax.nn.initializers as jinit
 import jax.numpy as jnp
 import jax.random as jr
@@ -28,11 +29,17 @@ def glorot(key: PRNGKeyArray, shape: Shape, dtype: Any, *, blocks: int = 1) -> A
 
 def orthogonal(key: PRNGKeyArray, shape: Shape, dtype: Any, *, blocks: int = 1) -> Array:
     """(blocks * size, size), each block a random orthogonal matrix."""
-    make = jinit.orthogonal()
     # The factorisation behind it has no 16-bit form.
     wide = jnp.promote_types(dtype, jnp.float32)
     rows, columns = shape
-    return _stacked(key, blocks, lambda k: make(k, (rows // blocks, columns), wide)).astype(dtype)
+
+    # One matrix after the other under `vmap`: with jaxlib 0.10.2 on two cores, several
+    # factorisations of batches wait for each other's threads for ever.
+    @jax.custom_batching.sequential_vmap
+    def make(key: PRNGKeyArray) -> Array:
+        return jinit.orthogonal()(key, (rows // blocks, columns), wide)
+
+    return _stacked(key, blocks, make).astype(dtype)
 
 
 def _stacked(key: PRNGKeyArray, blocks: int, make) -> Array:
