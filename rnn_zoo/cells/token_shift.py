@@ -37,4 +37,4 @@ class TokenShift(AbstractWindowCell):
 
     def read(self, inputs: Sequence[Array]) -> Float[Array, " {self.output_size}"]:
         x, before = inputs
-        return (x + self.mix * (before - x)).ravel()
+        return (x[None] + self.mix * (before - x)[None]).ravel()
