@@ -59,10 +59,10 @@ SIZES: dict[str, dict[str, Size]] = {
         # From how many steps on "auto" does so.
         "matrix_steps": Size(16, "a guess: benchmarks/rows/matrix.txt has 2048 steps alone"),
         "channel_chunk": Size(16, "two cores, jax 0.10.2, benchmarks/rows/matrix.txt; 8 and 32"),
-        # Numbers of all states that a linear recurrence in a loop works out at once, and the fewest
-        # steps: arrays that stay in the cache, and are used again.
-        "linear_values": Size(4096, f"{_SEGMENTS}; 2048, 8192, 32768"),
-        "linear_steps": Size(16, f"{_SEGMENTS}; 8"),
+        # Numbers of the states of all samples that a linear recurrence in a loop works out at once,
+        # and the fewest steps: arrays that stay in the cache, and that both cores share.
+        "linear_values": Size(1 << 17, f"{_SEGMENTS}; 1 << 15 and 1 << 18"),
+        "linear_steps": Size(16, "a guess: chunks of other loops have as many"),
         # Steps between two states with channels that a derivative keeps.
         "channel_segment": Size(4, "two cores, jax 0.10.2, steps of mamba and s4d on the board; 8"),
         # Steps and channels that one program of a kernel has at once: of three arrays, two blocks

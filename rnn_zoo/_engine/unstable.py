@@ -51,6 +51,24 @@ def is_mapped(value: Any) -> bool:
     return type(value).__name__ == "BatchTracer"
 
 
+def samples_of(value: Any) -> int:
+    """For how many samples a value stands under every `jax.vmap` that can be seen, 1 for none: a
+    `jax.jit` in between hides them.
+
+    A tracer of `jax.vmap` has `val` and `batch_dim`, one of a derivative `primal`; both are older
+    than 0.4.
+    """
+    samples = 1
+    while isinstance(value, Tracer):
+        if is_mapped(value):
+            dim = value.batch_dim
+            samples *= value.val.shape[dim] if isinstance(dim, int) else 1
+            value = value.val
+        else:
+            value = getattr(value, "primal", None)
+    return samples
+
+
 # --- operations by themselves ---------------------------------------------------------------------
 
 # The primitives behind `lax.tanh`, `lax.logistic` and `lax.dot_general`, in `jax.lax` since 0.3.

@@ -17,6 +17,7 @@ from .._engine.mesh import vary_as
 from .._engine.offsets import with_start
 from .._engine.recurrence import solve
 from .._engine.rows import by_rows
+from .._engine.unstable import samples_of
 from ..base import check_parts, check_transition
 from ..linear import AffineMap, select
 from .common import How, as_floats, over_time, visible
@@ -28,17 +29,19 @@ PLAIN = "plain"
 def linear(cell, state, steps: Steps, how: How):
     """A linear cell: inputs and outputs of many steps at once, the recurrence between them.
 
-    Where the recurrence is a loop these are some steps, and a derivative keeps the states between
-    them: to write and read arrays of all steps takes longer than to make them anew.
+    Where the recurrence is a loop and there are many steps, these are some of them, and a
+    derivative keeps the states between: to write arrays of all steps, and to read them again,
+    takes longer than to make them anew.
     """
-    return _linear(cell, state, steps, how._replace(segment=_segment(state, steps.length, how)))
+    segment = _segment(samples_of(steps.x) * state.size, steps.length, how)
+    return _linear(cell, state, steps, how._replace(segment=segment))
 
 
-def _segment(state: Array, length: Length, how: How) -> int | None:
-    """How many steps at once; None: all."""
-    size = max(tuned("linear_values") // max(state.size, 1), tuned("linear_steps"))
+def _segment(numbers: int, length: Length, how: How) -> int | None:
+    """How many steps at once, each of so many numbers; None: all."""
+    size = max(tuned("linear_values") // max(numbers, 1), tuned("linear_steps"))
     whole = how.algorithm != "loop" or how.mesh_axis is not None
-    return None if whole or not isinstance(length, int) or length < 2 * size else size
+    return None if whole or not isinstance(length, int) or length <= 4 * size else size
 
 
 @eqx.filter_jit
