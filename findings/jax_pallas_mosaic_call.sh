@@ -12,7 +12,11 @@ set -euo pipefail
 unset PYTHONPATH
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-"${PYTHON:-python3}" -m venv "$folder/venv"
+# These releases need Python 3.12.
+for python in "${PYTHON:-python3}" python3.13 python3.12; do
+    "$python" -c "import sys; sys.exit(sys.version_info < (3, 12))" 2> /dev/null && break
+done
+"$python" -m venv "$folder/venv"
 "$folder/venv/bin/pip" install -q jax==0.12.0.1 jaxlib==0.12.0.1 numpy==2.3.5
 JAX_PLATFORMS=cpu "$folder/venv/bin/python" - <<'END'
 import jax
