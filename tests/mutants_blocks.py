@@ -39,7 +39,7 @@ BLOCKS = {
     "slstm's perceptron of an approximate gelu": ("layers/pointwise.py", "jax.nn.gelu(self.gate(x), approximate=False) * self.value(x)", "jax.nn.gelu(self.gate(x)) * self.value(x)", AUTHORS.format("slstm")),
     "slstm without a perceptron": (PUBLISHED, "mlp=mlp if block is SLSTMBlock else None,", "mlp=None,", AUTHORS.format("slstm")),
     "xlstm with norms that subtract no mean": (PUBLISHED, "return eqx.nn.LayerNorm(size, use_bias=False, dtype=dtype)", "return eqx.nn.RMSNorm(size, use_bias=False, dtype=dtype)", AUTHORS.format("mlstm")),
-    "rwkv7 mixes towards the input itself": ("cells/token_shift.py", "(x + self.mix * (before - x))", "(before + self.mix * (x - before))", AUTHORS.format("rwkv7")),
+    "rwkv7 mixes towards the input itself": ("cells/token_shift.py", "(x[None] + self.mix * (before - x)[None])", "(before[None] + self.mix * (x - before)[None])", AUTHORS.format("rwkv7")),
     "a window over a reset": ("_evaluators/windows.py", "if documents is None or steps == 0:", "if True:", "test_windows.py"),
     "a window of masked steps": ("_evaluators/windows.py", "rows, undo = order.apply(rows), order.undo", "undo = order.undo", "test_windows.py"),
     "a window read backwards": ("_evaluators/windows.py", "return a[before - steps : length - steps]", "return a[steps : length - before + steps]", "test_windows.py"),

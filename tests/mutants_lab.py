@@ -33,8 +33,8 @@ LAB = {
     "lost states are left out": ("metrics.py", "np.log(len(centres))", "np.log(len(finite))", "test_attractors.py -k mixture_by_hand"),
     "noise on the test part": ("data/chaos.py", "values[: len(values) - sizes[2]]", "values", "test_data_chaos.py -k noise"),
     "a mask of the first moment alone": ("wrappers/masked.py", "return tuple(_hide(found[path], mask) for path, mask in zip(self.paths, self.masks))", "return tuple(found[path] for path in self.paths)", MASKED.format("stays_zero")),
-    "a mask that multiplies": ("wrappers/masked.py", "return jnp.where(mask, weight, jnp.zeros_like(weight))", "return mask * weight", MASKED.format("behind_a_mask")),
+    "a mask that hides nothing": ("wrappers/masked.py", "return jnp.where(mask, weight, jnp.zeros_like(weight))", "return weight", MASKED.format("with_zeros")),
     "masked constants, and bare weights": ("wrappers/masked.py", "return _put(self.dense, self.paths, c.weights)", "return self.dense", MASKED.format("stays_zero or behind")),
-    "masked steps have rates": ("train/penalties.py", "jnp.sum(jnp.where(mask, costs, 0))", "jnp.sum(costs)", MASKED.format("formula")),
+    "masked steps count for rates": ("train/penalties.py", "jnp.maximum(jnp.sum(mask), 1)", "jnp.maximum(mask.size, 1)", MASKED.format("formula")),
     "penalties without their strengths": ("train/penalties.py", "one.strength * cost", "cost", MASKED.format("formula")),
 }  # fmt: skip

@@ -70,6 +70,11 @@ def test_what_is_behind_a_mask_does_not_matter():
         lambda c: c.dense.weight_hh, MASKED, jnp.where(HALF, LSTM.weight_hh, jnp.nan)
     )
     assert_close(unroll(spoilt, XS), unroll(MASKED, XS), 0)
+    # Its equation reads the weight; the constants of the LSTM have it.
+    path = "backbone[0].weight"
+    cfc = Masked(rz.make_cell("cfc", I, 4, key=KEY), {path: lambda shape: np.zeros(shape, bool)})
+    lost = eqx.tree_at(lambda c: c.dense.backbone[0].weight, cfc, replace_fn=lambda w: w + 1)
+    assert_close(unroll(lost, XS), unroll(cfc, XS), 0)
     gradient = eqx.filter_grad(lambda c: jnp.sum(unroll(c, XS)[1]))(spoilt)
     assert np.isfinite(gradient.dense.weight_hh).all()
 

@@ -243,7 +243,7 @@ MUTANTS = {
     "complex mamba reads half": ("cells/mamba.py", "2 * read.real", "read.real", "test_equations.py -k 'mamba-complex'"),
     "mamba without time": ("cells/mamba.py", "step = jnp.asarray(dt) * jax.nn.softplus", "step = jax.nn.softplus", "test_equations.py -k 'dt_ and mamba'"),
     "convolution from the oldest": ("cells/short_conv.py", "zip(self.weight, inputs, strict=True)", "zip(self.weight[::-1], inputs, strict=True)", "test_ssm.py -k short_convolution"),
-    "convolution that forgets an input too early": ("cells/by_window.py", "jnp.concatenate([state, x[None]])[1:]", "jnp.concatenate([state, x[None]])[:-1]", "test_evaluators.py -k short_conv"),
+    "convolution that forgets an input too early": ("cells/by_window.py", "jnp.concatenate([state, x[None]])[1:]", "jnp.concatenate([state, x[None]])[:-1]", "test_windows.py -k 'one_pass and short_conv and plain'"),
     "mamba block without its gate": ("layers/gated_block.py", "self.project_out(self.gated(v, g))", "self.project_out(v)", "test_ssm.py -k mamba_block"),
     "mamba's rank of its inner width": ("layers/mamba_block.py", "rank = -(-size // 16)", "rank = -(-expand * size // 16)", "test_blocks.py -k mamba_has"),
     "mamba's last projection as large in every depth": ("layers/published.py", "made.project_out.weight / math.sqrt(num_layers)", "made.project_out.weight / 1", "test_blocks.py -k adds_them"),
