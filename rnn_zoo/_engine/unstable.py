@@ -12,6 +12,7 @@ package needs 0.10.
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -163,7 +164,17 @@ def define(
     lowered = jax.interpreters.mlir.lower_fun(evaluate, multiple_results=several)
     jax.interpreters.mlir.register_lowering(primitive, lowered)
     _show_to_checkify(primitive, evaluate)
+    _EVALUATIONS[primitive] = evaluate
     return primitive
+
+
+_EVALUATIONS: dict[Primitive, Callable] = {}
+
+
+def evaluation(equation: Any) -> Callable | None:
+    """What a primitive of `define` does, as a function of its arrays; None for one of JAX's own."""
+    evaluate = _EVALUATIONS.get(equation.primitive)
+    return None if evaluate is None else functools.partial(evaluate, **equation.params)
 
 
 def on_vmap(primitive: Primitive, rule: Callable) -> None:

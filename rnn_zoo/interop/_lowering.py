@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax import lax
 
-from .._engine.unstable import Literal, Tracer, bind, called, without_constants
+from .._engine.unstable import Literal, Tracer, bind, called, evaluation, without_constants
 
 
 class Pair(NamedTuple):
@@ -68,13 +68,11 @@ def _is_known(equation: Any, operands: list) -> bool:
 def _apply(equation: Any, operands: list) -> list:
     name, params = equation.primitive.name, equation.params
     if name == "recurrent_loop":
-        run, shapes = params["run"], [v.aval for v in equation.invars]
-
-        def forward(*operands):
-            return run.forward(run.operands(operands))
-
-        structs = [jax.ShapeDtypeStruct(s.shape, s.dtype) for s in shapes]
-        return _evaluate(jax.make_jaxpr(forward)(*structs), operands)
+        run = params["run"]
+        return _of(lambda *arrays: run.forward(run.operands(arrays)), equation, operands)
+    own = evaluation(equation)
+    if own is not None:
+        return _of(own, equation, operands)
     if name == "scan":
         return _scan(params, operands)
     inner = called(equation)
@@ -89,6 +87,13 @@ def _apply(equation: Any, operands: list) -> list:
     if of_complex or any(_is_complex(v.aval.dtype) for v in equation.outvars):
         return _apply_to_pairs(equation, operands)
     return _bound(equation, operands)
+
+
+def _of(function: Callable, equation: Any, operands: list) -> list:
+    """The results of a function that does what an operation does."""
+    types = [v.aval for v in equation.invars]
+    structs = [jax.ShapeDtypeStruct(one.shape, one.dtype) for one in types]
+    return _evaluate(jax.make_jaxpr(function)(*structs), operands)
 
 
 def _bound(equation: Any, operands: list) -> list:
