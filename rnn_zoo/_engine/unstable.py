@@ -62,9 +62,9 @@ def samples_of(value: Any) -> int:
     samples = 1
     while isinstance(value, Tracer):
         if is_mapped(value):
-            dim = value.batch_dim
-            samples *= value.val.shape[dim] if isinstance(dim, int) else 1
-            value = value.val
+            mapped: Any = value
+            dim, value = mapped.batch_dim, mapped.val
+            samples *= value.shape[dim] if isinstance(dim, int) else 1
         else:
             value = getattr(value, "primal", None)
     return samples
