@@ -42,6 +42,7 @@ def write(notebooks: Path, folder: Path) -> None:
             (folder / "pictures" / name).write_bytes(data)
         download = f"\n\n[The notebook as a file]({path.name}){{download}}\n"
         text = re.sub(r"^(# .+)$", rf"\1{download}", text, count=1, flags=re.M)
+        text = text.replace("](../docs/pages/", "](../")
         text = docstrings.page_markdown(text)
         (folder / f"{path.stem}.md").write_text(text)
         (folder / path.name).write_bytes(path.read_bytes())
