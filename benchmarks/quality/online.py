@@ -1,4 +1,4 @@
-"""Learning online: a stream of a million steps, a recall beyond the truncation, cosines.
+"""Learning online: a million steps, a recall beyond the truncation, cosines.
 
 "stream": a model with one LRU cell of 8 units learns 1,000,000 steps, 10,000 at a time. Its memory,
 the peak of the process in MiB, is that after the first 50,000 steps and at the end.

@@ -1,4 +1,4 @@
-"""Linear cells over long sequences, whole: ours, `lax.scan`, and `lax.associative_scan`.
+"""Linear cells over long sequences, whole, beside the plain scans of JAX.
 
 LRU and S5 with their products before and behind the recurrence, inputs as wide as the cell,
 forward and gradient (of the mean square of the outputs, in the parameters). "scan" is
