@@ -1,5 +1,6 @@
 """Where parameters start."""
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -20,6 +21,20 @@ def test_recurrent_blocks_are_orthogonal_and_differ(name):
     for i in range(len(blocks)):
         for j in range(i):
             assert not np.allclose(blocks[i], blocks[j])
+
+
+def test_orthogonal_matrices_are_factorised_one_by_one():
+    """jaxlib 0.10.2 waits for ever where factorisations of batches run beside each other."""
+
+    def draw(key):
+        return rz.init.orthogonal(key, (8, 4), jnp.float32, blocks=2)
+
+    keys = jr.split(KEY, 3)
+    program = str(jax.make_jaxpr(jax.vmap(draw))(keys)).splitlines()
+    factorised = [line for line in program if "qr" in line and "f32" in line]
+    assert factorised
+    assert not [line for line in factorised if "[3,4,4]" in line]
+    np.testing.assert_array_equal(jax.vmap(draw)(keys), [draw(key) for key in keys])
 
 
 @pytest.mark.parametrize("name", ["elman", "lstm", "gru", "mgu", "mingru", "minlstm"])

@@ -123,6 +123,8 @@ MUTANTS = {
     "the door leads nowhere": ("scan.py", 'plain=_CHOSEN.value == "scan"', "plain=False", "test_engine.py -k door"),
     "plain resets forget nothing": ("_engine/plain.py", "select(reset, maps, maps.compose(earlier[1]))", "maps.compose(earlier[1])", "test_engine.py -k 'plain_parallel and lru'"),
     "plain resets go back to the given state": ("_engine/plain.py", "maps.apply(jnp.broadcast_to(initial, maps.offset.shape))", "maps.apply(jnp.broadcast_to(state, maps.offset.shape))", "test_engine.py -k 'plain_parallel and lru'"),
+    "orthogonal matrices all at once": ("init.py", "    @jax.custom_batching.sequential_vmap\n", "", "test_init.py -k one_by_one"),
+    "ranks promoted in a window": ("_engine/window.py", "valid[None] & (age[None] ==", "valid & (age ==", "test_windows.py -k promotes"),
     "a segment begins where the first began": ("_evaluators/parallel.py", "        return final, (states, ys)\n", "        return state, (states, ys)\n", "test_segments.py -k 'whole and mingru'"),
     "a segment has another time step": ("_evaluators/parallel.py", "steps._replace(dt=scalar_dt)", "steps._replace(dt=2 * scalar_dt)", "test_segments.py -k 'whole and linoss'"),
     "a transition is broadcast in silence": ("_evaluators/parallel.py", "    check_transition(cell, shapes, state)\n", "", "test_engine.py -k does_not_fit"),

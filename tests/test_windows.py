@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import rnn_zoo as rz
+from rnn_zoo.testing.subject import strict
 
 
 CELLS = {
@@ -49,6 +50,14 @@ def test_one_pass_is_the_loop(name, flags):
         of("auto"),
         of("sequential"),
     )
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_pass_promotes_nothing_in_silence(name):
+    cell, xs, reset = CELLS[name](), jnp.ones((9, 3)), jnp.asarray(RESET)
+    with strict():
+        for given in ({}, {"mask": MASK[0]}, {"reset": reset}, {"mask": MASK[0], "reset": reset}):
+            jax.eval_shape(lambda xs, given=given: rz.scan.unroll(cell, xs, **given), xs)
 
 
 def test_forward_mode_and_second_derivatives():

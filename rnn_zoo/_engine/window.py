@@ -21,7 +21,7 @@ class Window(eqx.Module):
     def apply(self, rows: Array) -> Array:
         """The window after."""
         places = jnp.arange(len(rows))
-        moved = _picked(rows, places == places[:, None] + self.count)
+        moved = _picked(rows, places[None] == places[:, None] + self.count)
         return select(places < len(rows) - self.count, moved, self.rows)
 
     def compose(self, earlier: "Window") -> "Window":
@@ -48,7 +48,7 @@ def pushed(
         resets = reset.astype(jnp.int32)
         valid = valid & (lax.cumsum(resets, reverse=True) == resets)  # none behind the step
     age = lax.cumsum(valid.astype(jnp.int32), reverse=True)  # 1 for the newest
-    rows = _picked(inputs, valid & (age == jnp.arange(size, 0, -1)[:, None]))
+    rows = _picked(inputs, valid[None] & (age[None] == jnp.arange(size, 0, -1)[:, None]))
     window = Window(rows, jnp.minimum(age[0], size).astype(jnp.int32))
     if reset is None:
         return window
