@@ -56,5 +56,5 @@ GATED_MATRIX = {
     "pd_ssm without the derivative of P": ("cells/pd_ssm.py", "return one_hot_columns(*primals), moved", "return one_hot_columns(*primals), 0 * moved", "test_pd_ssm.py -k derivative"),
     "pd_ssm softmax of the rows": ("cells/pd_ssm.py", "jax.nn.softmax(scores, axis=0), primals", "jax.nn.softmax(scores, axis=1), primals", "test_pd_ssm.py -k derivative"),
     "one-hot products in the wrong order": ("_engine/one_hot.py", "        index, value = earlier._parts()\n        return PackedColumns(_followed(self.a, index, value))", "        index, value = self._parts()\n        return PackedColumns(_followed(earlier.a, index, value))", "test_recurrence.py -k 'states and associative and varying and OneHotColumns'"),
-    "one-hot adjoint that is not transposed": ("_engine/recurrence.py", "kind=type(transposed), ", "", "test_recurrence.py -k 'derivatives and loop and varying and OneHotColumns'"),
+    "one-hot adjoint that is not transposed": ("_engine/recurrence.py", "kind=type(transposed), ", "", "test_recurrence.py -m slow -k 'derivatives and loop and varying and OneHotColumns'"),
 }  # fmt: skip

@@ -41,6 +41,7 @@ def picture(rows: list[dict[str, Any]]) -> Any:
     figure = Figure(figsize=(9, 6.5), layout="constrained")
     ax = figure.subplots()
     ax.set_xscale("log")
+    ax.autoscale(False)  # a single point has no scale of its own
     families = list(dict.fromkeys(row["family"] for row in rows))
     points = {}
     for i, family in enumerate(families):
