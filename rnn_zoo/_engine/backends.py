@@ -35,7 +35,8 @@ class Size(NamedTuple):
 # not filed, so a new choice has to measure both.
 _LAYERS = "two cores, jax 0.10.2, benchmarks/layers.csv"
 
-_SEGMENTS = "two cores, jax 0.10.2, benchmarks/rows/linear_layers.csv"
+# Two builds of the library in turn.
+_BUILDS = "two cores, jax 0.10.2 and 0.12.0.1, benchmarks/rows/before_after.csv"
 
 SIZES: dict[str, dict[str, Size]] = {
     "cpu": {
@@ -51,6 +52,12 @@ SIZES: dict[str, dict[str, Size]] = {
         # Products with vectors of up to this many numbers take less time than reading their result
         # from memory, so a derivative computes them anew.
         "vector": Size(128, f"{_LAYERS}, training, 16x113x1x128"),
+        # Numbers of the matrices from which on a loop, whose derivative nobody asks for, has its
+        # samples side by side.
+        "beside": Size(1 << 16, f"{_BUILDS}; smaller matrices lose up to a tenth"),
+        # Half of the rows and the samples, times the columns of a product: the fewest that threads
+        # share.
+        "shared_product": Size(1 << 16, f"{_BUILDS}, forward, 32x256x64x128"),
         # Steps in a block of the blocked algorithm. No row of `AUTO` takes that one yet.
         "block": Size(256, "two cores, jax 0.10.2, benchmarks/linear_scan.py, no row filed"),
         # Steps of a matrix state that are worked out at once: with one decay a head, and with one
@@ -61,7 +68,7 @@ SIZES: dict[str, dict[str, Size]] = {
         "channel_chunk": Size(16, "two cores, jax 0.10.2, benchmarks/rows/matrix.txt; 8 and 32"),
         # Numbers of the states of all samples that a linear recurrence in a loop works out at once,
         # and the fewest steps: arrays that stay in the cache, and that both cores share.
-        "linear_values": Size(1 << 17, f"{_SEGMENTS}; 1 << 15 and 1 << 18"),
+        "linear_values": Size(1 << 17, f"{_BUILDS}; 1 << 15 and 1 << 18"),
         "linear_steps": Size(16, "a guess: chunks of other loops have as many"),
         # Steps between two states with channels that a derivative keeps.
         "channel_segment": Size(4, "two cores, jax 0.10.2, steps of mamba and s4d on the board; 8"),

@@ -79,6 +79,11 @@ def is_known(jaxpr) -> bool:
     return _all_in(KNOWN - PLACED if explicit else KNOWN, jaxpr)
 
 
+def is_elementwise(equation) -> bool:
+    """Whether an operation takes numbers from the same place, or cuts vectors."""
+    return _is_in(ELEMENTWISE | {"slice", "split"}, equation)
+
+
 def _all_in(names: frozenset, jaxpr) -> bool:
     return all(_is_in(names, equation) for equation in jaxpr.eqns)
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .backends import tuned
+from .known import is_elementwise
 from .unstable import (
     CHECKPOINT,
     DOT,
@@ -159,6 +160,16 @@ class Program(NamedTuple):
     avals: tuple[Any, ...]  # of the results
     sites: tuple[Site, ...]
     needed: tuple[Ref, ...]  # the constants that operations inside read
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether all but the sites takes numbers from the same place, or cuts vectors."""
+        return all(
+            all(p.plain for p in item.products)
+            if isinstance(item, Site)
+            else is_elementwise(item.equation)
+            for item in self.inside
+        )
 
     @property
     def activations(self) -> list[Op]:

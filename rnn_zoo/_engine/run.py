@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
+from . import beside
 from .chunks import Length
 from .plan import Plan, make_plan
-from .program import Program
+from .program import Program, Site
 
 
 class Operands(NamedTuple):
@@ -95,15 +97,25 @@ class Run:
         assert kept is not None
         return results, kept
 
+    @functools.cached_property
+    def beside(self) -> bool:
+        """Whether the samples of one `vmap` lie side by side in memory: see `beside.py`."""
+        if len(self.sizes) != 1:
+            return False
+        (axes,) = self.axes()
+        own = jax.tree.leaves((axes.matrices, axes.offsets, axes.constants))
+        return not own and beside.pays(self.program, *self.sizes)
+
     def _forward(self, operands: Operands, plan: Plan | None) -> tuple[list, Kept | None]:
         program, size = self.program, len(operands.state)
         shared = program.shared if plan else {}  # an output that is a state is kept once
+        value = beside.value if self.beside else Site.value
 
         def at_step(sites, constants, state, columns):
             sums, activations = [], {}
 
             def product(number, vectors):
-                sums.append(program.sites[number].value(*sites[number], vectors))
+                sums.append(value(program.sites[number], *sites[number], vectors))
                 return sums[-1]
 
             def activation(op, operand):
@@ -119,21 +131,50 @@ class Run:
             outputs = [r for i, r in enumerate(results[size:]) if i not in shared]
             return after, outputs, kept
 
-        sites = self.laid_out(operands)
-        of_all = self.over_batch(
-            at_step, lambda a: (self.axes_laid_out(a), a.constants, 0, a.columns)
+        of_all = (
+            self._beside(at_step, operands) if self.beside else self._in_front(at_step, operands)
         )
 
         def body(state, columns):
-            after, outputs, kept = of_all(sites, operands.constants, state, columns)
+            after, outputs, kept = of_all(state, columns)
             return after, (outputs, kept)
 
         # The columns say the length themselves, where there are any: also one that is a symbol.
         length = None if operands.columns else self.length
+        state = [jnp.moveaxis(a, 0, -1) for a in operands.state] if self.beside else operands.state
         after, (outputs, kept) = lax.scan(
-            body, operands.state, operands.columns, length=length, reverse=self.reverse
+            body, state, operands.columns, length=length, reverse=self.reverse
         )
+        after = [jnp.moveaxis(a, -1, 0) for a in after] if self.beside else after
         if kept is not None:
             for i, state in shared.items():
                 outputs.insert(i, kept.states[state])
         return [*after, *outputs], kept
+
+    def _in_front(self, at_step: Callable, operands: Operands) -> Callable:
+        """`(state, columns) -> results` of all samples at one step."""
+        sites = self.laid_out(operands)
+        of_all = self.over_batch(
+            at_step, lambda a: (self.axes_laid_out(a), a.constants, 0, a.columns)
+        )
+        return functools.partial(of_all, sites, operands.constants)
+
+    def _beside(self, at_step: Callable, operands: Operands) -> Callable:
+        """The same where the samples lie behind all else in the states; in the results they lie in
+        front, as what reads them all wants it."""
+        (samples,) = self.sizes
+        sites = [
+            (beside.joined(matrices, samples), offset)
+            for matrices, offset in zip(operands.matrices, operands.offsets)
+        ]
+        constants = [
+            jnp.broadcast_to(a[..., None], (*a.shape, samples)) for a in operands.constants
+        ]
+        axes = [-1 if axis == 0 else None for axis in self.axes()[0].columns]
+        of_all = jax.vmap(at_step, in_axes=(None, -1, -1, axes), out_axes=(-1, 0, 0))
+
+        def moved(state, columns):
+            columns = [a if x is None else jnp.moveaxis(a, 0, -1) for a, x in zip(columns, axes)]
+            return of_all(sites, constants, state, columns)
+
+        return moved

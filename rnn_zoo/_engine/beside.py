@@ -1,0 +1,68 @@
+"""A site of a loop whose samples lie side by side: each row of a state is one number of them all.
+
+W @ v, with a sample in each column of v, is a faster product on a CPU than v @ W.T, where v has few
+rows.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from .backends import tuned
+from .program import Program, Site, total
+from .samples_last import samples_last
+
+
+def pays(program: Program, samples: Any) -> bool:
+    """Whether a loop over this program is faster so: on a CPU, with a large W, and samples that fill
+    whole vectors of the processor. What is not elementwise would turn its operands round."""
+    if jax.default_backend() != "cpu" or not isinstance(samples, int):
+        return False
+    if samples not in range(16, 129, 8):
+        return False
+    products = [p for site in program.sites for p in site.products]
+    numbers = sum(p.matrix.aval.size for p in products)
+    in_loop = any(p.in_loop for p in products)
+    return in_loop and numbers >= tuned("beside") and program.elementwise
+
+
+def joined(matrices: Sequence[Array], samples: int) -> Array:
+    """What `value` multiplies with: the matrices of a site as one."""
+    matrix = jnp.concatenate(matrices, axis=1)
+    more = _columns(*matrix.shape, samples) - matrix.shape[1]
+    return jnp.pad(matrix, ((0, 0), (0, more)))
+
+
+def _columns(rows: int, columns: int, samples: int) -> int:
+    """The columns that a matrix gets, the last of zeros, so that threads share its product.
+
+    XLA's library halves the rows of a product as long as (rows + samples) columns stays above a
+    number; a product of one block is one task. A matrix of one column would be no product at all.
+    """
+    shared = -(-tuned("shared_product") // (rows // 2 + samples))
+    return shared if columns < shared <= 1.2 * columns else max(columns, 2)
+
+
+def value(_: Site, matrix: Array, offset: Array | None, vectors: Sequence[Array]) -> Array:
+    """The site at one step."""
+    arrays = (matrix, *vectors) if offset is None else (matrix, offset, *vectors)
+    return samples_last(_Sum(offset is not None), *arrays)
+
+
+class _Sum(NamedTuple):
+    """W v + b, with samples behind."""
+
+    has_offset: bool
+
+    def __call__(self, matrix: Array, *arrays: Array) -> Array:
+        matrix = matrix.reshape(matrix.shape[:2])
+        offset, vectors = (arrays[0], arrays[1:]) if self.has_offset else (None, arrays)
+        samples = jnp.broadcast_shapes(*(v.shape[1:] for v in vectors))
+        parts = [jnp.broadcast_to(v, (len(v), *samples)) for v in vectors]
+        more = matrix.shape[1] - sum(map(len, parts))
+        if more:
+            parts.append(jnp.zeros((more, *samples), matrix.dtype))
+        return total([matrix @ jnp.concatenate(parts), offset])
