@@ -50,6 +50,8 @@ TWO = (
     "after_of_peer",
     "asked",
 )
+TAKEN = {"taken": "abreast is taken"}
+ABREAST = "Loops that are not linear, a batch in front of the other axes of a state or behind them."
 BUILDS = "Milliseconds in two checkouts, the older first, and beside a peer; `asked` is the aim."
 PARTS = (
     Part("LSTM and GRU layers", "layers", LAYERS, "ms", FLOOR),
@@ -57,6 +59,7 @@ PARTS = (
     Part("Beside torchrecurrent", "torch_cells", ("jax", "cell"), "ms", about=TORCH),
     Part("Linear cells", "linear_cells", ("jax", "cell"), "ms", COUNT, LINEAR),
     Part("Linear cells over long sequences", "linear_layers", PASS, "ms", about=WHOLE),
+    Part("Samples in front and abreast", "abreast", PASS, "ms", TAKEN, ABREAST),
     Part("Liquid cells", "liquid", ("jax", "layer", "pass"), "ms", about=LIQUID),
     Part("", "synapses", ("jax", "synapses", "memory_mb"), None, about=SYNAPSES, benchmark=False),
     Part("Reservoirs", "echo_state", ("jax", "task", "units"), "seconds", about=RESERVOIRS),

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from forked import run_tests
+from mutants_abreast import ROWS as ABREAST
 from mutants_agents import AGENTS
 from mutants_attention import ATTENTION
 from mutants_blocks import BLOCKS
@@ -343,7 +344,7 @@ MUTANTS |= SIDE_BY_SIDE
 MUTANTS |= DELTA
 MUTANTS |= DEVICE
 MUTANTS |= GATES
-MUTANTS |= LINEAR
+MUTANTS |= ABREAST | LINEAR
 MUTANTS |= BLOCKS
 MUTANTS |= TIMED
 MUTANTS |= INTEROP

@@ -54,7 +54,7 @@ SIZES: dict[str, dict[str, Size]] = {
         "vector": Size(128, f"{_LAYERS}, training, 16x113x1x128"),
         # Numbers of the matrices from which on a loop, whose derivative nobody asks for, has its
         # samples side by side.
-        "beside": Size(1 << 16, f"{_BUILDS}; smaller matrices lose up to a tenth"),
+        "abreast": Size(1 << 16, f"{_BUILDS}; smaller matrices lose up to a tenth"),
         # Half of the rows and the samples, times the columns of a product: the fewest that threads
         # share.
         "shared_product": Size(1 << 16, f"{_BUILDS}, forward, 32x256x64x128"),

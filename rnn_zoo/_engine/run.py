@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from . import beside
+from . import abreast
 from .chunks import Length
 from .plan import Plan, make_plan
 from .program import Program, Site
@@ -98,18 +98,18 @@ class Run:
         return results, kept
 
     @functools.cached_property
-    def beside(self) -> bool:
-        """Whether the samples of one `vmap` lie side by side in memory: see `beside.py`."""
+    def abreast(self) -> bool:
+        """Whether the samples of one `vmap` lie side by side in memory: see `abreast.py`."""
         if len(self.sizes) != 1:
             return False
         (axes,) = self.axes()
         own = jax.tree.leaves((axes.matrices, axes.offsets, axes.constants))
-        return not own and beside.pays(self.program, *self.sizes)
+        return not own and abreast.pays(self.program, *self.sizes)
 
     def _forward(self, operands: Operands, plan: Plan | None) -> tuple[list, Kept | None]:
         program, size = self.program, len(operands.state)
         shared = program.shared if plan else {}  # an output that is a state is kept once
-        value = beside.value if self.beside else Site.value
+        value = abreast.value if self.abreast else Site.value
 
         def at_step(sites, constants, state, columns):
             sums, activations = [], {}
@@ -132,7 +132,7 @@ class Run:
             return after, outputs, kept
 
         of_all = (
-            self._beside(at_step, operands) if self.beside else self._in_front(at_step, operands)
+            self._abreast(at_step, operands) if self.abreast else self._in_front(at_step, operands)
         )
 
         def body(state, columns):
@@ -141,11 +141,11 @@ class Run:
 
         # The columns say the length themselves, where there are any: also one that is a symbol.
         length = None if operands.columns else self.length
-        state = [jnp.moveaxis(a, 0, -1) for a in operands.state] if self.beside else operands.state
+        state = [jnp.moveaxis(a, 0, -1) for a in operands.state] if self.abreast else operands.state
         after, (outputs, kept) = lax.scan(
             body, state, operands.columns, length=length, reverse=self.reverse
         )
-        after = [jnp.moveaxis(a, -1, 0) for a in after] if self.beside else after
+        after = [jnp.moveaxis(a, -1, 0) for a in after] if self.abreast else after
         if kept is not None:
             for i, state in shared.items():
                 outputs.insert(i, kept.states[state])
@@ -159,12 +159,12 @@ class Run:
         )
         return functools.partial(of_all, sites, operands.constants)
 
-    def _beside(self, at_step: Callable, operands: Operands) -> Callable:
+    def _abreast(self, at_step: Callable, operands: Operands) -> Callable:
         """The same where the samples lie behind all else in the states; in the results they lie in
         front, as what reads them all wants it."""
         (samples,) = self.sizes
         sites = [
-            (beside.joined(matrices, samples), offset)
+            (abreast.joined(matrices, samples), offset)
             for matrices, offset in zip(operands.matrices, operands.offsets)
         ]
         constants = [

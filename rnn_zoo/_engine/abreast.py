@@ -17,8 +17,9 @@ from .samples_last import samples_last
 
 
 def pays(program: Program, samples: Any) -> bool:
-    """Whether a loop over this program is faster so: on a CPU, with a large W, and samples that fill
-    whole vectors of the processor. What is not elementwise would turn its operands round."""
+    """Whether a loop over this program is faster so: on a CPU, if W is large and samples fill
+    whole vectors of the processor. What is not elementwise would turn its operands round.
+    """
     if jax.default_backend() != "cpu" or not isinstance(samples, int):
         return False
     if samples not in range(16, 129, 8):
@@ -26,7 +27,7 @@ def pays(program: Program, samples: Any) -> bool:
     products = [p for site in program.sites for p in site.products]
     numbers = sum(p.matrix.aval.size for p in products)
     in_loop = any(p.in_loop for p in products)
-    return in_loop and numbers >= tuned("beside") and program.elementwise
+    return in_loop and numbers >= tuned("abreast") and program.elementwise
 
 
 def joined(matrices: Sequence[Array], samples: int) -> Array:
