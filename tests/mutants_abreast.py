@@ -29,8 +29,8 @@ ROWS = {
     ),
     "any number of samples abreast": (
         FILE,
-        "if samples not in range(16, 129, 8):",
-        "if samples not in range(8, 129):",
+        "if samples not in range(16, 65, 8):",
+        "if samples not in range(8, 65):",
         WHICH,
     ),
     "samples abreast without a product in the loop": (

@@ -1,4 +1,4 @@
-"""Loops whose samples lie side by side in memory, beside the same with samples in front.
+"""Loops with samples side by side in memory, and in front.
 
 LSTM, GRU and others, forward and gradient (of the mean square of the outputs, in the parameters),
 compiled with one and with the other layout at sizes at which the library takes either. Medians of
@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> None:
             cell = rz.make_cell(name, width, hidden, key=jr.key(0))
             xs = jr.normal(jr.key(1), (batch, time, width))
             matrices = [a for a in jax.tree.leaves(cell) if eqx.is_array(a) and a.ndim == 2]
-            large = sum(a.size for a in matrices) >= backends.tuned("abreast")
+            large = sum(a.size for a in matrices) >= backends.tuned("abreast") and batch <= 64
             for which in PASSES:
                 functions = {w: function(cell, xs, w, which == "gradient") for w in WAYS}
                 if not agree(functions):

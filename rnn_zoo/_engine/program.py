@@ -163,20 +163,13 @@ class Program(NamedTuple):
 
     @property
     def elementwise(self) -> bool:
-        """Whether all but the sites takes numbers from the same place, or cuts vectors.
-
-        What depends on nothing, such as zeros, may be made in any way.
-        """
-        of_nothing: set[int] = set()
-        for item in self.inside:
-            if isinstance(item, Site):
-                if not all(p.plain for p in item.products):
-                    return False
-            elif all(o.number in of_nothing for o in item.operands if isinstance(o, Ref)):
-                of_nothing.update(ref.number for ref in item.results)
-            elif not is_elementwise(item.equation):
-                return False
-        return True
+        """Whether all but the sites takes numbers from the same place, or cuts vectors."""
+        return all(
+            all(p.plain for p in item.products)
+            if isinstance(item, Site)
+            else is_elementwise(item.equation)
+            for item in self.inside
+        )
 
     @property
     def activations(self) -> list[Op]:
