@@ -41,7 +41,7 @@ def taken(monkeypatch):
 
 @pytest.mark.parametrize(**ids(CASES, only={"lstm", "gru", "ligru"}))
 def test_samples_side_by_side_equal_those_in_front(case, monkeypatch, taken):
-    """States, outputs, gradients, with step sizes and keys of each sample, one of them back in time;
+    """States, outputs, gradients, with step sizes and keys of each sample, one back in time;
     and with columns of zeros, which large matrices get."""
     monkeypatch.setattr(abreast, "_columns", lambda rows, columns, samples: columns + 2)
     with float64():

@@ -30,7 +30,7 @@ SHAPES = {
 PASSES = ("forward", "gradient")
 # Numbers of the matrices from which on samples lie side by side.
 WAYS = {"in front": 1 << 60, "abreast": 0}
-TABLE = Table("abreast", ("jax", "cell", "shape", "pass"), ("layout", "ms", "of_in_front", "taken"))
+TABLE = Table("abreast", ("jax", "cell", "shape", "pass"), ("rival", "ms", "of_in_front", "taken"))
 
 
 def function(cell, xs, way, gradient):

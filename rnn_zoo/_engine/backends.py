@@ -33,7 +33,7 @@ class Size(NamedTuple):
 
 # What stands there are the rows that a size was chosen by. The times of the sizes that lost were
 # not filed, so a new choice has to measure both.
-_LAYERS = "two cores, jax 0.10.2, benchmarks/layers.csv"
+_LAYERS = "two cores, jax 0.10.2, benchmarks/rows/layers.csv"
 
 # Two builds of the library in turn.
 _BUILDS = "two cores, jax 0.10.2 and 0.12.0.1, benchmarks/rows/before_after.csv"
@@ -52,9 +52,8 @@ SIZES: dict[str, dict[str, Size]] = {
         # Products with vectors of up to this many numbers take less time than reading their result
         # from memory, so a derivative computes them anew.
         "vector": Size(128, f"{_LAYERS}, training, 16x113x1x128"),
-        # Numbers of the matrices from which on a loop, whose derivative nobody asks for, has its
-        # samples side by side.
-        "abreast": Size(1 << 16, f"{_BUILDS}; smaller matrices lose up to a tenth"),
+        # Numbers of the matrices from which on a loop has its samples side by side.
+        "abreast": Size(1 << 16, "two cores, jax 0.10.2, benchmarks/rows/abreast.csv"),
         # Half of the rows and the samples, times the columns of a product: the fewest that threads
         # share.
         "shared_product": Size(1 << 16, f"{_BUILDS}, forward, 32x256x64x128"),
@@ -77,9 +76,9 @@ SIZES: dict[str, dict[str, Size]] = {
         "kernel_steps": Size(64, "a guess, for a GPU: no kernel has run on one"),
         "kernel_channels": Size(128, "a guess, for a GPU: one for each thread of a warpgroup"),
         # Samples that enter normal equations at once: enough for a fast product, few to hold.
-        "rows": Size(256, "two cores, jax 0.10.2, benchmarks/reservoirs.csv, fit"),
+        "rows": Size(256, "two cores, jax 0.10.2, benchmarks/rows/echo_state.csv, fit"),
         # Sequences of which a reservoir pools the states at once.
-        "sequences": Size(64, "two cores, jax 0.10.2, benchmarks/reservoirs.csv, grid"),
+        "sequences": Size(64, "two cores, jax 0.10.2, benchmarks/rows/echo_state.csv, grid"),
     },
 }
 
