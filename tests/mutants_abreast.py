@@ -5,8 +5,8 @@ WHICH = "test_abreast.py -k which_loops"
 ROWS = {
     "samples abreast without an offset": (
         FILE,
-        "return total([matrix @ jnp.concatenate(parts), offset])",
-        "return matrix @ jnp.concatenate(parts)",
+        "return total([jnp.tensordot(matrix, jnp.concatenate(parts), 1), offset])",
+        "return jnp.tensordot(matrix, jnp.concatenate(parts), 1)",
         EQUAL.format("lstm"),
     ),
     "columns of zeros in front": (

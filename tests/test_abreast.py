@@ -94,6 +94,27 @@ def test_derivatives_of_any_order_and_of_forward_mode(monkeypatch, taken):
         assert taken
 
 
+@pytest.mark.parametrize("who", ["cells", "inputs", "both"])
+def test_gradients_of_batches_side_by_side(who, monkeypatch, taken):
+    """A population's, say: a gradient of a batch, for many cells or many batches at once."""
+    with float64():
+        cell = rz.make_cell("gru", 2, 3, key=jr.key(0), dtype=jnp.float64)
+        cells = jax.tree.map(lambda a: jnp.stack([a, 2 * a, -a]), cell)
+        batches = draw(1, (3, SAMPLES, 5, 2))
+
+        def gradient(cell, xs):
+            return jax.grad(lambda cell: jnp.sum(jnp.sin(many(cell, xs))))(cell)
+
+        at = (cell if who == "inputs" else cells), (batches[0] if who == "cells" else batches)
+        in_axes = None if who == "inputs" else 0, None if who == "cells" else 0
+        found = []
+        for numbers in (NEVER, ALWAYS):
+            from_numbers(monkeypatch, numbers)
+            found.append(jax.jit(jax.vmap(gradient, in_axes))(*at))
+        assert_close(*found, 1e-11)
+        assert taken
+
+
 def test_one_column_alone_is_still_a_product(monkeypatch, taken):
     """A GRU multiplies its inputs apart from its state."""
     with float64():

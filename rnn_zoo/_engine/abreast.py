@@ -55,11 +55,16 @@ def value(_: Site, matrix: Array, offset: Array | None, vectors: Sequence[Array]
 
 
 class _Sum(NamedTuple):
-    """W v + b, with samples behind."""
+    """W v + b, with samples behind: an axis for each `vmap`, of length 1 in what they share."""
 
     has_offset: bool
 
     def __call__(self, matrix: Array, *arrays: Array) -> Array:
+        own = [i - matrix.ndim for i in range(2, matrix.ndim) if matrix.shape[i] > 1]
+        if own:  # a matrix for each: of the members of a population, say
+            axes = [own[0] if a.shape[own[0]] > 1 else None for a in arrays]
+            arrays = [a.squeeze(own[0]) if x is None else a for a, x in zip(arrays, axes)]
+            return jax.vmap(self, in_axes=(own[0], *axes), out_axes=own[0])(matrix, *arrays)
         matrix = matrix.reshape(matrix.shape[:2])
         offset, vectors = (arrays[0], arrays[1:]) if self.has_offset else (None, arrays)
         samples = jnp.broadcast_shapes(*(v.shape[1:] for v in vectors))
@@ -67,4 +72,4 @@ class _Sum(NamedTuple):
         more = matrix.shape[1] - sum(map(len, parts))
         if more:
             parts.append(jnp.zeros((more, *samples), matrix.dtype))
-        return total([matrix @ jnp.concatenate(parts), offset])
+        return total([jnp.tensordot(matrix, jnp.concatenate(parts), 1), offset])
