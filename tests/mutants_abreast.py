@@ -57,4 +57,10 @@ ROWS = {
         "after",
         EQUAL.format("gru"),
     ),
+    "one matrix for all members": (
+        FILE,
+        "axes = [own[0] if a.shape[own[0]] > 1 else None for a in arrays]",
+        "matrix, axes = matrix[..., :1] * jnp.ones_like(matrix), [own[0] if a.shape[own[0]] > 1 else None for a in arrays]",
+        "test_abreast.py -k 'gradients_of and cells'",
+    ),
 }
