@@ -55,7 +55,7 @@ ROWS = {
         "_engine/run.py",
         "[jnp.moveaxis(a, -1, 0) for a in after] if self.abreast else after",
         "after",
-        EQUAL.format("gru"),
+        "test_abreast.py -k one_column",
     ),
     "one matrix for all members": (
         FILE,
