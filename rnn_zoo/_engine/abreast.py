@@ -34,7 +34,7 @@ def pays(program: Program, samples: Any) -> bool:
 def joined(matrices: Sequence[Array], samples: int) -> Array:
     """What `value` multiplies with: the matrices of a site as one."""
     matrix = jnp.concatenate(matrices, axis=1)
-    more = _columns(*matrix.shape, samples) - matrix.shape[1]
+    more = _columns(len(matrix), matrix.shape[1], samples) - matrix.shape[1]
     return jnp.pad(matrix, ((0, 0), (0, more)))
 
 
@@ -63,8 +63,8 @@ class _Sum(NamedTuple):
         own = [i - matrix.ndim for i in range(2, matrix.ndim) if matrix.shape[i] > 1]
         if own:  # a matrix for each: of the members of a population, say
             axes = [own[0] if a.shape[own[0]] > 1 else None for a in arrays]
-            arrays = [a.squeeze(own[0]) if x is None else a for a, x in zip(arrays, axes)]
-            return jax.vmap(self, in_axes=(own[0], *axes), out_axes=own[0])(matrix, *arrays)
+            each = [a.squeeze(own[0]) if x is None else a for a, x in zip(arrays, axes)]
+            return jax.vmap(self, in_axes=(own[0], *axes), out_axes=own[0])(matrix, *each)
         matrix = matrix.reshape(matrix.shape[:2])
         offset, vectors = (arrays[0], arrays[1:]) if self.has_offset else (None, arrays)
         samples = jnp.broadcast_shapes(*(v.shape[1:] for v in vectors))

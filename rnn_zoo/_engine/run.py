@@ -115,7 +115,8 @@ class Run:
             sums, activations = [], {}
 
             def product(number, vectors):
-                sums.append(value(program.sites[number], *sites[number], vectors))
+                laid_out, offset = sites[number]
+                sums.append(value(program.sites[number], laid_out, offset, vectors))
                 return sums[-1]
 
             def activation(op, operand):
