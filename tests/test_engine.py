@@ -98,6 +98,37 @@ def test_the_plain_loop_equals_the_engine(case):
             assert_close(plain, results(*at, reverse=reverse), 1e-10)
 
 
+@pytest.mark.parametrize(**ids(DEFAULTS, kinds=True))
+def test_gradients_of_a_batch_for_many_cells_at_once(case):
+    """As a population trains: the way back through a batch is traced first, then mapped over
+    members, whose matrices differ; for a linear cell by both methods."""
+    with float64() as dtype:
+        cell = build(case, dtype)
+        xs, state, keywords = inputs(cell, 5)
+        batch = jnp.stack([xs, xs / 2, -xs])
+        params, rest = eqx.partition(cell, eqx.is_inexact_array)
+        if not jax.tree.leaves(params):  # nothing in it is trained: a reservoir
+            return
+        members = [params, jax.tree.map(lambda a: 0.9 * a, params)]
+
+        def gradient(params, method):
+            def of_one(cell, xs):
+                return unroll(cell, xs, state, method=method, **keywords)[1]
+
+            def loss(params):
+                cell = eqx.combine(params, rest)
+                return jnp.sum(jnp.sin(jax.vmap(of_one, (None, 0))(cell, batch)))
+
+            return jax.grad(loss)(params)
+
+        for method in methods(cell):
+            of_all = jax.jit(jax.vmap(lambda params, m=method: gradient(params, m)))
+            alone = jax.jit(lambda params, m=method: gradient(params, m))
+            together = of_all(jax.tree.map(lambda *a: jnp.stack(a), *members))
+            each = jax.tree.map(lambda *a: jnp.stack(a), *map(alone, members))
+            assert_close(together, each, 1e-9)
+
+
 def _inner(params):
     for value in jax.tree.leaves(list(params.values()), is_leaf=lambda v: hasattr(v, "jaxpr")):
         if hasattr(value, "eqns") or hasattr(value, "jaxpr"):

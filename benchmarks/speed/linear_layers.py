@@ -10,14 +10,12 @@ before. The last line has the geometric mean of the better peer's time over ours
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 
 import rnn_zoo as rz
 
-from .. import call
 from ..tables import Table, versions
-from ..timing import medians
+from .shared import cells_and_inputs, compared
 
 
 CELLS = ("lru", "s5")
@@ -51,37 +49,17 @@ def function(cell, xs, way, gradient):
     return lambda: eqx.filter(compiled(cell, xs), eqx.is_array)
 
 
-def agree(functions):
-    """Whether all ways have the same outputs or gradients, up to what single precision sums."""
-    first, *others = [jax.tree.leaves(f()) for f in functions.values()]
-    return all(
-        np.allclose(a, b, rtol=1e-2, atol=1e-3 * float(jnp.abs(a).max()))
-        for other in others
-        for a, b in zip(first, other)
-    )
-
-
 def main(arguments: list[str]) -> None:
-    parser = call.parser(__name__, TABLE)
-    call.add_names(parser, "cell", CELLS)
-    call.add_names(parser, "--shape", SHAPES)
-    parser.add_argument("--rounds", type=int, default=9)
-    options = parser.parse_args(arguments)
     ratios = []
-    for name in options.cell:
-        for shape in options.shape:
-            batch, time, width = SHAPES[shape]
-            cell = rz.make_cell(name, width, width, key=jr.key(0))
-            xs = jr.normal(jr.key(1), (batch, time, width))
-            for which in PASSES:
-                functions = {w: function(cell, xs, w, which == "gradient") for w in WAYS}
-                if not agree(functions):
-                    raise SystemExit(f"{name}, {shape}, {which}: the results differ")
-                times = medians(functions, options.rounds)
-                ratios.append(min(t for w, t in times.items() if w != "ours") / times["ours"])
-                for way, seconds in times.items():
-                    key = versions()["jax"], name, shape, which
-                    TABLE.add(key, way, f"{1e3 * seconds:.2f}", f"{seconds / times['ours']:.2f}")
+    asked = cells_and_inputs(__name__, TABLE, CELLS, SHAPES, arguments)
+    for name, shape, cell, xs, rounds in asked:
+        for which in PASSES:
+            functions = {w: function(cell, xs, w, which == "gradient") for w in WAYS}
+            times = compared(functions, rounds, f"{name}, {shape}, {which}")
+            ratios.append(min(t for w, t in times.items() if w != "ours") / times["ours"])
+            for way, seconds in times.items():
+                key = versions()["jax"], name, shape, which
+                TABLE.add(key, way, f"{1e3 * seconds:.2f}", f"{seconds / times['ours']:.2f}")
     print(f"better peer / ours, geometric mean {np.exp(np.mean(np.log(ratios))):.2f}")
     print(f"worst {min(ratios):.2f}")
     TABLE.write()

@@ -41,8 +41,8 @@ def joined(matrices: Sequence[Array], samples: int) -> Array:
 def _columns(rows: int, columns: int, samples: int) -> int:
     """The columns that a matrix gets, the last of zeros, so that threads share its product.
 
-    XLA's library halves the rows of a product as long as (rows + samples) columns stays above a
-    number; a product of one block is one task. A matrix of one column would be no product at all.
+    XLA's library gives a product of small blocks to one thread: a second takes part if half of the
+    rows and the samples, times the columns, reach a number. A matrix of one column is no product.
     """
     shared = -(-tuned("shared_product") // (rows // 2 + samples))
     return shared if columns < shared <= 1.2 * columns else max(columns, 2)
